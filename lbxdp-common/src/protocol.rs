@@ -1,0 +1,11 @@
+//! The transport protocols lbxdp balances.
+
+use crate::named_enum;
+
+named_enum! {
+    /// A transport protocol, numbered as in the IP header (IANA protocol numbers).
+    pub enum Protocol: u8 {
+        Tcp = 6 => "TCP",
+        Udp = 17 => "UDP",
+    }
+}

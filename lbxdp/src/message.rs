@@ -1,0 +1,33 @@
+//! What CLI and daemon say to each other over the unix socket: one JSON object a line.
+//!
+//! A client sends requests one after the other on one connection. Each is answered by one line, but
+//! `Request::Connections`: by as many `Response::Connections` lines as are needed, the last one empty.
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::{Command, CommandError};
+use crate::snapshot::{ConnectionSnapshot, Snapshot};
+use crate::state::Timeouts;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// Change the configuration: one transaction.
+    Change(Command),
+    /// All services.
+    Services,
+    /// All connections, in table order.
+    Connections,
+    /// The three timeouts.
+    Timeouts,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Response {
+    Done,
+    Refused(CommandError),
+    Services(Snapshot),
+    Connections(Vec<ConnectionSnapshot>),
+    Timeouts(Timeouts),
+    /// The daemon could not carry it out: the chain of causes in one line.
+    Failed(String),
+}

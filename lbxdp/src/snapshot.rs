@@ -1,0 +1,74 @@
+//! What is going on right now, as plain numbers with names: listings and metrics are made from it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::{Server, ServiceKey};
+use lbxdp_common::Scheduler;
+
+/// All services with their servers, for one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Buckets of the connection table (`size=` of the listings).
+    pub table_size: u32,
+    pub services: Vec<ServiceSnapshot>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceSnapshot {
+    pub key: ServiceKey,
+    #[serde(with = "crate::words::scheduler")]
+    pub scheduler: Scheduler,
+    pub counters: Counters,
+    pub rates: Rates,
+    /// In list order: the newest first.
+    pub servers: Vec<ServerSnapshot>,
+}
+
+/// One server of a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerSnapshot {
+    pub server: Server,
+    /// Connections in an active state.
+    pub active: u32,
+    /// All other connections.
+    pub inactive: u32,
+    pub counters: Counters,
+    pub rates: Rates,
+    /// Whether the director knows the next hop's MAC address.
+    pub resolved: bool,
+}
+
+/// Totals since the start or the last `-Z`. Bytes are those of the IP packets, without Ethernet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    pub connections: u64,
+    pub in_packets: u64,
+    pub out_packets: u64,
+    pub in_bytes: u64,
+    pub out_bytes: u64,
+}
+
+/// What IPVS's estimator shows, per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rates {
+    pub connections: u64,
+    pub in_packets: u64,
+    pub out_packets: u64,
+    pub in_bytes: u64,
+    pub out_bytes: u64,
+}
+
+/// One entry of the connection table as `-L -c` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionSnapshot {
+    #[serde(with = "crate::words::protocol")]
+    pub protocol: lbxdp_common::Protocol,
+    /// Whole seconds until it expires.
+    pub expires_s: u32,
+    /// The state's name as IPVS prints it.
+    pub state: String,
+    pub client: std::net::SocketAddr,
+    pub service: std::net::SocketAddr,
+    pub server: std::net::SocketAddr,
+}
