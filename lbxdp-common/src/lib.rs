@@ -4,15 +4,41 @@
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+#![warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(
+    test,
+    allow(clippy::indexing_slicing, clippy::expect_used, clippy::panic, reason = "tests may fail")
+)]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "fields are cut out of wider cells on purpose, everywhere here"
+)]
 
 #[cfg(test)]
 extern crate std;
 
+pub mod cells;
+pub mod connection;
+pub mod counters;
 pub mod forward;
+mod maps;
 mod named;
 pub mod protocol;
 pub mod schedule;
+pub mod server;
+pub mod service;
+pub mod settings;
+pub mod state;
+pub mod steer;
+pub mod table;
+pub mod time;
+pub mod verdict;
+pub mod vip;
+pub mod wire;
 
+pub use cells::Cells;
 pub use forward::Forward;
 pub use protocol::Protocol;
 pub use schedule::Scheduler;
+pub use time::Ticks;
+pub use verdict::{Fate, Reason, Verdict};

@@ -12,7 +12,8 @@ macro_rules! by_word {
 
             pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<$name, D::Error> {
                 let word = String::deserialize(from)?;
-                $name::from_name(&word).ok_or_else(|| serde::de::Error::custom(format!("unknown word `{word}`")))
+                $name::from_name(&word)
+                    .ok_or_else(|| serde::de::Error::custom(format!("unknown word `{word}`")))
             }
         }
     };

@@ -1,0 +1,163 @@
+//! A connection: its key, and the one cell that holds all that changes about it.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::protocol::Protocol;
+use crate::server::ServerId;
+use crate::state::State;
+use crate::time::Ticks;
+
+/// What identifies a connection: the 5-tuple of a client's packet, as it stands in the packet (network order).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Key {
+    /// CIP.
+    pub client: [u8; 4],
+    /// VIP.
+    pub vip: [u8; 4],
+    /// The client's port.
+    pub client_port: [u8; 2],
+    /// The port of the VIP.
+    pub vip_port: [u8; 2],
+    /// IANA number, as in the IP header.
+    pub protocol: u8,
+    /// Always zero.
+    pub pad: [u8; 3],
+}
+
+impl Key {
+    /// The key as two cells.
+    #[inline(always)]
+    pub fn cells(self) -> [u64; 2] {
+        zerocopy::transmute!(self)
+    }
+
+    /// The key of two cells.
+    #[inline(always)]
+    pub fn from_cells(cells: [u64; 2]) -> Self {
+        zerocopy::transmute!(cells)
+    }
+
+    /// The protocol; `None` for bytes that never were a key.
+    #[inline(always)]
+    pub fn protocol(self) -> Option<Protocol> {
+        Protocol::from_raw(self.protocol)
+    }
+}
+
+/// How far an entry of the table is on its way into it (two bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nobody's.
+    Empty,
+    /// One CPU's own, and nobody else reads it.
+    Claimed,
+    /// Complete, but another CPU may be inserting the same key.
+    Announced,
+    /// A connection.
+    Live,
+}
+
+/// Everything about a connection that changes, in one cell: it is seen whole, and changed by compare-and-swap.
+///
+/// ```text
+///  63            32 31          8 7  6 5    2 1   0
+/// | due (ticks)    | server id   | 0  | state|phase|
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word(pub u64);
+
+const PHASE_BITS: u64 = 0b11;
+const STATE_SHIFT: u32 = 2;
+const STATE_BITS: u64 = 0b1111;
+const SERVER_SHIFT: u32 = 8;
+const SERVER_BITS: u64 = 0xff_ffff;
+const DUE_SHIFT: u32 = 32;
+
+impl Word {
+    /// A live connection to `server`, in `state`, that expires at `due`.
+    #[inline(always)]
+    pub const fn live(server: ServerId, state: State, due: Ticks) -> Self {
+        Self(
+            (due.0 as u64) << DUE_SHIFT
+                | (server.0 as u64) << SERVER_SHIFT
+                | (state.raw() as u64) << STATE_SHIFT
+                | Phase::Live as u64,
+        )
+    }
+
+    /// The same connection in another phase.
+    #[inline(always)]
+    #[must_use]
+    pub const fn in_phase(self, phase: Phase) -> Self {
+        Self(self.0 & !PHASE_BITS | phase as u64)
+    }
+
+    /// How far it is.
+    #[inline(always)]
+    pub const fn phase(self) -> Phase {
+        match self.0 & PHASE_BITS {
+            0 => Phase::Empty,
+            1 => Phase::Claimed,
+            2 => Phase::Announced,
+            _ => Phase::Live,
+        }
+    }
+
+    /// Whether it is a connection.
+    #[inline(always)]
+    pub const fn is_live(self) -> bool {
+        self.0 & PHASE_BITS == Phase::Live as u64
+    }
+
+    /// The state its protocol is in.
+    #[inline(always)]
+    pub const fn state(self) -> State {
+        State::from_raw((self.0 >> STATE_SHIFT & STATE_BITS) as u8)
+    }
+
+    /// Which server it goes to.
+    #[inline(always)]
+    pub const fn server(self) -> ServerId {
+        ServerId((self.0 >> SERVER_SHIFT & SERVER_BITS) as u32)
+    }
+
+    /// When it expires unless a packet comes.
+    #[inline(always)]
+    pub const fn due(self) -> Ticks {
+        Ticks((self.0 >> DUE_SHIFT) as u32)
+    }
+
+    /// The same connection after a packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn after(self, state: State, due: Ticks) -> Self {
+        Self::live(self.server(), state, due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_word_gives_back_what_it_was_made_of(server in 0u32..1 << 24, state in 0u8..16, due: u32) {
+            let word = Word::live(ServerId(server), State::from_raw(state), Ticks(due));
+            prop_assert!(word.is_live());
+            prop_assert_eq!(word.server(), ServerId(server));
+            prop_assert_eq!(word.state(), State::from_raw(state));
+            prop_assert_eq!(word.due(), Ticks(due));
+            for phase in [Phase::Empty, Phase::Claimed, Phase::Announced, Phase::Live] {
+                prop_assert_eq!(word.in_phase(phase).phase(), phase);
+                prop_assert_eq!(word.in_phase(phase).in_phase(Phase::Live), word);
+            }
+        }
+
+        #[test]
+        fn a_key_is_its_two_cells(cells: [u64; 2]) {
+            prop_assert_eq!(Key::from_cells(cells).cells(), cells);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Every map of the kernel, once: both halves expand this list, so names, shapes and sizes cannot drift apart.
+
+/// Hands every map to the macro `$then`, in two groups.
+///
+/// `cells`: rows of cells in mappable memory, `NAME: "name", cells of a row, rows`. `maps`: all others,
+/// `NAME: "name", kind<types>, entries`. A map's name has at most 15 characters: the kernel cuts the rest.
+/// Sizes given here are defaults; the daemon sets those that depend on its options when it loads the program.
+#[macro_export]
+macro_rules! for_each_map {
+    ($then:path) => {
+        $then! {
+            cells {
+                /// The one row of [`settings::Settings`]($crate::settings::Settings).
+                SETTINGS: "settings", $crate::settings::SETTINGS_CELLS, 1;
+                /// Buckets of VIPs ([`vip`]($crate::vip)).
+                VIPS: "vips", $crate::vip::VIP_CELLS, $crate::vip::VIP_BUCKETS;
+                /// Buckets of connections ([`table`]($crate::table)).
+                CONNECTIONS: "connections", $crate::table::BUCKET_CELLS, 1;
+                /// Rows of servers ([`server::ServerRow`]($crate::server::ServerRow)).
+                SERVERS: "servers", $crate::server::SERVER_CELLS, 1;
+                /// How many connections each server has ([`server::Load`]($crate::server::Load)).
+                LOADS: "loads", $crate::server::LOAD_CELLS, 1;
+                /// Rows of services ([`service::ServiceRow`]($crate::service::ServiceRow)).
+                SERVICES: "services", $crate::service::SERVICE_CELLS, 1;
+                /// The turn of each service's scheduler ([`schedule`]($crate::schedule)).
+                TURNS: "turns", $crate::service::TURN_CELLS, 1;
+                /// The lists of all services ([`service::Member`]($crate::service::Member)).
+                MEMBERS: "members", 1, 1;
+            }
+            maps {
+                /// Index of a service by what a packet carries.
+                SERVICE_IDS: "service_ids", HashMap<$crate::service::ServiceKey, u32>, 1;
+                /// What is counted for each server.
+                COUNTERS: "counters", PerCpuArray<$crate::counters::ServerCounters>, 1;
+                /// How many packets were not forwarded, by [`Reason`]($crate::Reason).
+                REASONS: "reasons", PerCpuArray<u64>, $crate::Reason::COUNT as u32;
+                /// The interfaces packets may be redirected to.
+                PORTS: "ports", DevMap, 64;
+            }
+        }
+    };
+}

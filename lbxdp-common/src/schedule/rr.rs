@@ -1,0 +1,98 @@
+//! rr: each usable server in turn.
+//!
+//! The turn is the server chosen last; the walk begins with the one after it and goes round once.
+//! Source: Linux `ip_vs_rr.c`.
+
+use core::ops::ControlFlow;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::{MAX_ATTEMPTS, Pool, Step, member_at};
+use crate::cells::Cells;
+use crate::server::ServerId;
+use crate::service::{List, Member};
+
+/// The server chosen last, and where it stands in the list. All zero: none yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Turn {
+    server: u32,
+    index: u32,
+}
+
+impl Turn {
+    /// The turn in a cell.
+    #[inline(always)]
+    pub fn from_cell(cell: u64) -> Self {
+        zerocopy::transmute!(cell)
+    }
+
+    /// The cell of a turn.
+    #[inline(always)]
+    pub fn cell(self) -> u64 {
+        zerocopy::transmute!(self)
+    }
+
+    /// The turn after a list was edited: with the same server, wherever it stands now. If it is gone, the turn goes back
+    /// to the one before it in the old list, as IPVS does when a server is deleted, so the next pick is unchanged.
+    #[must_use]
+    pub fn after_edit(self, old: &[Member], new: &[Member]) -> Self {
+        let Some(at) = old.iter().position(|member| member.server().0 == self.server) else {
+            return Self::default();
+        };
+        old.iter()
+            .take(at + 1)
+            .rev()
+            .find_map(|kept| {
+                new.iter().position(|member| member.server() == kept.server()).map(|i| (kept, i))
+            })
+            .map_or(Self::default(), |(kept, index)| Self { server: kept.server().0, index: index as u32 })
+    }
+}
+
+struct Walk {
+    list: List,
+    /// Where in the list the next step looks.
+    index: u32,
+    chosen: Turn,
+}
+
+impl<P: Pool> Step<P> for Walk {
+    #[inline(always)]
+    fn step(&mut self, pool: &P, _: u32) -> ControlFlow<()> {
+        if self.index >= self.list.length {
+            self.index = 0;
+        }
+        let index = self.index;
+        self.index = index + 1;
+        match member_at(pool, self.list, index) {
+            Some(member) if member.usable_weight() > 0 => {
+                self.chosen = Turn { server: member.server().0, index };
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn pick<P: Pool>(pool: &P, turn: P::Turn, list: List) -> Option<ServerId> {
+    let mut chosen = Turn::default();
+    for _ in 0..MAX_ATTEMPTS {
+        let seen = turn.load(0);
+        let last = Turn::from_cell(seen);
+        let knows_its_place = last.server != 0
+            && member_at(pool, list, last.index).is_some_and(|m| m.server().0 == last.server);
+        let index = if knows_its_place { last.index + 1 } else { 0 };
+        let mut walk = Walk { list, index, chosen: Turn::default() };
+        pool.repeat(list.length, &mut walk);
+        chosen = walk.chosen;
+        if chosen == Turn::default() {
+            return None;
+        }
+        if turn.replace(0, seen, chosen.cell()) {
+            break;
+        }
+    }
+    Some(ServerId(chosen.server))
+}

@@ -1,0 +1,145 @@
+//! wrr: each server as often as its weight says, interleaved.
+//!
+//! A bar starts at the top and falls by `step` each time the walk comes round; a server whose weight reaches the bar is
+//! chosen. So A4 B3 C2 gives A, AB, ABC, ABC. IPVS lowers the bar pass by pass; here, after a pass in which nobody
+//! reached it, it falls at once to where somebody will (the passes left out choose nobody), so that a walk is three
+//! passes at the most.
+//! Source: Linux `ip_vs_wrr.c`.
+
+use core::ops::ControlFlow;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::{MAX_ATTEMPTS, Pool, Step, member_at};
+use crate::cells::Cells;
+use crate::server::ServerId;
+use crate::service::{List, Member, Shares};
+
+/// Where the walk stands, and the bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Turn {
+    /// Index in the list where the walk goes on; 0 at the start.
+    next: u32,
+    /// The weight a server must have to be chosen (IPVS's `cw`).
+    bar: u32,
+}
+
+impl Turn {
+    /// The turn in a cell.
+    #[inline(always)]
+    pub fn from_cell(cell: u64) -> Self {
+        zerocopy::transmute!(cell)
+    }
+
+    /// The cell of a turn.
+    #[inline(always)]
+    pub fn cell(self) -> u64 {
+        zerocopy::transmute!(self)
+    }
+
+    /// The turn after a list was edited: from its start, the bar on a step of the new shares (`ip_vs_wrr_dest_changed`).
+    #[must_use]
+    pub fn after_edit(self, shares: Shares) -> Self {
+        let bar = if self.bar > shares.top || self.bar == 0 {
+            shares.top
+        } else if shares.step > 1 {
+            self.bar / shares.step * shares.step + 1
+        } else {
+            self.bar
+        };
+        Self { next: 0, bar }
+    }
+}
+
+impl Shares {
+    /// The shares of a list.
+    pub fn of(members: &[Member]) -> Self {
+        let step =
+            members.iter().map(|member| member.weight()).filter(|weight| *weight > 0).fold(0, gcd).max(1);
+        let greatest = members.iter().map(|member| member.weight()).max().unwrap_or(0);
+        Self { step, top: (greatest + 1).saturating_sub(step) }
+    }
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+struct Walk {
+    list: List,
+    shares: Shares,
+    index: u32,
+    bar: u32,
+    /// The greatest usable weight seen in this pass.
+    greatest: u32,
+    /// Whether this pass began at the start of the list.
+    is_whole: bool,
+    /// 0 while nobody is chosen.
+    chosen: u32,
+}
+
+impl Walk {
+    /// The end of the list: lowers the bar and goes back to the start. Breaks off if nobody can be chosen at all.
+    #[inline(always)]
+    fn turn_round(&mut self) -> ControlFlow<()> {
+        let Shares { step, top } = self.shares;
+        let mut bar = if self.bar > step { self.bar - step } else { top };
+        if self.is_whole {
+            if self.greatest == 0 {
+                return ControlFlow::Break(());
+            }
+            if bar > self.greatest && step > 0 {
+                let excess = bar - self.greatest;
+                let steps = excess / step + (excess % step > 0) as u32;
+                bar = bar.saturating_sub(steps.saturating_mul(step)).max(1);
+            }
+        }
+        (self.index, self.bar, self.greatest, self.is_whole) = (0, bar, 0, true);
+        ControlFlow::Continue(())
+    }
+}
+
+impl<P: Pool> Step<P> for Walk {
+    #[inline(always)]
+    fn step(&mut self, pool: &P, _: u32) -> ControlFlow<()> {
+        if self.index >= self.list.length {
+            self.turn_round()?;
+        }
+        let index = self.index;
+        self.index = index + 1;
+        let Some(member) = member_at(pool, self.list, index) else {
+            return ControlFlow::Break(());
+        };
+        let weight = member.usable_weight();
+        if weight > self.greatest {
+            self.greatest = weight;
+        }
+        if weight > 0 && weight >= self.bar {
+            self.chosen = member.server().0;
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[inline(always)]
+pub(super) fn pick<P: Pool>(pool: &P, turn: P::Turn, list: List, shares: Shares) -> Option<ServerId> {
+    if shares.top == 0 {
+        return None;
+    }
+    let mut chosen = 0;
+    for _ in 0..MAX_ATTEMPTS {
+        let seen = turn.load(0);
+        let Turn { next, bar } = Turn::from_cell(seen);
+        let mut walk = Walk { list, shares, index: next, bar, greatest: 0, is_whole: next == 0, chosen: 0 };
+        // The rest of the list, a pass that nobody reaches the bar in, and one in which somebody does.
+        pool.repeat(list.length.saturating_mul(3), &mut walk);
+        chosen = walk.chosen;
+        let after = Turn { next: walk.index, bar: walk.bar };
+        if turn.replace(0, seen, after.cell()) {
+            break;
+        }
+    }
+    (chosen != 0).then_some(ServerId(chosen))
+}

@@ -1,0 +1,246 @@
+//! A real server as the packet path sees it: where its packets go, and how many connections it has.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::cells::Cells;
+use crate::wire::ethernet::Mac;
+
+/// The most rows of servers there can be.
+pub const MAX_SERVERS: u32 = 1 << ROW_BITS;
+const ROW_BITS: u32 = 16;
+
+/// Names one server of one service for its life (24 bits): the row, and above it the row's generation.
+///
+/// A row that is used again gets a new generation, so a connection of the old server never goes to the new one.
+/// 0 names no server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ServerId(pub u32);
+
+impl ServerId {
+    /// No server.
+    pub const NONE: Self = Self(0);
+
+    /// The row's id in its generation (1 to 255, then 1 again).
+    pub const fn new(row: u32, generation: u8) -> Self {
+        Self((generation as u32) << ROW_BITS | row & (MAX_SERVERS - 1))
+    }
+
+    /// Index of the row.
+    #[inline(always)]
+    pub const fn row(self) -> u32 {
+        self.0 & (MAX_SERVERS - 1)
+    }
+
+    /// How often the row has been used.
+    pub const fn generation(self) -> u8 {
+        (self.0 >> ROW_BITS) as u8
+    }
+}
+
+/// Flags of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct ServerFlags(pub u16);
+
+impl ServerFlags {
+    /// Configured; without it the row waits for the last connection of a deleted server to go.
+    pub const AVAILABLE: Self = Self(1);
+    /// The address is the director's own: packets go to its stack.
+    pub const LOCAL: Self = Self(2);
+
+    /// Whether all bits of `other` are set.
+    #[inline(always)]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The bits of both.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A row of the server table (64 bytes, one cache line): all that forwarding needs.
+///
+/// The first 12 bytes are the two MAC addresses as they stand in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct ServerRow {
+    /// MAC address of the next hop; all zero while it is not known.
+    pub next_hop: Mac,
+    /// MAC address of the interface the packets leave by.
+    pub source: Mac,
+    /// Slot of that interface in the device map.
+    pub port: u16,
+    /// See there.
+    pub flags: ServerFlags,
+    /// [`ServerId`] of the row.
+    pub id: u32,
+    /// Index of the interface the packets leave by.
+    pub ifindex: u32,
+    /// RIP, as in a packet.
+    pub address: [u8; 4],
+    /// The server's port, as in a packet.
+    pub port_number: [u8; 2],
+    /// [`crate::Forward`], raw.
+    pub forward: u8,
+    /// Always zero.
+    pub pad: u8,
+    /// Always zero: the rest of the cache line.
+    pub rest: [u64; 4],
+}
+
+/// Cells of a [`ServerRow`].
+pub const SERVER_CELLS: usize = size_of::<ServerRow>() / 8;
+
+impl ServerRow {
+    /// The row as cells.
+    pub fn cells(self) -> [u64; SERVER_CELLS] {
+        zerocopy::transmute!(self)
+    }
+
+    /// The row of cells.
+    pub fn from_cells(cells: [u64; SERVER_CELLS]) -> Self {
+        zerocopy::transmute!(cells)
+    }
+}
+
+/// How a row is read in the packet path: only the cells that are needed, each seen whole.
+#[derive(Clone, Copy)]
+pub struct Server<C>(pub C);
+
+/// The first two cells of a row: where packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Hop {
+    /// Both MAC addresses as they stand at the head of a frame.
+    pub macs: [u8; 12],
+    /// Slot of the way out in the device map.
+    pub port: u16,
+    /// See there.
+    pub flags: ServerFlags,
+}
+
+impl Hop {
+    /// Whether the next hop's MAC address is known.
+    #[inline(always)]
+    pub fn is_resolved(self) -> bool {
+        let [cell, _]: [u64; 2] = zerocopy::transmute!(self);
+        cell.to_le() << 16 != 0
+    }
+}
+
+/// The third cell of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+struct Identity {
+    id: u32,
+    ifindex: u32,
+}
+
+impl<C: Cells> Server<C> {
+    /// Where its packets go.
+    #[inline(always)]
+    pub fn hop(self) -> Hop {
+        zerocopy::transmute!([self.0.load(0), self.0.load(1)])
+    }
+
+    /// Which server the row belongs to now, and the interface its packets leave by.
+    #[inline(always)]
+    pub fn identity(self) -> (ServerId, u32) {
+        let Identity { id, ifindex } = zerocopy::transmute!(self.0.load(2));
+        (ServerId(id), ifindex)
+    }
+}
+
+/// How many connections a server has, active and others, in one cell so that both are read at one moment.
+///
+/// Changes are sums: each change of a connection's state adds exactly one of the steps, and nothing else does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Load(pub u64);
+
+/// Cells of a row of the load table: a cache line each, so that servers do not share one.
+pub const LOAD_CELLS: usize = 8;
+
+impl Load {
+    const ACTIVE: u64 = 1;
+    const INACTIVE: u64 = 1 << 32;
+
+    /// Connections in an active state.
+    #[inline(always)]
+    pub const fn active(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// All other connections.
+    #[inline(always)]
+    pub const fn inactive(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// What a new connection adds.
+    #[inline(always)]
+    pub const fn gained(is_active: bool) -> u64 {
+        if is_active { Self::ACTIVE } else { Self::INACTIVE }
+    }
+
+    /// What the end of a connection adds.
+    #[inline(always)]
+    pub const fn lost(is_active: bool) -> u64 {
+        Self::gained(is_active).wrapping_neg()
+    }
+
+    /// What a connection adds that goes from one kind to the other.
+    #[inline(always)]
+    pub const fn moved(to_active: bool) -> u64 {
+        Self::gained(to_active).wrapping_add(Self::lost(!to_active))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_row_is_a_cache_line_and_its_cells_are_seen_as_they_stand() {
+        assert_eq!(size_of::<ServerRow>(), 64);
+        let row = ServerRow {
+            next_hop: [2, 0, 0, 0, 0, 0x99],
+            source: [2, 0, 0, 0, 0, 1],
+            port: 7,
+            flags: ServerFlags::AVAILABLE,
+            id: ServerId::new(5, 3).0,
+            ifindex: 42,
+            ..ServerRow::default()
+        };
+        let cells = row.cells().map(core::sync::atomic::AtomicU64::new);
+        let server = Server(&cells[..]);
+        assert!(server.hop().is_resolved());
+        assert_eq!(server.hop().macs, [2, 0, 0, 0, 0, 0x99, 2, 0, 0, 0, 0, 1]);
+        assert_eq!((server.hop().port, server.hop().flags), (7, ServerFlags::AVAILABLE));
+        assert_eq!(server.identity(), (ServerId::new(5, 3), 42));
+        assert_eq!(ServerRow::from_cells(row.cells()), row);
+        let unknown = ServerRow { next_hop: [0; 6], ..row }.cells().map(core::sync::atomic::AtomicU64::new);
+        assert!(!Server(&unknown[..]).hop().is_resolved());
+    }
+
+    proptest! {
+        #[test]
+        fn a_load_counts_both_kinds(steps in proptest::collection::vec((any::<bool>(), 0..3u8), 0..50)) {
+            let (mut load, mut active, mut inactive) = (Load(0), 0u32, 0u32);
+            for (kind, step) in steps {
+                let (of_kind, other) = if kind { (&mut active, &mut inactive) } else { (&mut inactive, &mut active) };
+                let change = match step {
+                    0 => { *of_kind += 1; Load::gained(kind) }
+                    1 if *of_kind > 0 => { *of_kind -= 1; Load::lost(kind) }
+                    2 if *other > 0 => { *of_kind += 1; *other -= 1; Load::moved(kind) }
+                    _ => 0,
+                };
+                load = Load(load.0.wrapping_add(change));
+                prop_assert_eq!((load.active(), load.inactive()), (active, inactive));
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Is a packet for a VIP at all? Nearly every packet that is not leaves here, for a few nanoseconds.
+
+use super::World;
+use super::parse::Headers;
+use crate::settings::SettingsView;
+use crate::verdict::Reason;
+use crate::vip;
+
+/// Whether the packet's destination is a VIP, and the frame's is this machine.
+#[inline(always)]
+pub(super) fn is_for_a_vip<W: World>(world: &W, headers: &Headers) -> Result<(), Reason> {
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    let destination = headers.ip.destination;
+    let bucket = world.vip_bucket(vip::bucket(destination, settings.seed())).ok_or(Reason::NotReady)?;
+    if !vip::holds(bucket, destination) {
+        return Err(Reason::NotOurs);
+    }
+    // The stack ignores frames for others too, but an XDP program sees them before that.
+    if headers.ethernet.destination != world.ingress_mac() {
+        return Err(Reason::OtherHost);
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! The way of a packet: parse → classify → follow → forward.
+//!
+//! Each step says `Result<_, Reason>`, and `?` joins them. What happens to a packet is decided here and only here, in
+//! the kernel, in tests and in the daemon alike.
+
+mod classify;
+mod follow;
+mod forward;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use crate::cells::Cells;
+use crate::counters::ServerCounters;
+use crate::schedule::Pool;
+use crate::server::ServerId;
+use crate::service::ServiceKey;
+use crate::table::Buckets;
+use crate::time::Ticks;
+use crate::verdict::{Reason, Verdict};
+use crate::wire::Frame;
+use crate::wire::ethernet::Mac;
+
+/// All that `steer` may ask beside the packet.
+pub trait World: Buckets + Pool {
+    /// A row of a table.
+    type Row: Cells;
+
+    /// The settings' row.
+    fn settings(&self) -> Option<Self::Row>;
+    /// A bucket of the VIP table.
+    fn vip_bucket(&self, index: u32) -> Option<Self::Row>;
+    /// The index of a service.
+    fn service(&self, key: ServiceKey) -> Option<u32>;
+    /// The row of a service.
+    fn service_row(&self, index: u32) -> Option<Self::Row>;
+    /// The row of a server.
+    fn server_row(&self, server: ServerId) -> Option<Self::Row>;
+    /// The row that holds a server's load.
+    fn load_row(&self, server: ServerId) -> Option<Self::Row>;
+    /// The time.
+    fn now(&self) -> Ticks;
+    /// MAC address of the interface the packet came in by.
+    fn ingress_mac(&self) -> Mac;
+    /// Index of that interface.
+    fn ingress_ifindex(&self) -> u32;
+    /// Adds to a server's counters.
+    fn count(&self, server: ServerId, more: ServerCounters);
+}
+
+/// Decides about a packet, and rewrites it if it is forwarded.
+#[inline(always)]
+pub fn steer<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Verdict, Reason> {
+    let headers = parse::headers(frame)?;
+    classify::is_for_a_vip(world, &headers)?;
+    let packet = parse::packet(frame, &headers)?;
+    let way = follow::follow(world, &packet)?;
+    forward::forward(frame, world, way)
+}

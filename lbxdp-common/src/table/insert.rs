@@ -1,0 +1,182 @@
+//! Putting a connection into the table, against rivals.
+
+use super::{Buckets, Hash, Slot, WAYS, WORD, find, is_overdue};
+use crate::cells::Cells;
+use crate::connection::{Key, Phase, Word};
+use crate::time::Ticks;
+
+/// What became of an insertion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// The entry is in the table. An overdue connection had to make room, if one is named: it comes off the counts of
+    /// its server.
+    New(Option<Replaced>),
+    /// Another CPU has inserted the same key; this is its word. A replaced connection is to be counted all the same.
+    Existing(Word, Option<Replaced>),
+    /// Both buckets are full of connections that are not overdue.
+    Full,
+}
+
+/// A connection whose place was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// Its key.
+    pub key: Key,
+    /// Its last word.
+    pub word: Word,
+}
+
+/// Inserts `key` with `word`, which is live. The caller has looked for the key and not found it.
+#[inline(always)]
+pub fn insert<B: Buckets>(table: &B, hash: Hash, key: Key, word: Word, now: Ticks) -> Inserted {
+    let (first_index, second_index) = (table.index(hash.first()), table.index(hash.second()));
+    let (Some(first), Some(second)) = (table.bucket(first_index), table.bucket(second_index)) else {
+        return Inserted::Full;
+    };
+    let Some(claim) = claim(first, second, now) else {
+        return Inserted::Full;
+    };
+    // Where both hashes choose one bucket, the entry stands in "the first".
+    let mine = Rank { in_first: claim.in_first || first_index == second_index, way: claim.slot.way };
+    let cells = key.cells();
+    let slot = claim.slot;
+    slot.bucket.store(slot.cell(0), cells[0]);
+    slot.bucket.store(slot.cell(1), cells[1]);
+    let announced = word.in_phase(Phase::Announced);
+    // A full barrier: rivals see this entry before it is known here that there are none.
+    slot.bucket.swap(slot.cell(WORD), announced.0);
+
+    let won = beats_all(first, true, mine, cells)
+        && (first_index == second_index || beats_all(second, false, mine, cells))
+        && slot.change(announced, word);
+    if won {
+        return Inserted::New(claim.replaced);
+    }
+    slot.bucket.swap(slot.cell(WORD), 0);
+    // The winner is live, or about to be: its decision stands already.
+    let theirs = find(table, hash, key).map(|(_, theirs)| theirs);
+    let decision = theirs.or_else(|| announced_in(first, cells)).or_else(|| announced_in(second, cells));
+    Inserted::Existing(decision.unwrap_or(word), claim.replaced)
+}
+
+/// An entry that is this CPU's own now.
+struct Claim<C> {
+    slot: Slot<C>,
+    in_first: bool,
+    replaced: Option<Replaced>,
+}
+
+/// Makes an entry this CPU's own: an empty one in the emptier bucket (that is what keeps both from filling up), else an
+/// empty one in the other, else an overdue one.
+#[inline(always)]
+fn claim<C: Cells>(first: C, second: C, now: Ticks) -> Option<Claim<C>> {
+    let first_is_roomier = occupied(first) <= occupied(second);
+    let (roomier, other) = if first_is_roomier { (first, second) } else { (second, first) };
+    if let Some(slot) = claim_empty(roomier) {
+        return Some(Claim { slot, in_first: first_is_roomier, replaced: None });
+    }
+    if let Some(slot) = claim_empty(other) {
+        return Some(Claim { slot, in_first: !first_is_roomier, replaced: None });
+    }
+    if let Some((slot, replaced)) = claim_overdue(first, now) {
+        return Some(Claim { slot, in_first: true, replaced: Some(replaced) });
+    }
+    let (slot, replaced) = claim_overdue(second, now)?;
+    Some(Claim { slot, in_first: false, replaced: Some(replaced) })
+}
+
+#[inline(always)]
+fn occupied<C: Cells>(bucket: C) -> u32 {
+    let mut count = 0;
+    for way in 0..WAYS {
+        count += u32::from(Slot::new(bucket, way).word().phase() != Phase::Empty);
+    }
+    count
+}
+
+const CLAIMED: Word = Word(Phase::Claimed as u64);
+
+#[inline(always)]
+fn claim_empty<C: Cells>(bucket: C) -> Option<Slot<C>> {
+    for way in 0..WAYS {
+        let slot = Slot::new(bucket, way);
+        if slot.word().phase() == Phase::Empty && slot.change(Word(0), CLAIMED) {
+            return Some(slot);
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn claim_overdue<C: Cells>(bucket: C, now: Ticks) -> Option<(Slot<C>, Replaced)> {
+    for way in 0..WAYS {
+        let slot = Slot::new(bucket, way);
+        if let Some((key, word)) = slot.read()
+            && is_overdue(word, now)
+            && slot.change(word, CLAIMED)
+        {
+            return Some((slot, Replaced { key, word }));
+        }
+    }
+    None
+}
+
+/// Where an entry stands among its rivals: those of the first bucket come first, and in a bucket the order of places.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Rank {
+    in_first: bool,
+    way: usize,
+}
+
+impl Rank {
+    #[inline(always)]
+    fn comes_before(self, other: Self) -> bool {
+        if self.in_first == other.in_first { self.way < other.way } else { self.in_first }
+    }
+}
+
+/// Whether the entry at `mine` may become live as far as the rivals in one bucket go.
+#[inline(always)]
+fn beats_all<C: Cells>(bucket: C, is_first: bool, mine: Rank, key: [u64; 2]) -> bool {
+    for way in 0..WAYS {
+        let rank = Rank { in_first: is_first, way };
+        if rank != mine && !beats(Slot::new(bucket, way), rank, mine, key) {
+            return false;
+        }
+    }
+    true
+}
+
+/// A live entry of the same key always wins. Of two announced ones the one that comes first wins: it turns the other
+/// back to claimed, whose owner then finds that it has lost.
+#[inline(always)]
+fn beats<C: Cells>(rival: Slot<C>, rank: Rank, mine: Rank, key: [u64; 2]) -> bool {
+    if rival.key_cells() != key {
+        return true;
+    }
+    let word = rival.word();
+    // Read again: the entry may have been given to another key in between.
+    if rival.key_cells() != key {
+        return true;
+    }
+    match word.phase() {
+        Phase::Empty | Phase::Claimed => true,
+        Phase::Live => false,
+        // If the exchange fails, the rival has become live, or is gone: giving way is right, or harmless.
+        Phase::Announced => mine.comes_before(rank) && rival.change(word, CLAIMED),
+    }
+}
+
+/// The word of an announced entry of the key.
+#[inline(always)]
+fn announced_in<C: Cells>(bucket: C, key: [u64; 2]) -> Option<Word> {
+    let mut found = None;
+    for way in 0..WAYS {
+        let slot = Slot::new(bucket, way);
+        let word = slot.word();
+        if found.is_none() && word.phase() == Phase::Announced && slot.key_cells() == key {
+            found = Some(word.in_phase(Phase::Live));
+        }
+    }
+    found
+}

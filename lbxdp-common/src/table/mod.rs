@@ -1,0 +1,167 @@
+//! The connection table: flat buckets in shared memory, exact keys, no locks.
+//!
+//! A key has two candidate buckets of four entries. An entry is four cells:
+//!
+//! ```text
+//!  cell 0, 1   the key
+//!  cell 2      the word: phase, state, server, due time
+//!  cell 3      zero
+//! ```
+//!
+//! Who inserts goes through the phases of the word, each step one exchange:
+//!
+//! ```text
+//!            claim                 write key, announce               no rival
+//!   EMPTY ──────────► CLAIMED ─────────────────────────► ANNOUNCED ───────────► LIVE
+//!     ▲                  ▲  │                              │                      │
+//!     │                  │  └── given back ──► EMPTY       │ beaten by a rival    │ retired (overdue)
+//!     │                  └─────────────────────────────────┘                      │
+//!     └───────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Invariants, model-checked in `tests/table_model.rs`:
+//! - a reader sees an entry whole or not at all;
+//! - of several CPUs that insert the same key exactly one ends with a live entry, and the others use it;
+//! - an entry is retired only in the very state in which it was judged overdue, and by one party only.
+//!
+//! Source of the idea of two choices: Azar, Broder, Karlin, Upfal, "Balanced Allocations" (1994).
+
+mod hash;
+mod insert;
+#[cfg(test)]
+mod tests;
+
+pub use hash::{Hash, Seed};
+pub use insert::{Inserted, Replaced, insert};
+
+use crate::cells::Cells;
+use crate::connection::{Key, Word};
+use crate::time::Ticks;
+
+/// Entries of a bucket.
+pub const WAYS: usize = 4;
+/// Cells of an entry.
+pub const ENTRY_CELLS: usize = 4;
+/// Cells of a bucket.
+pub const BUCKET_CELLS: usize = WAYS * ENTRY_CELLS;
+/// Bytes of a bucket.
+pub const BUCKET_BYTES: usize = BUCKET_CELLS * 8;
+
+/// Where in an entry the word stands.
+const WORD: usize = 2;
+
+/// The memory of a table.
+pub trait Buckets {
+    /// A bucket: a row of [`BUCKET_CELLS`].
+    type Bucket: Cells;
+
+    /// The index of the bucket that 32 bits of a hash choose.
+    fn index(&self, hash: u32) -> u32;
+    /// The bucket of an index.
+    fn bucket(&self, index: u32) -> Option<Self::Bucket>;
+}
+
+/// One entry of a bucket.
+#[derive(Clone, Copy)]
+pub struct Slot<C> {
+    bucket: C,
+    way: usize,
+}
+
+impl<C: Cells> Slot<C> {
+    /// The entry `way` of a bucket.
+    #[inline(always)]
+    pub const fn new(bucket: C, way: usize) -> Self {
+        Self { bucket, way }
+    }
+
+    #[inline(always)]
+    fn cell(self, cell: usize) -> usize {
+        // The mask tells the kernel's verifier what the type can't.
+        (self.way * ENTRY_CELLS + cell) & (BUCKET_CELLS - 1)
+    }
+
+    /// The word as it is now.
+    #[inline(always)]
+    pub fn word(self) -> Word {
+        Word(self.bucket.load(self.cell(WORD)))
+    }
+
+    /// The key cells as they are now.
+    #[inline(always)]
+    fn key_cells(self) -> [u64; 2] {
+        [self.bucket.load(self.cell(0)), self.bucket.load(self.cell(1))]
+    }
+
+    /// The entry's key and word if it is live, both of the same connection.
+    #[inline(always)]
+    pub fn read(self) -> Option<(Key, Word)> {
+        let key = self.key_cells();
+        let word = self.word();
+        // The key is read again: the entry may have been given to another connection in between.
+        (word.is_live() && self.key_cells() == key).then(|| (Key::from_cells(key), word))
+    }
+
+    /// The word, if this is a live entry of the key.
+    #[inline(always)]
+    fn holds(self, key: [u64; 2]) -> Option<Word> {
+        if self.key_cells() != key {
+            return None;
+        }
+        let word = self.word();
+        (word.is_live() && self.key_cells() == key).then_some(word)
+    }
+
+    /// The word, if this is (still) a live entry of the key.
+    #[inline(always)]
+    pub fn word_of(self, key: Key) -> Option<Word> {
+        self.holds(key.cells())
+    }
+
+    /// Changes the word from what it was seen as; false if somebody else changed it first.
+    #[inline(always)]
+    pub fn change(self, seen: Word, to: Word) -> bool {
+        self.bucket.replace(self.cell(WORD), seen.0, to.0)
+    }
+
+    /// Takes the entry out of the table if its word is still what it was seen as. Only who gets `true` may take the
+    /// connection off its server's counts.
+    #[inline(always)]
+    pub fn retire(self, seen: Word) -> bool {
+        self.bucket.replace(self.cell(WORD), seen.0, 0)
+    }
+}
+
+/// The live entry of a key.
+#[inline(always)]
+pub fn find<B: Buckets>(table: &B, hash: Hash, key: Key) -> Option<(Slot<B::Bucket>, Word)> {
+    let key = key.cells();
+    if let Some(found) = find_in(table.bucket(table.index(hash.first()))?, key) {
+        return Some(found);
+    }
+    find_in(table.bucket(table.index(hash.second()))?, key)
+}
+
+#[inline(always)]
+fn find_in<C: Cells>(bucket: C, key: [u64; 2]) -> Option<(Slot<C>, Word)> {
+    // Written out: a loop would make the entry's place a variable for the verifier to follow.
+    if let Some(word) = Slot::new(bucket, 0).holds(key) {
+        return Some((Slot::new(bucket, 0), word));
+    }
+    if let Some(word) = Slot::new(bucket, 1).holds(key) {
+        return Some((Slot::new(bucket, 1), word));
+    }
+    if let Some(word) = Slot::new(bucket, 2).holds(key) {
+        return Some((Slot::new(bucket, 2), word));
+    }
+    if let Some(word) = Slot::new(bucket, 3).holds(key) {
+        return Some((Slot::new(bucket, 3), word));
+    }
+    None
+}
+
+/// Whether a live entry's time is over.
+#[inline(always)]
+pub fn is_overdue(word: Word, now: Ticks) -> bool {
+    word.due().is_due(now)
+}

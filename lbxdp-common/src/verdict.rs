@@ -1,0 +1,80 @@
+//! What happens to a packet, and why it was not forwarded.
+
+use crate::named_enum;
+
+/// How a packet leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Out by the interface it came in.
+    Transmit,
+    /// Out by the interface in this slot of the device map.
+    Redirect(u16),
+    /// Its server is the director itself: up to the stack, as it is.
+    Local,
+}
+
+named_enum! {
+    /// Why a packet was not forwarded. Each is counted, but [`Reason::NotOurs`].
+    pub enum Reason: u32 {
+        /// Not a packet to a VIP; nobody's business here.
+        NotOurs = 0 => "not_ours",
+        /// To a VIP, but to another machine's MAC address (the interface is promiscuous, or the switch floods).
+        OtherHost = 1 => "other_host",
+        /// A protocol that is not balanced (ICMP and others).
+        OtherProtocol = 2 => "other_protocol",
+        /// A header is cut short or contradicts itself.
+        Malformed = 3 => "malformed",
+        /// A fragment of an IP packet.
+        Fragment = 4 => "fragment",
+        /// No service on this port of the VIP.
+        NoService = 5 => "no_service",
+        /// A TCP packet that does not open a connection and belongs to none.
+        NoConnection = 6 => "no_connection",
+        /// From port 20: data connections of active FTP are never scheduled.
+        FtpData = 7 => "ftp_data",
+        /// The service has no server that may get a new connection.
+        NoServer = 8 => "no_server",
+        /// The connection's server has been deleted; the connection waits for it to come back.
+        ServerGone = 9 => "server_gone",
+        /// The MAC address of the server's next hop is not known.
+        NextHopUnresolved = 10 => "next_hop_unresolved",
+        /// No hop left: TTL 0 or 1.
+        TtlExpired = 11 => "ttl_expired",
+        /// No room in the connection table.
+        TableFull = 12 => "table_full",
+        /// A table has no such row: the program runs without its daemon's set-up.
+        NotReady = 13 => "not_ready",
+    }
+}
+
+/// What happens to a packet that is not forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The kernel's stack gets it, untouched.
+    Pass,
+    /// Nobody gets it.
+    Drop,
+}
+
+impl Reason {
+    /// What happens to such a packet; what IPVS does, where it knows the case.
+    #[inline(always)]
+    pub const fn fate(self) -> Fate {
+        match self {
+            Self::NotOurs
+            | Self::OtherHost
+            | Self::OtherProtocol
+            | Self::Malformed
+            | Self::Fragment
+            | Self::NoService
+            | Self::NoConnection
+            | Self::FtpData
+            | Self::NotReady => Fate::Pass,
+            Self::NoServer
+            | Self::ServerGone
+            | Self::NextHopUnresolved
+            | Self::TtlExpired
+            | Self::TableFull => Fate::Drop,
+        }
+    }
+}

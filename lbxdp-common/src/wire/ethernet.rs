@@ -1,0 +1,25 @@
+//! Ethernet II (IEEE 802.3 clause 3.1.1).
+
+use zerocopy::big_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A MAC address.
+pub type Mac = [u8; 6];
+
+/// Bytes of the header.
+pub const HEADER_BYTES: usize = size_of::<Ethernet>();
+
+/// The `ethertype` of IPv4.
+pub const IPV4: U16 = U16::new(0x0800);
+
+/// The header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Ethernet {
+    /// Where the frame goes.
+    pub destination: Mac,
+    /// Where it comes from.
+    pub source: Mac,
+    /// What follows.
+    pub ethertype: U16,
+}

@@ -1,0 +1,77 @@
+//! IPv4 (RFC 791).
+
+use zerocopy::big_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Bytes of a header without options.
+pub const MIN_HEADER_BYTES: usize = size_of::<Ipv4>();
+/// Where TTL, protocol and checksum stand in the header: [`TtlAndChecksum`].
+pub const TTL_OFFSET: usize = 8;
+
+/// "More fragments" and the fragment's offset: either makes the packet a fragment.
+const FRAGMENT_BITS: U16 = U16::new(0x3fff);
+
+/// The header without options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Ipv4 {
+    /// Version (4) and length of the header in 32-bit words.
+    pub version_and_length: u8,
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// Bytes of header and payload.
+    pub total_bytes: U16,
+    /// Which packet a fragment belongs to.
+    pub identification: U16,
+    /// Three flags, and the fragment's offset in units of 8 bytes.
+    pub fragment: U16,
+    /// Hops left.
+    pub ttl: u8,
+    /// IANA number of what follows.
+    pub protocol: u8,
+    /// Of the header.
+    pub checksum: [u8; 2],
+    /// Source address.
+    pub source: [u8; 4],
+    /// Destination address.
+    pub destination: [u8; 4],
+}
+
+impl Ipv4 {
+    /// Bytes of the header with its options; `None` if this is not IPv4 or the length is less than a header's.
+    #[inline(always)]
+    pub fn header_bytes(&self) -> Option<usize> {
+        let words = usize::from(self.version_and_length & 0x0f);
+        (self.version_and_length >> 4 == 4 && words * 4 >= MIN_HEADER_BYTES).then_some(words * 4)
+    }
+
+    /// Whether this is a fragment, first or later.
+    #[inline(always)]
+    pub fn is_fragment(&self) -> bool {
+        (self.fragment & FRAGMENT_BITS).get() != 0
+    }
+}
+
+/// The four bytes of the header that forwarding changes, at [`TTL_OFFSET`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TtlAndChecksum {
+    /// Hops left.
+    pub ttl: u8,
+    /// Unchanged; it lies between.
+    pub protocol: u8,
+    /// Of the header.
+    pub checksum: [u8; 2],
+}
+
+impl TtlAndChecksum {
+    /// One hop less, with the checksum made right again; `None` if no hop is left (TTL 0 or 1).
+    #[inline(always)]
+    pub fn decremented(self) -> Option<Self> {
+        if self.ttl <= 1 {
+            return None;
+        }
+        let checksum = super::checksum::after_ttl_decrement(self.checksum);
+        Some(Self { ttl: self.ttl - 1, checksum, ..self })
+    }
+}

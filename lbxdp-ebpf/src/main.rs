@@ -1,0 +1,42 @@
+//! lbxdp's packet path in the kernel. Nothing is decided here: `steer` gets a real packet and the real maps, and its
+//! answer becomes an action.
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![expect(internal_features, reason = "the BPF target has no atomics but these")]
+
+#[expect(unsafe_code, reason = "the atomics the target lacks")]
+mod atomic;
+#[expect(unsafe_code, reason = "all packet pointers are here")]
+mod frame;
+#[expect(unsafe_code, reason = "all map pointers and kernel helpers are here")]
+mod maps;
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use lbxdp_common::{Fate, Reason, Verdict, steer};
+
+/// The entry. `frags`: frames of several buffers (jumbo) are welcome; all headers are in the first.
+#[xdp(frags)]
+pub fn lbxdp(context: XdpContext) -> u32 {
+    match steer::steer(&mut frame::Packet(&context), &maps::Kernel) {
+        Ok(Verdict::Transmit) => xdp_action::XDP_TX,
+        Ok(Verdict::Redirect(port)) => maps::redirect(port),
+        Ok(Verdict::Local) => xdp_action::XDP_PASS,
+        Err(Reason::NotOurs) => xdp_action::XDP_PASS,
+        Err(reason) => {
+            maps::count_reason(reason);
+            match reason.fate() {
+                Fate::Pass => xdp_action::XDP_PASS,
+                Fate::Drop => xdp_action::XDP_DROP,
+            }
+        }
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    // Never reached: a program in which it could be does not load.
+    loop {}
+}

@@ -1,0 +1,188 @@
+//! The maps, and the world `steer` sees through them.
+
+use core::ffi::c_void;
+
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_action};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_loop};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray};
+use aya_ebpf::Global;
+use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::schedule::{Pool, Step};
+use lbxdp_common::server::{Load, ServerId};
+use lbxdp_common::service::{Member, ServiceKey};
+use lbxdp_common::steer::World;
+use lbxdp_common::table::Buckets;
+use lbxdp_common::wire::ethernet::Mac;
+use lbxdp_common::{Cells, Reason, Ticks, for_each_map};
+
+use crate::atomic::Row;
+
+macro_rules! define_maps {
+    (
+        cells { $( $(#[$cells_doc:meta])* $cells:ident : $cells_name:literal, $width:expr, $rows:expr; )* }
+        maps { $( $(#[$doc:meta])* $map:ident : $name:literal, $kind:ident $(< $($type:ty),* >)?, $entries:expr; )* }
+    ) => {
+        $(
+            $(#[$cells_doc])*
+            #[map(name = $cells_name)]
+            static $cells: Array<[u64; $width]> = Array::with_max_entries($rows, BPF_F_MMAPABLE);
+        )*
+        $(
+            $(#[$doc])*
+            #[map(name = $name)]
+            static $map: $kind $(< $($type),* >)? = $kind::with_max_entries($entries, 0);
+        )*
+    };
+}
+for_each_map!(define_maps);
+
+/// Buckets of the connection table less one; the daemon sets it when it loads the program.
+#[unsafe(no_mangle)]
+static BUCKET_MASK: Global<u32> = Global::new(0);
+/// MAC address of the interface this program is loaded for, in the lower six bytes.
+#[unsafe(no_mangle)]
+static PORT_MAC: Global<u64> = Global::new(0);
+/// Index of that interface.
+#[unsafe(no_mangle)]
+static PORT_IFINDEX: Global<u32> = Global::new(0);
+
+/// The real tables.
+pub(crate) struct Kernel;
+
+#[inline(always)]
+fn row<const CELLS: usize>(map: &Array<[u64; CELLS]>, index: u32) -> Option<Row> {
+    // SAFETY: the map's values are `CELLS` cells, and whoever asks for this map knows how many that is.
+    map.get_ptr_mut(index).map(|cells| unsafe { Row::new(cells.cast()) })
+}
+
+impl Buckets for Kernel {
+    type Bucket = Row;
+
+    #[inline(always)]
+    fn index(&self, hash: u32) -> u32 {
+        hash & BUCKET_MASK.load()
+    }
+
+    #[inline(always)]
+    fn bucket(&self, index: u32) -> Option<Row> {
+        row(&CONNECTIONS, index)
+    }
+}
+
+impl Pool for Kernel {
+    type Turn = Row;
+
+    #[inline(always)]
+    fn member(&self, index: u32) -> Option<Member> {
+        row(&MEMBERS, index).map(|row| Member::from_cell(row.load(0)))
+    }
+
+    #[inline(always)]
+    fn load(&self, server: ServerId) -> Load {
+        self.load_row(server).map_or(Load(0), |row| Load(row.load(0)))
+    }
+
+    #[inline(always)]
+    fn turn(&self, service: u32) -> Option<Row> {
+        row(&TURNS, service)
+    }
+
+    #[inline(always)]
+    fn repeat<S: Step<Self>>(&self, times: u32, steps: &mut S) {
+        // SAFETY: `steps` outlives the call, which is the only user of it meanwhile, and `step` takes it for what it is.
+        unsafe { bpf_loop(times, step::<S> as *mut c_void, (&raw mut *steps).cast(), 0) };
+    }
+}
+
+/// One step of a walk, as `bpf_loop` wants it: 0 to go on, 1 to stop.
+unsafe extern "C" fn step<S: Step<Kernel>>(index: u32, steps: *mut c_void) -> i64 {
+    // SAFETY: `repeat` passes the walk it got, and calls nobody else.
+    let steps = unsafe { &mut *steps.cast::<S>() };
+    i64::from(steps.step(&Kernel, index).is_break())
+}
+
+impl World for Kernel {
+    type Row = Row;
+
+    #[inline(always)]
+    fn settings(&self) -> Option<Row> {
+        row(&SETTINGS, 0)
+    }
+
+    #[inline(always)]
+    fn vip_bucket(&self, index: u32) -> Option<Row> {
+        row(&VIPS, index)
+    }
+
+    #[inline(always)]
+    fn service(&self, key: ServiceKey) -> Option<u32> {
+        SERVICE_IDS.get_ptr(&key).map(|index| {
+            // SAFETY: the pointer is a live map value; the daemon replaces values whole.
+            unsafe { *index }
+        })
+    }
+
+    #[inline(always)]
+    fn service_row(&self, index: u32) -> Option<Row> {
+        row(&SERVICES, index)
+    }
+
+    #[inline(always)]
+    fn server_row(&self, server: ServerId) -> Option<Row> {
+        row(&SERVERS, server.row())
+    }
+
+    #[inline(always)]
+    fn load_row(&self, server: ServerId) -> Option<Row> {
+        row(&LOADS, server.row())
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Ticks {
+        // SAFETY: a helper without arguments.
+        Ticks(unsafe { bpf_jiffies64() } as u32)
+    }
+
+    #[inline(always)]
+    fn ingress_mac(&self) -> Mac {
+        let [a, b, c, d, e, f, ..] = PORT_MAC.load().to_ne_bytes();
+        [a, b, c, d, e, f]
+    }
+
+    #[inline(always)]
+    fn ingress_ifindex(&self) -> u32 {
+        PORT_IFINDEX.load()
+    }
+
+    #[inline(always)]
+    fn count(&self, server: ServerId, more: ServerCounters) {
+        if let Some(row) = COUNTERS.get_ptr_mut(server.row()) {
+            // SAFETY: the row is this CPU's own, and an XDP program is not interrupted by another one.
+            let row = unsafe { &mut *row };
+            row.packets += more.packets;
+            row.bytes += more.bytes;
+            row.connections += more.connections;
+        }
+    }
+}
+
+/// Counts a packet that is not forwarded.
+#[inline(always)]
+pub(crate) fn count_reason(reason: Reason) {
+    if let Some(count) = REASONS.get_ptr_mut(reason.raw()) {
+        // SAFETY: as in `count`.
+        unsafe { *count += 1 };
+    }
+}
+
+/// Sends the frame out by the interface in a slot of the device map.
+#[inline(always)]
+pub(crate) fn redirect(port: u16) -> u32 {
+    PORTS.redirect(u32::from(port), 0).unwrap_or(xdp_action::XDP_ABORTED)
+}
+
+/// The kernel asks for the licence of whoever calls its GPL helpers.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
