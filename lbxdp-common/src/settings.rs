@@ -14,18 +14,19 @@ pub struct Settings {
     pub seed_offset: u64,
     /// [`Seed::multiplier`].
     pub seed_multiplier: u64,
-    /// How long a connection lives without a packet, in ticks, by [`Timer`].
-    pub timeouts: [u32; Timer::COUNT],
+    /// How long a connection lives without a packet, in ticks, by [`Timer`]. Sixteen, for a state has four bits.
+    pub timeouts: [u32; TIMEOUTS],
     /// A connection's due time is written anew only if it moves by at least so many ticks.
     pub refresh: u32,
     /// Always zero.
     pub pad: u32,
 }
 
+const TIMEOUTS: usize = 16;
 /// Cells of the row.
 pub const SETTINGS_CELLS: usize = size_of::<Settings>() / 8;
 const TIMEOUTS_CELL: usize = 2;
-const REFRESH_CELL: usize = TIMEOUTS_CELL + Timer::COUNT / 2;
+const REFRESH_CELL: usize = TIMEOUTS_CELL + TIMEOUTS / 2;
 
 impl Settings {
     /// The row as cells.

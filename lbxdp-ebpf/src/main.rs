@@ -35,6 +35,12 @@ pub fn lbxdp(context: XdpContext) -> u32 {
     }
 }
 
+/// What time it is for [`lbxdp`]: the daemon runs this once in a while to set its own clock. Never attached.
+#[xdp(frags)]
+pub fn clock(_: XdpContext) -> u32 {
+    steer::World::now(&maps::Kernel).0
+}
+
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
     // Never reached: a program in which it could be does not load.

@@ -13,7 +13,6 @@ use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::{Member, ServiceKey};
 use lbxdp_common::steer::World;
 use lbxdp_common::table::Buckets;
-use lbxdp_common::wire::ethernet::Mac;
 use lbxdp_common::{Cells, Reason, Ticks, for_each_map};
 
 use crate::atomic::Row;
@@ -145,9 +144,8 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn ingress_mac(&self) -> Mac {
-        let [a, b, c, d, e, f, ..] = PORT_MAC.load().to_ne_bytes();
-        [a, b, c, d, e, f]
+    fn ingress_mac(&self) -> u64 {
+        PORT_MAC.load()
     }
 
     #[inline(always)]

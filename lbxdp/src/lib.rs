@@ -1,7 +1,9 @@
 //! lbxdp's user half: command line, daemon, tables. `ARCHITECTURE.md` has the map.
 
 pub mod command;
+pub mod daemon;
 pub mod message;
 pub mod snapshot;
 pub mod state;
+pub mod tables;
 mod words;

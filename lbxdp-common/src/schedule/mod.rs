@@ -70,8 +70,8 @@ const MAX_ATTEMPTS: u32 = 16;
 pub fn pick<P: Pool, C: Cells>(pool: &P, index: u32, service: Service<C>) -> Option<ServerId> {
     let list = service.list();
     match service.scheduler()? {
-        Scheduler::RoundRobin => rr::pick(pool, pool.turn(index)?, list),
-        Scheduler::WeightedRoundRobin => wrr::pick(pool, pool.turn(index)?, list, service.shares()),
+        Scheduler::RoundRobin => rr::pick(pool, index, list),
+        Scheduler::WeightedRoundRobin => wrr::pick(pool, index, list, service.shares()),
         Scheduler::WeightedLeastConnection => wlc::pick(pool, list),
     }
 }

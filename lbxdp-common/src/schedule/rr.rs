@@ -75,24 +75,37 @@ impl<P: Pool> Step<P> for Walk {
     }
 }
 
-#[inline(always)]
-pub(super) fn pick<P: Pool>(pool: &P, turn: P::Turn, list: List) -> Option<ServerId> {
-    let mut chosen = Turn::default();
-    for _ in 0..MAX_ATTEMPTS {
+/// One attempt to take the turn: it fails if another CPU takes it meanwhile.
+struct Attempt {
+    service: u32,
+    list: List,
+    chosen: ServerId,
+}
+
+impl<P: Pool> Step<P> for Attempt {
+    #[inline(always)]
+    fn step(&mut self, pool: &P, _: u32) -> ControlFlow<()> {
+        let Some(turn) = pool.turn(self.service) else {
+            return ControlFlow::Break(());
+        };
         let seen = turn.load(0);
         let last = Turn::from_cell(seen);
-        let knows_its_place = last.server != 0
-            && member_at(pool, list, last.index).is_some_and(|m| m.server().0 == last.server);
+        let knows_its_place =
+            last.server != 0 && member_at(pool, self.list, last.index).is_some_and(|m| m.server().0 == last.server);
         let index = if knows_its_place { last.index + 1 } else { 0 };
-        let mut walk = Walk { list, index, chosen: Turn::default() };
-        pool.repeat(list.length, &mut walk);
-        chosen = walk.chosen;
-        if chosen == Turn::default() {
-            return None;
+        let mut walk = Walk { list: self.list, index, chosen: Turn::default() };
+        pool.repeat(self.list.length, &mut walk);
+        self.chosen = ServerId(walk.chosen.server);
+        if walk.chosen == Turn::default() || turn.replace(0, seen, walk.chosen.cell()) {
+            return ControlFlow::Break(());
         }
-        if turn.replace(0, seen, chosen.cell()) {
-            break;
-        }
+        ControlFlow::Continue(())
     }
-    Some(ServerId(chosen.server))
+}
+
+#[inline(always)]
+pub(super) fn pick<P: Pool>(pool: &P, service: u32, list: List) -> Option<ServerId> {
+    let mut attempt = Attempt { service, list, chosen: ServerId::NONE };
+    pool.repeat(MAX_ATTEMPTS, &mut attempt);
+    (attempt.chosen != ServerId::NONE).then_some(attempt.chosen)
 }

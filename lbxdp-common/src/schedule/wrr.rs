@@ -123,23 +123,38 @@ impl<P: Pool> Step<P> for Walk {
     }
 }
 
-#[inline(always)]
-pub(super) fn pick<P: Pool>(pool: &P, turn: P::Turn, list: List, shares: Shares) -> Option<ServerId> {
-    if shares.top == 0 {
-        return None;
-    }
-    let mut chosen = 0;
-    for _ in 0..MAX_ATTEMPTS {
+/// One attempt to take the turn: it fails if another CPU takes it meanwhile.
+struct Attempt {
+    service: u32,
+    list: List,
+    shares: Shares,
+    chosen: ServerId,
+}
+
+impl<P: Pool> Step<P> for Attempt {
+    #[inline(always)]
+    fn step(&mut self, pool: &P, _: u32) -> ControlFlow<()> {
+        let Some(turn) = pool.turn(self.service) else {
+            return ControlFlow::Break(());
+        };
+        let (list, shares) = (self.list, self.shares);
         let seen = turn.load(0);
         let Turn { next, bar } = Turn::from_cell(seen);
         let mut walk = Walk { list, shares, index: next, bar, greatest: 0, is_whole: next == 0, chosen: 0 };
         // The rest of the list, a pass that nobody reaches the bar in, and one in which somebody does.
         pool.repeat(list.length.saturating_mul(3), &mut walk);
-        chosen = walk.chosen;
+        self.chosen = ServerId(walk.chosen);
         let after = Turn { next: walk.index, bar: walk.bar };
-        if turn.replace(0, seen, after.cell()) {
-            break;
-        }
+        if turn.replace(0, seen, after.cell()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
-    (chosen != 0).then_some(ServerId(chosen))
+}
+
+#[inline(always)]
+pub(super) fn pick<P: Pool>(pool: &P, service: u32, list: List, shares: Shares) -> Option<ServerId> {
+    if shares.top == 0 {
+        return None;
+    }
+    let mut attempt = Attempt { service, list, shares, chosen: ServerId::NONE };
+    pool.repeat(MAX_ATTEMPTS, &mut attempt);
+    (attempt.chosen != ServerId::NONE).then_some(attempt.chosen)
 }

@@ -10,13 +10,13 @@ use crate::vip;
 #[inline(always)]
 pub(super) fn is_for_a_vip<W: World>(world: &W, headers: &Headers) -> Result<(), Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    let destination = headers.ip.destination;
+    let destination = headers.destination.to_ne_bytes();
     let bucket = world.vip_bucket(vip::bucket(destination, settings.seed())).ok_or(Reason::NotReady)?;
     if !vip::holds(bucket, destination) {
         return Err(Reason::NotOurs);
     }
     // The stack ignores frames for others too, but an XDP program sees them before that.
-    if headers.ethernet.destination != world.ingress_mac() {
+    if headers.destination_mac != world.ingress_mac() {
         return Err(Reason::OtherHost);
     }
     Ok(())

@@ -19,7 +19,6 @@ use crate::table::Buckets;
 use crate::time::Ticks;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
-use crate::wire::ethernet::Mac;
 
 /// All that `steer` may ask beside the packet.
 pub trait World: Buckets + Pool {
@@ -40,8 +39,8 @@ pub trait World: Buckets + Pool {
     fn load_row(&self, server: ServerId) -> Option<Self::Row>;
     /// The time.
     fn now(&self) -> Ticks;
-    /// MAC address of the interface the packet came in by.
-    fn ingress_mac(&self) -> Mac;
+    /// MAC address of the interface the packet came in by, in the lower six bytes in memory order.
+    fn ingress_mac(&self) -> u64;
     /// Index of that interface.
     fn ingress_ifindex(&self) -> u32;
     /// Adds to a server's counters.

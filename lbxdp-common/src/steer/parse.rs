@@ -14,9 +14,24 @@ use crate::wire::udp::Udp;
 /// The two headers every packet of ours begins with, in one read.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
+struct Front {
+    ethernet: Ethernet,
+    ip: Ipv4,
+}
+
+/// What is needed of them. Numbers, not bytes: what the compiler keeps on the kernel's stack must be aligned.
 pub(super) struct Headers {
-    pub(super) ethernet: Ethernet,
-    pub(super) ip: Ipv4,
+    /// The frame's destination, in the lower six bytes in memory order.
+    pub(super) destination_mac: u64,
+    /// The addresses as in the packet, in memory order.
+    source: u32,
+    pub(super) destination: u32,
+    protocol: u8,
+    /// Bytes of the IP header; 0 if it cannot be one.
+    ip_header_bytes: u32,
+    is_fragment: bool,
+    /// Bytes from the IP header on.
+    ip_bytes: u32,
 }
 
 /// Offset of the IP header in the frame.
@@ -29,29 +44,41 @@ pub(super) struct Packet {
     /// TCP's control bits; none for UDP.
     pub(super) flags: Flags,
     /// Bytes from the IP header on.
-    pub(super) ip_bytes: u16,
+    pub(super) ip_bytes: u32,
 }
 
 /// Ethernet and IPv4; anything else is not ours.
 #[inline(always)]
 pub(super) fn headers<F: Frame>(frame: &F) -> Result<Headers, Reason> {
-    let headers: Headers = frame.read(0).ok_or(Reason::NotOurs)?;
-    if headers.ethernet.ethertype != ethernet::IPV4 {
+    let Some(Front { ethernet, ip }) = frame.read(0) else {
+        return Err(Reason::NotOurs);
+    };
+    if ethernet.ethertype != ethernet::IPV4 {
         return Err(Reason::NotOurs);
     }
-    Ok(headers)
+    let [a, b, c, d, e, f] = ethernet.destination;
+    Ok(Headers {
+        destination_mac: u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]),
+        source: u32::from_ne_bytes(ip.source),
+        destination: u32::from_ne_bytes(ip.destination),
+        protocol: ip.protocol,
+        ip_header_bytes: ip.header_bytes(),
+        is_fragment: ip.is_fragment(),
+        ip_bytes: u32::from(ip.total_bytes.get()),
+    })
 }
 
 /// The packet in the frame.
 #[inline(always)]
 pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, Reason> {
-    let ip = &headers.ip;
-    let header_bytes = ip.header_bytes().ok_or(Reason::Malformed)?;
-    if ip.is_fragment() {
+    if headers.ip_header_bytes == 0 {
+        return Err(Reason::Malformed);
+    }
+    if headers.is_fragment {
         return Err(Reason::Fragment);
     }
-    let offset = IP_OFFSET + header_bytes;
-    let protocol = Protocol::from_raw(ip.protocol).ok_or(Reason::OtherProtocol)?;
+    let protocol = Protocol::from_raw(headers.protocol).ok_or(Reason::OtherProtocol)?;
+    let offset = IP_OFFSET + headers.ip_header_bytes as usize;
     let (client_port, vip_port, flags) = match protocol {
         Protocol::Tcp => {
             let tcp: Tcp = frame.read(offset).ok_or(Reason::Malformed)?;
@@ -63,12 +90,12 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
         }
     };
     let key = Key {
-        client: ip.source,
-        vip: ip.destination,
+        client: headers.source.to_ne_bytes(),
+        vip: headers.destination.to_ne_bytes(),
         client_port,
         vip_port,
-        protocol: ip.protocol,
+        protocol: headers.protocol,
         pad: [0; 3],
     };
-    Ok(Packet { key, protocol, flags, ip_bytes: ip.total_bytes.get() })
+    Ok(Packet { key, protocol, flags, ip_bytes: headers.ip_bytes })
 }

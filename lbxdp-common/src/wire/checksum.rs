@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn a_header_tells_its_length_only_if_it_can_be_one() {
         let mut header = Ipv4::read_from_bytes(&[0u8; 20]).expect("20 bytes");
-        for (byte, length) in [(0x45, Some(20)), (0x4f, Some(60)), (0x44, None), (0x65, None), (0x40, None)] {
+        for (byte, length) in [(0x45, 20), (0x4f, 60), (0x44, 0), (0x65, 0), (0x40, 0)] {
             header.version_and_length = byte;
             assert_eq!(header.header_bytes(), length);
         }

@@ -38,11 +38,11 @@ pub struct Ipv4 {
 }
 
 impl Ipv4 {
-    /// Bytes of the header with its options; `None` if this is not IPv4 or the length is less than a header's.
+    /// Bytes of the header with its options, 20 to 60; 0 if this is not IPv4 or the length is less than a header's.
     #[inline(always)]
-    pub fn header_bytes(&self) -> Option<usize> {
-        let words = usize::from(self.version_and_length & 0x0f);
-        (self.version_and_length >> 4 == 4 && words * 4 >= MIN_HEADER_BYTES).then_some(words * 4)
+    pub fn header_bytes(&self) -> u32 {
+        let bytes = u32::from(self.version_and_length & 0x0f) * 4;
+        if self.version_and_length >> 4 == 4 && bytes as usize >= MIN_HEADER_BYTES { bytes } else { 0 }
     }
 
     /// Whether this is a fragment, first or later.

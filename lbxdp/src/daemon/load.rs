@@ -1,0 +1,214 @@
+//! The packet path's program: from this binary into the kernel, onto the interfaces, and off them again.
+
+use std::io;
+use std::path::Path;
+
+use aya::programs::links::FdLink;
+use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
+use lbxdp_common::server::MAX_SERVERS;
+
+use crate::tables::MAP_NAMES;
+use crate::tables::pins::Instance;
+
+/// The program's name, in the object and in the kernel.
+pub const PROGRAM: &str = "lbxdp";
+
+#[cfg(has_packet_program)]
+static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("LBXDP_BPF_OBJECT")));
+#[cfg(not(has_packet_program))]
+static OBJECT: Option<&[u8]> = None;
+
+/// Sizes of the tables, in rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Buckets of the connection table; a power of two.
+    pub buckets: u32,
+    pub servers: u32,
+    pub services: u32,
+    pub members: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { buckets: 1 << 16, servers: 1 << 14, services: 1 << 13, members: 1 << 17 }
+    }
+}
+
+/// An interface that packets come in by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    pub name: String,
+    pub ifindex: u32,
+    pub mac: [u8; 6],
+}
+
+/// How the program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver.
+    Native,
+    /// By the kernel, after it has built a socket buffer: works everywhere, several times slower.
+    Generic,
+}
+
+/// Why the packet path is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("this binary was built without the packet program: build it with `cargo xtask build`")]
+    NoProgram,
+    #[error("loading BPF programs needs root (or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)")]
+    NotPermitted,
+    #[error("cannot create {0} in the BPF file system; is it mounted? (mount -t bpf bpf /sys/fs/bpf)")]
+    Pins(std::path::PathBuf, #[source] io::Error),
+    #[error("cannot load the packet program's tables")]
+    Maps(#[source] aya::EbpfError),
+    #[error("the kernel's verifier refuses the packet program")]
+    Verifier(#[source] ProgramError),
+    #[error("{0} already carries an XDP program that is not ours; take it off first: ip link set dev {0} xdp off")]
+    Busy(String),
+    #[error("cannot attach the packet program to {0}")]
+    Attach(String, #[source] ProgramError),
+    #[error("cannot pin the packet program of {0}")]
+    Pin(String, #[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Creates the tables (or takes the pinned ones) and loads the program for one interface, without attaching it.
+pub fn load(instance: &Instance, interface: &Interface, sizes: Sizes) -> Result<Ebpf, LoadError> {
+    let maps = instance.map_pins();
+    create_directory(&maps)?;
+    verified(interface, sizes, |loader| {
+        for name in MAP_NAMES {
+            loader.map_pin_path(name, maps.join(name));
+        }
+    })
+}
+
+/// Loads the program with tables of the least size, and without any trace: what the verifier says of it.
+pub fn verify() -> Result<Ebpf, LoadError> {
+    let nowhere = Interface { name: String::new(), ifindex: 0, mac: [0; 6] };
+    verified(&nowhere, Sizes { buckets: 1, servers: 1, services: 1, members: 1 }, |_| ())
+}
+
+/// The object as it was compiled.
+pub fn object() -> Result<&'static [u8], LoadError> {
+    OBJECT.ok_or(LoadError::NoProgram)
+}
+
+fn verified(
+    interface: &Interface,
+    sizes: Sizes,
+    pins: impl FnOnce(&mut EbpfLoader<'_>),
+) -> Result<Ebpf, LoadError> {
+    let [a, b, c, d, e, f] = interface.mac;
+    let mac = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
+    let bucket_mask = sizes.buckets - 1;
+    let servers = sizes.servers.min(MAX_SERVERS);
+    let mut loader = EbpfLoader::new();
+    loader
+        .map_max_entries("connections", sizes.buckets)
+        .map_max_entries("servers", servers)
+        .map_max_entries("loads", servers)
+        .map_max_entries("counters", servers)
+        .map_max_entries("services", sizes.services)
+        .map_max_entries("turns", sizes.services)
+        .map_max_entries("service_ids", sizes.services)
+        .map_max_entries("members", sizes.members)
+        .override_global("BUCKET_MASK", &bucket_mask, true)
+        .override_global("PORT_MAC", &mac, true)
+        .override_global("PORT_IFINDEX", &interface.ifindex, true);
+    pins(&mut loader);
+    let mut ebpf = loader.load(object()?).map_err(|error| {
+        if is_permission(&error) { LoadError::NotPermitted } else { LoadError::Maps(error) }
+    })?;
+    for (_, program) in ebpf.programs_mut() {
+        let program: &mut Xdp = program.try_into().map_err(LoadError::Verifier)?;
+        program.load().map_err(LoadError::Verifier)?;
+    }
+    Ok(ebpf)
+}
+
+/// The program of a loaded object.
+pub fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
+    ebpf.program_mut(PROGRAM).ok_or(LoadError::NoProgram)?.try_into().map_err(LoadError::Verifier)
+}
+
+/// Attaches the program, in the driver if it can, and pins program and link.
+pub fn attach(instance: &Instance, interface: &Interface, program: &mut Xdp) -> Result<Mode, LoadError> {
+    let name = &interface.name;
+    let failed = |error: ProgramError| {
+        if os_error(&error) == Some(libc::EBUSY) {
+            LoadError::Busy(name.clone())
+        } else {
+            LoadError::Attach(name.clone(), error)
+        }
+    };
+    let (id, mode) = match program.attach_to_if_index(interface.ifindex, XdpMode::Driver) {
+        Ok(id) => (id, Mode::Native),
+        Err(error) if os_error(&error) == Some(libc::EBUSY) => return Err(failed(error)),
+        Err(error) => {
+            let id = program.attach_to_if_index(interface.ifindex, XdpMode::Skb).map_err(failed)?;
+            tracing::warn!(
+                interface = name,
+                reason = %chain(&error),
+                "GENERIC XDP: the driver does not take the program, the kernel runs it at a fraction of the speed"
+            );
+            (id, Mode::Generic)
+        }
+    };
+    pin(instance, interface, program, id).map_err(|error| LoadError::Pin(name.clone(), error))?;
+    Ok(mode)
+}
+
+fn pin(
+    instance: &Instance,
+    interface: &Interface,
+    program: &mut Xdp,
+    id: aya::programs::xdp::XdpLinkId,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    for path in [instance.program_pin(&interface.name), instance.link_pin(&interface.name)] {
+        create_directory(path.parent().unwrap_or(&path))?;
+    }
+    let link: FdLink = program.take_link(id)?.try_into()?;
+    link.pin(instance.link_pin(&interface.name))?;
+    program.pin(instance.program_pin(&interface.name))?;
+    Ok(())
+}
+
+fn create_directory(path: &Path) -> Result<(), LoadError> {
+    std::fs::create_dir_all(path).map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => LoadError::NotPermitted,
+        _ => LoadError::Pins(path.into(), source),
+    })
+}
+
+/// Takes everything of an instance out of the kernel: links (so the program leaves the interfaces), programs, tables.
+pub fn unload(instance: &Instance) -> io::Result<()> {
+    match std::fs::remove_dir_all(instance.pins()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// The error number at the end of a chain of causes.
+fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    if let Some(io_error) = error.downcast_ref::<io::Error>() {
+        return io_error.raw_os_error();
+    }
+    error.source().and_then(os_error)
+}
+
+fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(os_error(error), Some(libc::EPERM | libc::EACCES))
+}
+
+/// An error with all its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}

@@ -1,0 +1,179 @@
+//! The kernel's tables, in our language: everything the daemon knows of the kernel goes through here.
+//!
+//! Tables of cells are mapped into memory and read and written without a system call; the others are asked.
+
+#[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
+mod mapped;
+pub mod pins;
+#[expect(unsafe_code, reason = "the one place where aya is told that records are plain data")]
+mod row;
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::server::ServerId;
+use lbxdp_common::service::ServiceKey;
+use lbxdp_common::table::{Buckets, Seed};
+use lbxdp_common::{Cells, Reason, for_each_map, vip};
+
+pub use mapped::Mapped;
+use row::Row;
+
+/// A table could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    #[error("cannot {what} table `{table}`")]
+    Map { what: &'static str, table: &'static str, source: MapError },
+    #[error("cannot map table `{table}` into memory")]
+    Mapping { table: &'static str, source: std::io::Error },
+    #[error("table `{table}` has rows of {found} bytes where this build has {expected}; it belongs to another build")]
+    Shape { table: &'static str, found: u32, expected: u32 },
+    #[error("cannot make interface {0} a way out")]
+    Port(u32, #[source] aya::maps::xdp::XdpMapError),
+    #[error("no room for VIP {0}: its bucket of the VIP table is full")]
+    VipBucketFull(Ipv4Addr),
+}
+
+macro_rules! define_tables {
+    (
+        cells { $( $(#[$cells_doc:meta])* $cells:ident : $cells_name:literal, $width:expr, $rows:expr; )* }
+        maps { $( $(#[$doc:meta])* $map:ident : $name:literal, $kind:ident $(< $($type:ty),* >)?, $entries:expr; )* }
+    ) => {
+        /// The names of all maps: their pins are called so.
+        pub const MAP_NAMES: &[&str] = &[$( $cells_name, )* $( $name ),*];
+
+        /// All tables of one instance.
+        #[expect(non_snake_case, reason = "the fields are the maps' own names")]
+        pub struct Tables {
+            $( $(#[$cells_doc])* pub $cells: Mapped, )*
+            $( $(#[$doc])* $map: define_tables!(@kind $kind $(< $($type),* >)?), )*
+        }
+
+        impl Tables {
+            /// Opens the tables pinned in a directory.
+            pub fn open(pins: &Path) -> Result<Self, TableError> {
+                Ok(Self {
+                    $( $cells: open_cells(pins, $cells_name, $width)?, )*
+                    $( $map: open_map(pins, $name, Map::$kind)?, )*
+                })
+            }
+        }
+    };
+    (@kind HashMap<$key:ty, $value:ty>) => { HashMap<MapData, Row<$key>, $value> };
+    (@kind PerCpuArray<$value:ty>) => { PerCpuArray<MapData, Row<$value>> };
+    (@kind DevMap) => { DevMap<MapData> };
+}
+for_each_map!(define_tables);
+
+fn open_cells(pins: &Path, table: &'static str, width: usize) -> Result<Mapped, TableError> {
+    let data = MapData::from_pin(pins.join(table)).map_err(|source| failed("open", table, source))?;
+    let info = data.info().map_err(|source| failed("ask about", table, source))?;
+    let expected = u32::try_from(width * 8).unwrap_or(u32::MAX);
+    if info.value_size() != expected {
+        return Err(TableError::Shape { table, found: info.value_size(), expected });
+    }
+    Mapped::new(&data, width, info.max_entries()).map_err(|source| TableError::Mapping { table, source })
+}
+
+fn open_map<M: TryFrom<Map, Error = MapError>>(
+    pins: &Path,
+    table: &'static str,
+    kind: fn(MapData) -> Map,
+) -> Result<M, TableError> {
+    let data = MapData::from_pin(pins.join(table)).map_err(|source| failed("open", table, source))?;
+    kind(data).try_into().map_err(|source| failed("use", table, source))
+}
+
+fn failed(what: &'static str, table: &'static str, source: MapError) -> TableError {
+    TableError::Map { what, table, source }
+}
+
+impl Buckets for Mapped {
+    type Bucket = &'static [std::sync::atomic::AtomicU64];
+
+    fn index(&self, hash: u32) -> u32 {
+        hash & self.rows().saturating_sub(1)
+    }
+
+    fn bucket(&self, index: u32) -> Option<Self::Bucket> {
+        self.row(index)
+    }
+}
+
+impl Tables {
+    /// Makes packets with this key find the service.
+    pub fn put_service_id(&mut self, key: ServiceKey, index: u32) -> Result<(), TableError> {
+        self.SERVICE_IDS.insert(Row(key), index, 0).map_err(|source| failed("write", "service_ids", source))
+    }
+
+    /// Makes packets with this key find no service.
+    pub fn remove_service_id(&mut self, key: ServiceKey) -> Result<(), TableError> {
+        match self.SERVICE_IDS.remove(&Row(key)) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(source) => Err(failed("write", "service_ids", source)),
+        }
+    }
+
+    /// What was counted for a server on all CPUs.
+    pub fn counters(&self, server: ServerId) -> Result<ServerCounters, TableError> {
+        let rows = self.COUNTERS.get(&server.row(), 0).map_err(|source| failed("read", "counters", source))?;
+        Ok(rows.iter().fold(ServerCounters::default(), |sum, row| ServerCounters {
+            packets: sum.packets.wrapping_add(row.0.packets),
+            bytes: sum.bytes.wrapping_add(row.0.bytes),
+            connections: sum.connections.wrapping_add(row.0.connections),
+        }))
+    }
+
+    /// Sets a server's counters to zero; only before its row is used.
+    pub fn clear_counters(&mut self, server: ServerId) -> Result<(), TableError> {
+        let cpus = aya::util::nr_cpus().map_or(1, |cpus| cpus);
+        let zeros = PerCpuValues::try_from(vec![Row(ServerCounters::default()); cpus])
+            .map_err(|source| failed("size", "counters", source.into()))?;
+        self.COUNTERS.set(server.row(), zeros, 0).map_err(|source| failed("write", "counters", source))
+    }
+
+    /// How many packets were not forwarded for a reason, on all CPUs.
+    pub fn reason_count(&self, reason: Reason) -> Result<u64, TableError> {
+        let counts = self.REASONS.get(&reason.raw(), 0).map_err(|source| failed("read", "reasons", source))?;
+        Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(count.0)))
+    }
+
+    /// Lets packets be redirected to an interface through a slot.
+    pub fn put_port(&mut self, slot: u16, ifindex: u32) -> Result<(), TableError> {
+        self.PORTS.set(u32::from(slot), ifindex, None, 0).map_err(|source| TableError::Port(ifindex, source))
+    }
+
+    /// Makes an address a VIP.
+    pub fn put_vip(&self, vip: Ipv4Addr, seed: Seed) -> Result<(), TableError> {
+        let address = vip.octets();
+        let Some(bucket) = self.VIPS.row(vip::bucket(address, seed)) else {
+            return Err(TableError::VipBucketFull(vip));
+        };
+        if vip::holds(bucket, address) || replace_vip(bucket, [0; 4], address) {
+            return Ok(());
+        }
+        Err(TableError::VipBucketFull(vip))
+    }
+
+    /// Makes an address no VIP any more.
+    pub fn remove_vip(&self, vip: Ipv4Addr, seed: Seed) {
+        if let Some(bucket) = self.VIPS.row(vip::bucket(vip.octets(), seed)) {
+            replace_vip(bucket, vip.octets(), [0; 4]);
+        }
+    }
+}
+
+/// Puts `new` where `old` stands in a bucket; false if `old` does not stand there.
+fn replace_vip<C: Cells>(bucket: C, old: [u8; 4], new: [u8; 4]) -> bool {
+    (0..vip::VIP_CELLS).any(|cell| {
+        let mut pair = vip::pair(bucket.load(cell));
+        let Some(slot) = pair.iter_mut().find(|slot| **slot == old) else {
+            return false;
+        };
+        *slot = new;
+        bucket.store(cell, vip::cell(pair));
+        true
+    })
+}

@@ -1,0 +1,102 @@
+//! Where an instance lives: its pins in bpffs, its socket and its lock.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The version of all layouts of maps. A pin path carries it, so that no build takes up tables it does not understand.
+pub const LAYOUT_VERSION: &str = "1";
+
+const BPFFS: &str = "/sys/fs/bpf";
+const RUN: &str = "/run/lbxdp";
+
+/// The name of an instance: there may be several directors in one machine, each in a network namespace of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance(String);
+
+/// Why a name cannot be an instance's.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` cannot name an instance: 1 to 64 letters, digits, `-`, `_` or `.`, not beginning with `.`")]
+pub struct BadInstance(String);
+
+impl Default for Instance {
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+impl FromStr for Instance {
+    type Err = BadInstance;
+
+    fn from_str(name: &str) -> Result<Self, BadInstance> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if (1..=64).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_plain) {
+            Ok(Self(name.into()))
+        } else {
+            Err(BadInstance(name.into()))
+        }
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Instance {
+    /// The directory of sockets and locks.
+    pub fn run_directory() -> &'static Path {
+        Path::new(RUN)
+    }
+
+    /// Where the daemon listens.
+    pub fn socket(&self) -> PathBuf {
+        Path::new(RUN).join(format!("{}.sock", self.0))
+    }
+
+    /// The file that a running daemon holds locked.
+    pub fn lock(&self) -> PathBuf {
+        Path::new(RUN).join(format!("{}.lock", self.0))
+    }
+
+    /// Everything pinned by this instance, of whatever layout.
+    pub fn pins(&self) -> PathBuf {
+        Path::new(BPFFS).join("lbxdp").join(&self.0)
+    }
+
+    /// The pins of this build's layout.
+    pub fn layout_pins(&self) -> PathBuf {
+        self.pins().join(format!("v{LAYOUT_VERSION}"))
+    }
+
+    /// The pinned maps.
+    pub fn map_pins(&self) -> PathBuf {
+        self.layout_pins().join("maps")
+    }
+
+    /// The pinned program of an interface.
+    pub fn program_pin(&self, interface: &str) -> PathBuf {
+        self.layout_pins().join("programs").join(interface)
+    }
+
+    /// The pinned link of an interface: while it is there, the program stays attached.
+    pub fn link_pin(&self, interface: &str) -> PathBuf {
+        self.layout_pins().join("links").join(interface)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_directory() {
+        for name in ["default", "a", "web-1", "x_2.y", "0"] {
+            assert!(name.parse::<Instance>().is_ok(), "{name}");
+        }
+        for name in ["", ".", "..", ".x", "a/b", "a b", "ä", "x\n", &"x".repeat(65)] {
+            assert!(name.parse::<Instance>().is_err(), "{name:?}");
+        }
+    }
+}
