@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod daemon;
+pub mod layout;
 pub mod message;
 pub mod snapshot;
 pub mod state;

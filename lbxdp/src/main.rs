@@ -1,4 +1,88 @@
-fn main() {
-    let mut e = lbxdp::daemon::load::verify().unwrap();
-    for (n,p) in e.programs() { println!("{n} {:?}", p.info().unwrap().verified_instruction_count()); }
+//! lbxdp: parse, run, print the error chain, exit code. The rest is the library.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lbxdp::daemon::load::chain;
+use lbxdp::daemon::{self, verify};
+use lbxdp::tables::pins::Instance;
+
+/// A layer-4 load balancer with the semantics of IPVS and the speed of XDP.
+///
+/// Called as `ipvsadm`, or with a first argument that begins with `-`, it takes ipvsadm's command line:
+/// `lbxdp -A -t 10.0.0.100:80 -s wlc`. The instance is then named by the environment variable `LBXDP_INSTANCE`.
+#[derive(Parser)]
+#[command(version, max_term_width = 100, after_help = "Logs: LBXDP_LOG=debug (or info, warn, error).")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Load the packet path onto interfaces and own its configuration until a signal comes.
+    Run {
+        /// An interface that packets for the VIPs come in by; may be given several times.
+        #[arg(short = 'i', long = "interface", required = true, value_name = "IF")]
+        interfaces: Vec<String>,
+        #[command(flatten)]
+        instance: InstanceArgument,
+        /// Places in the connection table; by default what suits the machine's memory.
+        #[arg(long, value_name = "N")]
+        connections: Option<u32>,
+        /// Keep forwarding after the daemon has ended.
+        #[arg(long)]
+        leave: bool,
+    },
+    /// Take an instance's packet path out of the kernel, with its connections.
+    Unload {
+        #[command(flatten)]
+        instance: InstanceArgument,
+    },
+    /// Show what the kernel's verifier says of the packet program, without attaching it.
+    Verify,
+}
+
+#[derive(clap::Args)]
+struct InstanceArgument {
+    /// Name of the instance: one daemon, one configuration.
+    #[arg(long = "instance", value_name = "NAME", env = "LBXDP_INSTANCE", default_value = "default")]
+    name: Instance,
+}
+
+fn main() -> ExitCode {
+    let verb = Arguments::parse().verb;
+    let done: Result<(), Box<dyn std::error::Error>> = match verb {
+        Verb::Run { interfaces, instance, connections, leave } => {
+            log_to_stderr();
+            run(daemon::Options { instance: instance.name, interfaces, connections, leave })
+        }
+        Verb::Unload { instance } => daemon::unload(&instance.name).map_err(Into::into),
+        Verb::Verify => verify::print().map_err(Into::into),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lbxdp: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: daemon::Options) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(daemon::run(options))?)
+}
+
+fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("LBXDP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal && !plain)
+        .with_target(false)
+        .init();
 }

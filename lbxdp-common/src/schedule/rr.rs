@@ -90,8 +90,8 @@ impl<P: Pool> Step<P> for Attempt {
         };
         let seen = turn.load(0);
         let last = Turn::from_cell(seen);
-        let knows_its_place =
-            last.server != 0 && member_at(pool, self.list, last.index).is_some_and(|m| m.server().0 == last.server);
+        let knows_its_place = last.server != 0
+            && member_at(pool, self.list, last.index).is_some_and(|m| m.server().0 == last.server);
         let index = if knows_its_place { last.index + 1 } else { 0 };
         let mut walk = Walk { list: self.list, index, chosen: Turn::default() };
         pool.repeat(self.list.length, &mut walk);

@@ -34,17 +34,20 @@ pub(super) fn follow<W: World>(world: &W, packet: &Packet) -> Result<Way, Reason
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let now = world.now();
     let hash = Hash::of(packet.key, settings.seed());
-    let Some((slot, word)) = table::find(world, hash, packet.key) else {
-        return open(world, packet, settings, hash, now);
-    };
-    if table::is_overdue(word, now) || packet.starts_again(word.state()) {
+    let known = table::find(world, hash, packet.key).and_then(|(slot, word)| {
+        if !table::is_overdue(word, now) && !packet.starts_again(word.state()) {
+            return Some((slot, word));
+        }
         // To traffic such a connection is gone, whether it has been swept away or not. If it makes room for the next one
         // here, it must come off its server's counts here.
         if packet.opens() && slot.retire(word) {
             uncount(world, packet.protocol, word);
         }
+        None
+    });
+    let Some((slot, word)) = known else {
         return open(world, packet, settings, hash, now);
-    }
+    };
     let way = way_to(world, word.server())?;
     advance(world, packet, settings, slot, word, now);
     world.count(word.server(), packet.counted(0));

@@ -70,55 +70,85 @@ struct Claim<C> {
 /// empty one in the other, else an overdue one.
 #[inline(always)]
 fn claim<C: Cells>(first: C, second: C, now: Ticks) -> Option<Claim<C>> {
-    let first_is_roomier = occupied(first) <= occupied(second);
-    let (roomier, other) = if first_is_roomier { (first, second) } else { (second, first) };
-    if let Some(slot) = claim_empty(roomier) {
-        return Some(Claim { slot, in_first: first_is_roomier, replaced: None });
+    let (empty_in_first, empty_in_second) = (Ways::empty(first), Ways::empty(second));
+    if !(empty_in_first.is_none() && empty_in_second.is_none()) {
+        let in_first = empty_in_first.count() >= empty_in_second.count();
+        let (bucket, empty) = if in_first { (first, empty_in_first) } else { (second, empty_in_second) };
+        let slot = Slot::new(bucket, empty.lowest());
+        if slot.change(Word(0), CLAIMED) {
+            return Some(Claim { slot, in_first, replaced: None });
+        }
+        // Another CPU took it. It would be odd if all other places were taken too, but what is odd happens.
+        let slot = Slot::new(bucket, empty.without_lowest().lowest());
+        if slot.change(Word(0), CLAIMED) {
+            return Some(Claim { slot, in_first, replaced: None });
+        }
     }
-    if let Some(slot) = claim_empty(other) {
-        return Some(Claim { slot, in_first: !first_is_roomier, replaced: None });
+    let overdue_in_first = Ways::overdue(first, now);
+    let in_first = !overdue_in_first.is_none();
+    let (bucket, overdue) =
+        if in_first { (first, overdue_in_first) } else { (second, Ways::overdue(second, now)) };
+    if overdue.is_none() {
+        return None;
     }
-    if let Some((slot, replaced)) = claim_overdue(first, now) {
-        return Some(Claim { slot, in_first: true, replaced: Some(replaced) });
-    }
-    let (slot, replaced) = claim_overdue(second, now)?;
-    Some(Claim { slot, in_first: false, replaced: Some(replaced) })
-}
-
-#[inline(always)]
-fn occupied<C: Cells>(bucket: C) -> u32 {
-    let mut count = 0;
-    for way in 0..WAYS {
-        count += u32::from(Slot::new(bucket, way).word().phase() != Phase::Empty);
-    }
-    count
+    let slot = Slot::new(bucket, overdue.lowest());
+    let (key, word) = slot.read()?;
+    let is_ours = is_overdue(word, now) && slot.change(word, CLAIMED);
+    is_ours.then_some(Claim { slot, in_first, replaced: Some(Replaced { key, word }) })
 }
 
 const CLAIMED: Word = Word(Phase::Claimed as u64);
 
-#[inline(always)]
-fn claim_empty<C: Cells>(bucket: C) -> Option<Slot<C>> {
-    for way in 0..WAYS {
-        let slot = Slot::new(bucket, way);
-        if slot.word().phase() == Phase::Empty && slot.change(Word(0), CLAIMED) {
-            return Some(slot);
-        }
-    }
-    None
-}
+/// Some of the ways of a bucket, a bit each.
+///
+/// Made by shifts alone: where each way were a branch, the kernel's verifier would go through every combination.
+#[derive(Clone, Copy)]
+struct Ways(u32);
 
-#[inline(always)]
-fn claim_overdue<C: Cells>(bucket: C, now: Ticks) -> Option<(Slot<C>, Replaced)> {
-    for way in 0..WAYS {
-        let slot = Slot::new(bucket, way);
-        if let Some((key, word)) = slot.read()
-            && is_overdue(word, now)
-            && slot.change(word, CLAIMED)
-        {
-            return Some((slot, Replaced { key, word }));
-        }
+impl Ways {
+    /// Those whose place is free. A phase of 0 means free.
+    #[inline(always)]
+    fn empty<C: Cells>(bucket: C) -> Self {
+        Self::where_(bucket, |word| !(word | word >> 1))
     }
-    None
+
+    /// Those that are live (a phase of 3) and whose due time is not ahead.
+    #[inline(always)]
+    fn overdue<C: Cells>(bucket: C, now: Ticks) -> Self {
+        Self::where_(bucket, |word| {
+            let ahead = Word(word).due().since(now).wrapping_sub(1).cast_unsigned() >> 31;
+            word & word >> 1 & u64::from(ahead)
+        })
+    }
+
+    /// Those for whose word the lowest bit of `test` is 1.
+    #[inline(always)]
+    fn where_<C: Cells>(bucket: C, test: impl Fn(u64) -> u64) -> Self {
+        let bit = |way: usize| (test(Slot::new(bucket, way).word().0) as u32 & 1) << way;
+        Self(bit(0) | bit(1) | bit(2) | bit(3))
+    }
+
+    #[inline(always)]
+    fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many: a number of four bits for each of the sixteen sets.
+    #[inline(always)]
+    fn count(self) -> u32 {
+        (0x4332_3221_3221_2110_u64 >> (self.0 * 4)) as u32 & 7
+    }
+
+    /// The lowest one (0 of none): two bits for each of the sixteen sets.
+    #[inline(always)]
+    fn lowest(self) -> usize {
+        (0x1213_1210_u32 >> (self.0 * 2)) as usize & 3
+    }
+
+    #[inline(always)]
+    fn without_lowest(self) -> Self {
+        Self(self.0 & self.0.wrapping_sub(1))
+    }
 }
 
 /// Where an entry stands among its rivals: those of the first bucket come first, and in a bucket the order of places.

@@ -1,8 +1,16 @@
 //! The one vocabulary of changes: the command line, the saved file and the socket all speak `Command`.
+//!
+//! Each noun has its file, with the effect of its commands on `State`.
+
+mod server;
+mod service;
+#[cfg(test)]
+mod tests;
+pub(crate) mod timeouts;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Server, ServiceKey};
+use crate::state::{Server, ServiceKey, State};
 use lbxdp_common::Scheduler;
 
 /// One change of the configuration.
@@ -49,6 +57,8 @@ pub enum Command {
 }
 
 /// Why a command cannot be carried out; the configuration is unchanged.
+///
+/// The texts are ipvsadm's: the same refusal reads differently for different operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum CommandError {
     #[error("Service already exists")]
@@ -61,4 +71,37 @@ pub enum CommandError {
     ServerExists,
     #[error("No such destination")]
     NoSuchServer,
+    /// A new server whose address is not unicast, or of another family than its service's.
+    #[error("Invalid operation.  Possibly wrong module version, address not unicast, ...")]
+    InvalidServer,
+    /// Port 0 stands for all ports of a persistent service.
+    #[error("Zero port specified for non-persistent service")]
+    ZeroPort,
+    /// A weight above `i32::MAX`, or a timeout above 31 days.
+    #[error("Numerical result out of range")]
+    OutOfRange,
+}
+
+impl Command {
+    /// The state this command turns `state` into.
+    pub fn apply(&self, state: &State) -> Result<State, CommandError> {
+        let mut next = state.clone();
+        match *self {
+            Self::AddService { service, scheduler } => service::add(&mut next, service, scheduler)?,
+            Self::EditService { service, scheduler } => service::edit(&mut next, service, scheduler)?,
+            Self::DeleteService { service } => service::delete(&mut next, service)?,
+            Self::Flush => next.services.clear(),
+            Self::AddServer { service, server } => server::add(&mut next, service, server)?,
+            Self::EditServer { service, server } => server::edit(&mut next, service, server)?,
+            Self::DeleteServer { service, address, port } => {
+                server::delete(&mut next, service, (address, port))?;
+            }
+            Self::SetTimeouts { tcp, tcp_fin, udp } => timeouts::set(&mut next, tcp, tcp_fin, udp)?,
+            // Counters are no part of the configuration: only the service's name can be wrong.
+            Self::Zero { service } => {
+                service.map_or(Ok(()), |service| service::must_exist(state, service))?
+            }
+        }
+        Ok(next)
+    }
 }

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use aya::programs::links::FdLink;
+use aya::maps::MapData;
+use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use lbxdp_common::server::MAX_SERVERS;
@@ -65,13 +66,18 @@ pub enum LoadError {
     Maps(#[source] aya::EbpfError),
     #[error("the kernel's verifier refuses the packet program")]
     Verifier(#[source] ProgramError),
-    #[error("{0} already carries an XDP program that is not ours; take it off first: ip link set dev {0} xdp off")]
+    #[error(
+        "{0} already carries an XDP program that is not ours; take it off first: ip link set dev {0} xdp off"
+    )]
     Busy(String),
     #[error("cannot attach the packet program to {0}")]
     Attach(String, #[source] ProgramError),
     #[error("cannot pin the packet program of {0}")]
-    Pin(String, #[source] Box<dyn std::error::Error + Send + Sync>),
+    Pin(String, #[source] Anything),
 }
+
+/// Whatever went wrong while pinning: aya has an error type for each step.
+type Anything = Box<dyn std::error::Error + Send + Sync>;
 
 /// Creates the tables (or takes the pinned ones) and loads the program for one interface, without attaching it.
 pub fn load(instance: &Instance, interface: &Interface, sizes: Sizes) -> Result<Ebpf, LoadError> {
@@ -133,6 +139,13 @@ pub fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
     ebpf.program_mut(PROGRAM).ok_or(LoadError::NoProgram)?.try_into().map_err(LoadError::Verifier)
 }
 
+/// The program of a loaded object that tells the time; see [`super::clock`].
+pub fn clock(ebpf: &mut Ebpf) -> Result<&Xdp, LoadError> {
+    let program: &mut Xdp =
+        ebpf.program_mut("clock").ok_or(LoadError::NoProgram)?.try_into().map_err(LoadError::Verifier)?;
+    Ok(program)
+}
+
 /// Attaches the program, in the driver if it can, and pins program and link.
 pub fn attach(instance: &Instance, interface: &Interface, program: &mut Xdp) -> Result<Mode, LoadError> {
     let name = &interface.name;
@@ -165,7 +178,7 @@ fn pin(
     interface: &Interface,
     program: &mut Xdp,
     id: aya::programs::xdp::XdpLinkId,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), Anything> {
     for path in [instance.program_pin(&interface.name), instance.link_pin(&interface.name)] {
         create_directory(path.parent().unwrap_or(&path))?;
     }
@@ -173,6 +186,38 @@ fn pin(
     link.pin(instance.link_pin(&interface.name))?;
     program.pin(instance.program_pin(&interface.name))?;
     Ok(())
+}
+
+/// Puts a new program in the place of an interface's attached one, in one step: no packet goes without.
+pub fn replace(instance: &Instance, interface: &Interface) -> Result<(), LoadError> {
+    let failed = |error| LoadError::Pin(interface.name.clone(), error);
+    // Sizes are those of the pinned tables; what is asked for here is not looked at.
+    let mut ebpf = load(instance, interface, pinned_sizes(instance).map_err(failed)?)?;
+    let program = program(&mut ebpf)?;
+    replace_pinned(instance, interface, program).map_err(failed)
+}
+
+fn replace_pinned(instance: &Instance, interface: &Interface, program: &mut Xdp) -> Result<(), Anything> {
+    let link = FdLink::from(PinnedLink::from_pin(instance.link_pin(&interface.name))?);
+    let id = program.attach_to_link(link.try_into()?)?;
+    // The pin holds the link; the program object here must not end it when it goes.
+    std::mem::forget(program.take_link(id)?);
+    let pin = instance.program_pin(&interface.name);
+    std::fs::remove_file(&pin)?;
+    program.pin(pin)?;
+    Ok(())
+}
+
+fn pinned_sizes(instance: &Instance) -> Result<Sizes, Anything> {
+    let rows = |table| -> Result<u32, Anything> {
+        Ok(MapData::from_pin(instance.map_pins().join(table))?.info()?.max_entries())
+    };
+    Ok(Sizes {
+        buckets: rows("connections")?,
+        servers: rows("servers")?,
+        services: rows("services")?,
+        members: rows("members")?,
+    })
 }
 
 fn create_directory(path: &Path) -> Result<(), LoadError> {

@@ -48,3 +48,12 @@ impl Mapped {
         self.cells.get(start..start + self.width)
     }
 }
+
+/// Returns when every packet that was being handled has been: who reads a row now has read it whole.
+///
+/// XDP programs run as RCU readers, and `membarrier(MEMBARRIER_CMD_GLOBAL)` waits for all of those (`kernel/sched/membarrier.c`).
+pub fn wait_for_packets() {
+    const GLOBAL: libc::c_int = 1;
+    // SAFETY: a system call that takes numbers and touches no memory.
+    unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+}

@@ -18,7 +18,7 @@ use lbxdp_common::service::ServiceKey;
 use lbxdp_common::table::{Buckets, Seed};
 use lbxdp_common::{Cells, Reason, for_each_map, vip};
 
-pub use mapped::Mapped;
+pub use mapped::{Mapped, wait_for_packets};
 use row::Row;
 
 /// A table could not be opened, read or written.
@@ -28,7 +28,9 @@ pub enum TableError {
     Map { what: &'static str, table: &'static str, source: MapError },
     #[error("cannot map table `{table}` into memory")]
     Mapping { table: &'static str, source: std::io::Error },
-    #[error("table `{table}` has rows of {found} bytes where this build has {expected}; it belongs to another build")]
+    #[error(
+        "table `{table}` has rows of {found} bytes where this build has {expected}; it belongs to another build"
+    )]
     Shape { table: &'static str, found: u32, expected: u32 },
     #[error("cannot make interface {0} a way out")]
     Port(u32, #[source] aya::maps::xdp::XdpMapError),
@@ -45,7 +47,7 @@ macro_rules! define_tables {
         pub const MAP_NAMES: &[&str] = &[$( $cells_name, )* $( $name ),*];
 
         /// All tables of one instance.
-        #[expect(non_snake_case, reason = "the fields are the maps' own names")]
+        #[allow(non_snake_case, reason = "the fields are the maps' own names")]
         pub struct Tables {
             $( $(#[$cells_doc])* pub $cells: Mapped, )*
             $( $(#[$doc])* $map: define_tables!(@kind $kind $(< $($type),* >)?), )*
@@ -118,7 +120,8 @@ impl Tables {
 
     /// What was counted for a server on all CPUs.
     pub fn counters(&self, server: ServerId) -> Result<ServerCounters, TableError> {
-        let rows = self.COUNTERS.get(&server.row(), 0).map_err(|source| failed("read", "counters", source))?;
+        let rows =
+            self.COUNTERS.get(&server.row(), 0).map_err(|source| failed("read", "counters", source))?;
         Ok(rows.iter().fold(ServerCounters::default(), |sum, row| ServerCounters {
             packets: sum.packets.wrapping_add(row.0.packets),
             bytes: sum.bytes.wrapping_add(row.0.bytes),
@@ -136,7 +139,8 @@ impl Tables {
 
     /// How many packets were not forwarded for a reason, on all CPUs.
     pub fn reason_count(&self, reason: Reason) -> Result<u64, TableError> {
-        let counts = self.REASONS.get(&reason.raw(), 0).map_err(|source| failed("read", "reasons", source))?;
+        let counts =
+            self.REASONS.get(&reason.raw(), 0).map_err(|source| failed("read", "reasons", source))?;
         Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(count.0)))
     }
 

@@ -1,0 +1,296 @@
+//! The director: the one owner of the configuration. Every request ends here, one after the other.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use lbxdp_common::settings::Settings;
+use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer};
+use lbxdp_common::table::Seed;
+use lbxdp_common::{Cells, Protocol};
+
+use super::accounts::Accounts;
+use super::clock::Clock;
+use super::load::chain;
+use super::next_hops::{Event, NextHops};
+use super::sweep::load_of;
+use crate::command::Command;
+use crate::layout::{Layout, LayoutError, Write};
+use crate::message::{Request, Response};
+use crate::snapshot::{ServerSnapshot, ServiceSnapshot, Snapshot};
+use crate::state::{ServiceKey, State, Timeouts};
+use crate::tables::{TableError, Tables, wait_for_packets};
+
+/// How long an answer may wait for a new server's next hop; so that whoever adds a server and sends at once finds it.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Time between two such waits.
+const PATIENCE_EVERY: Duration = Duration::from_secs(1);
+/// A due time is written anew when it moves by this part of a second.
+const REFRESH_PER_SECOND: u32 = 8;
+
+/// Why a change was not made, beside what the command itself says.
+#[derive(Debug, thiserror::Error)]
+enum ChangeError {
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+/// The state and everything that follows from it.
+pub struct Director {
+    state: State,
+    layout: Layout,
+    tables: Tables,
+    accounts: Accounts,
+    next_hops: NextHops,
+    clock: Clock,
+    seed: Seed,
+    waited_last: Option<Instant>,
+}
+
+impl Director {
+    /// A director without services over empty tables. The settings are in force when this returns.
+    pub fn new(tables: Tables, next_hops: NextHops, clock: Clock, seed: Seed) -> Self {
+        let layout = Layout::new(tables.SERVERS.rows(), tables.SERVICES.rows(), tables.MEMBERS.rows());
+        let director = Self {
+            state: State::default(),
+            layout,
+            tables,
+            accounts: Accounts::default(),
+            next_hops,
+            clock,
+            seed,
+            waited_last: None,
+        };
+        director.write_settings(director.state.timeouts);
+        director
+    }
+
+    /// Carries out a request but for `Request::Connections`, which needs no director.
+    pub async fn answer(&mut self, request: Request) -> Response {
+        match request {
+            Request::Change(command) => self.change(&command).await,
+            Request::Services => match self.book() {
+                Ok(()) => Response::Services(self.snapshot()),
+                Err(error) => Response::Failed(chain(&error)),
+            },
+            Request::Timeouts => Response::Timeouts(self.state.timeouts),
+            Request::Connections => Response::Connections(Vec::new()),
+        }
+    }
+
+    async fn change(&mut self, command: &Command) -> Response {
+        let state = match command.apply(&self.state) {
+            Ok(state) => state,
+            Err(refusal) => return Response::Refused(refusal),
+        };
+        // Counters of what is about to go, or to be zeroed, belong to its service first.
+        if let Err(error) = self.book() {
+            return Response::Failed(chain(&error));
+        }
+        let addresses: BTreeSet<IpAddr> = state
+            .services
+            .values()
+            .flat_map(|service| &service.servers)
+            .map(|server| server.address)
+            .collect();
+        let changed = self.next_hops.watch(&addresses).await;
+        if let Err(error) = self.install(&state, &changed) {
+            tracing::error!(error = %chain(&error), ?command, "refused: the tables do not take it");
+            return Response::Failed(chain(&error));
+        }
+        self.state = state;
+        match command {
+            Command::Zero { service } => self.zero(service.as_ref()),
+            Command::AddServer { server, .. } => self.wait_for_hop(server.address).await,
+            _ => {}
+        }
+        tracing::info!(?command, "done");
+        Response::Done
+    }
+
+    /// Makes the tables mean `state`.
+    fn install(&mut self, state: &State, changed_hops: &[IpAddr]) -> Result<(), ChangeError> {
+        self.write_ports()?;
+        let mut planned = self.plan(state);
+        if matches!(planned, Err(LayoutError::MembersFull)) && self.layout.is_waiting_for_readers() {
+            wait_for_packets();
+            self.layout.readers_are_gone();
+            planned = self.plan(state);
+        }
+        let writes = planned?;
+        for (key, _) in self.state.services.iter().filter(|(key, _)| !state.services.contains_key(key)) {
+            self.accounts.close_service(key, &[]);
+        }
+        self.carry_out(&writes)?;
+        self.follow_hops(changed_hops)?;
+        if state.timeouts != self.state.timeouts {
+            self.write_settings(state.timeouts);
+        }
+        Ok(())
+    }
+
+    fn plan(&mut self, state: &State) -> Result<Vec<Write>, LayoutError> {
+        let next_hops = &self.next_hops;
+        self.layout.change(state, &|address| next_hops.hop(address), Instant::now())
+    }
+
+    fn carry_out(&mut self, writes: &[Write]) -> Result<(), TableError> {
+        for write in writes {
+            if let Write::FreshServer { id } = write {
+                self.accounts.open_server(*id);
+            }
+            write.carry_out(&mut self.tables, self.seed)?;
+        }
+        Ok(())
+    }
+
+    fn write_ports(&mut self) -> Result<(), TableError> {
+        let ports: Vec<(u16, u32)> = self.next_hops.ports().collect();
+        ports.into_iter().try_for_each(|(slot, ifindex)| self.tables.put_port(slot, ifindex))
+    }
+
+    fn follow_hops(&mut self, changed: &[IpAddr]) -> Result<(), TableError> {
+        for address in changed {
+            let next_hops = &self.next_hops;
+            let writes = self.layout.change_hop(*address, &|address| next_hops.hop(address));
+            self.carry_out(&writes)?;
+        }
+        Ok(())
+    }
+
+    /// The next event of the network; give it to [`Director::digest`].
+    pub async fn event(&mut self) -> Option<Event> {
+        self.next_hops.event().await
+    }
+
+    /// Takes in an event of the network.
+    pub async fn digest(&mut self, event: Event) {
+        let changed = self.next_hops.digest(event).await;
+        for address in &changed {
+            let hop = self.next_hops.hop(*address);
+            match hop.mac {
+                Some(mac) => {
+                    tracing::info!(%address, mac = %mac_text(mac), ifindex = hop.ifindex, "next hop")
+                }
+                None if hop.is_local => tracing::info!(%address, "the server is the director itself"),
+                None => {
+                    tracing::warn!(%address, "next hop unknown: the server gets no connections while others can")
+                }
+            }
+        }
+        if let Err(error) = self.write_ports().and_then(|()| self.follow_hops(&changed)) {
+            tracing::error!(error = %chain(&error), "cannot write next hops");
+        }
+    }
+
+    /// The MAC address of an interface now.
+    pub fn mac_of(&self, ifindex: u32) -> Option<[u8; 6]> {
+        self.next_hops.link(ifindex).map(|link| link.mac)
+    }
+
+    /// What is to be done every second or so.
+    pub async fn keep_house(&mut self) {
+        self.next_hops.keep_alive().await;
+        let loads = self.tables.LOADS;
+        let writes = self.layout.empty_trash(&|id| load_of(&loads, id), Instant::now());
+        if let Err(error) = self.carry_out(&writes) {
+            tracing::error!(error = %chain(&error), "cannot clear away deleted servers");
+        }
+    }
+
+    /// One step of the rates.
+    pub fn estimate(&mut self) {
+        match self.book() {
+            Ok(()) => self.accounts.estimate(),
+            Err(error) => tracing::error!(error = %chain(&error), "cannot read counters"),
+        }
+    }
+
+    /// Waits until a new server's next hop is known, or has turned out not to answer at once.
+    async fn wait_for_hop(&mut self, address: IpAddr) {
+        if self.waited_last.is_some_and(|last| last.elapsed() < PATIENCE_EVERY) {
+            return;
+        }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.next_hops.hop(address).is_usable() {
+            match tokio::time::timeout_at(deadline, self.next_hops.event()).await {
+                Ok(Some(event)) => self.digest(event).await,
+                Ok(None) | Err(_) => {
+                    self.waited_last = Some(Instant::now());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn book(&mut self) -> Result<(), TableError> {
+        for key in self.state.services.keys() {
+            for id in self.layout.server_ids(key) {
+                let counted = self.tables.counters(*id)?;
+                self.accounts.book(*key, *id, counted);
+            }
+        }
+        Ok(())
+    }
+
+    fn zero(&mut self, service: Option<&ServiceKey>) {
+        let keys = self.state.services.keys().filter(|key| service.is_none_or(|service| service == *key));
+        for key in keys {
+            self.accounts.zero(key, self.layout.server_ids(key));
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let services = self.state.services.iter().map(|(key, service)| {
+            let ids = self.layout.server_ids(key);
+            let servers = service.servers.iter().zip(ids).map(|(server, id)| {
+                let load = load_of(&self.tables.LOADS, *id);
+                let (counters, rates) = self.accounts.server(*id);
+                ServerSnapshot {
+                    server: *server,
+                    active: load.active(),
+                    inactive: load.inactive(),
+                    counters,
+                    rates,
+                    resolved: self.next_hops.hop(server.address).is_usable(),
+                }
+            });
+            let (counters, rates) = self.accounts.service(key);
+            ServiceSnapshot {
+                key: *key,
+                scheduler: service.scheduler,
+                counters,
+                rates,
+                servers: servers.collect(),
+            }
+        });
+        Snapshot { table_size: self.tables.CONNECTIONS.rows(), services: services.collect() }
+    }
+
+    fn write_settings(&self, timeouts: Timeouts) {
+        let mut seconds = [0; 16];
+        seconds[..Timer::COUNT].copy_from_slice(&DEFAULT_TIMEOUTS_S);
+        let timer = |state| usize::from(ConnectionState::tcp(state).timer(Protocol::Tcp).0);
+        seconds[timer(TcpState::Established)] = timeouts.tcp;
+        seconds[timer(TcpState::FinWait)] = timeouts.tcp_fin;
+        seconds[usize::from(Timer::UDP.0)] = timeouts.udp;
+        let settings = Settings {
+            seed_offset: self.seed.offset,
+            seed_multiplier: self.seed.multiplier,
+            timeouts: seconds.map(|seconds| self.clock.ticks_of(seconds)),
+            refresh: (self.clock.hertz() / REFRESH_PER_SECOND).max(1),
+            pad: 0,
+        };
+        if let Some(row) = self.tables.SETTINGS.row(0) {
+            for (at, cell) in settings.cells().iter().enumerate() {
+                row.store(at, *cell);
+            }
+        }
+    }
+}
+
+fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}

@@ -1,0 +1,295 @@
+//! Next hops: which interface and which MAC address lead to a server.
+//!
+//! The kernel's routes and neighbours say; this follows them through netlink, keeps the neighbour entries alive (packets
+//! that XDP forwards do not), and never asks in the packet path.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::sys::{AsyncSocket, SocketAddr};
+use rtnetlink::{Handle, RouteMessageBuilder};
+
+use crate::layout::Hop;
+
+/// Multicast groups of rtnetlink, as bits (`linux/rtnetlink.h`, `RTMGRP_*`).
+const GROUPS: u32 = 0x1 | 0x4 | 0x10 | 0x40;
+
+/// The kernel's routing could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum NetlinkError {
+    #[error("cannot open a netlink socket")]
+    Socket(#[from] std::io::Error),
+    #[error("the kernel does not answer about {0}")]
+    Ask(&'static str, #[source] rtnetlink::Error),
+}
+
+/// What came in, still to be looked at.
+pub type Event = NetlinkMessage<RouteNetlinkMessage>;
+
+/// An interface of the director.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub name: String,
+    pub mac: [u8; 6],
+}
+
+/// The next hops of all servers.
+pub struct NextHops {
+    handle: Handle,
+    events: futures_util::stream::BoxStream<'static, Event>,
+    links: HashMap<u32, Link>,
+    neighbours: HashMap<(u32, Ipv4Addr), [u8; 6]>,
+    watched: BTreeMap<Ipv4Addr, Watched>,
+    slots: HashMap<u32, u16>,
+}
+
+/// A server's address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watched {
+    route: Option<Route>,
+    hop: Hop,
+}
+
+/// How the kernel would send to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Local,
+    Via { ifindex: u32, neighbour: Ipv4Addr },
+}
+
+impl NextHops {
+    /// Connects to the kernel and learns its links and neighbours. Must be called within the runtime.
+    pub async fn connect() -> Result<Self, NetlinkError> {
+        let (mut connection, handle, messages) = rtnetlink::new_connection()?;
+        connection.socket_mut().socket_mut().bind(&SocketAddr::new(0, GROUPS))?;
+        tokio::spawn(connection);
+        let events = messages.map(|(message, _)| message).boxed();
+        let (links, neighbours) = (HashMap::new(), HashMap::new());
+        let mut hops =
+            Self { handle, events, links, neighbours, watched: BTreeMap::new(), slots: HashMap::new() };
+        let mut links = hops.handle.link().get().execute();
+        while let Some(link) = links.try_next().await.map_err(|e| NetlinkError::Ask("links", e))? {
+            hops.learn_link(&link);
+        }
+        let mut neighbours = hops.handle.neighbours().get().execute();
+        while let Some(n) = neighbours.try_next().await.map_err(|e| NetlinkError::Ask("neighbours", e))? {
+            hops.learn_neighbour(&n, true);
+        }
+        Ok(hops)
+    }
+
+    /// The interface of an index.
+    pub fn link(&self, ifindex: u32) -> Option<&Link> {
+        self.links.get(&ifindex)
+    }
+
+    /// The interface of a name.
+    pub fn link_named(&self, name: &str) -> Option<(u32, &Link)> {
+        self.links.iter().find(|(_, link)| link.name == name).map(|(ifindex, link)| (*ifindex, link))
+    }
+
+    /// Where packets for an address go, as far as that is known.
+    pub fn hop(&self, address: IpAddr) -> Hop {
+        match address {
+            IpAddr::V4(address) => {
+                self.watched.get(&address).map_or_else(Hop::default, |watched| watched.hop)
+            }
+            IpAddr::V6(_) => Hop::default(),
+        }
+    }
+
+    /// The interfaces that packets are sent out by, each with its slot in the device map.
+    pub fn ports(&self) -> impl Iterator<Item = (u16, u32)> {
+        self.slots.iter().map(|(ifindex, slot)| (*slot, *ifindex))
+    }
+
+    /// Follows these addresses from now on, and no others. Returns those whose hop is another one now.
+    pub async fn watch(&mut self, addresses: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
+        self.watched.retain(|address, _| addresses.contains(&IpAddr::V4(*address)));
+        let mut changed = Vec::new();
+        for address in addresses {
+            let IpAddr::V4(address) = *address else {
+                continue;
+            };
+            if !self.watched.contains_key(&address) {
+                self.watched.insert(address, Watched::default());
+                changed.extend(self.resolve(address).await);
+                self.use_neighbour(address).await;
+            }
+        }
+        changed
+    }
+
+    /// The next event; give it to [`NextHops::digest`].
+    pub async fn event(&mut self) -> Option<Event> {
+        self.events.next().await
+    }
+
+    /// Takes in an event and all that came with it. Returns the addresses whose hop is another one now.
+    pub async fn digest(&mut self, event: Event) -> Vec<IpAddr> {
+        let mut are_routes_dirty = self.learn(event);
+        while let Some(Some(event)) = self.events.next().now_or_never() {
+            are_routes_dirty |= self.learn(event);
+        }
+        let addresses: Vec<Ipv4Addr> = self.watched.keys().copied().collect();
+        let mut changed = Vec::new();
+        for address in addresses {
+            if are_routes_dirty {
+                changed.extend(self.resolve(address).await);
+            } else {
+                changed.extend(self.refresh(address));
+            }
+        }
+        changed
+    }
+
+    /// Makes the kernel check every next hop that it has not heard of for a while, and look for those it lacks.
+    pub async fn keep_alive(&mut self) {
+        let addresses: Vec<Ipv4Addr> = self.watched.keys().copied().collect();
+        for address in addresses {
+            self.use_neighbour(address).await;
+        }
+    }
+
+    /// Looks the route up anew.
+    async fn resolve(&mut self, address: Ipv4Addr) -> Option<IpAddr> {
+        let question = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32).build();
+        // No route is an answer too.
+        let route = match self.handle.route().get(question).execute().try_next().await {
+            Ok(Some(answer)) => route(&answer, address),
+            Ok(None) | Err(_) => None,
+        };
+        self.watched.get_mut(&address)?.route = route;
+        self.refresh(address)
+    }
+
+    /// Puts route, link and neighbour together.
+    fn refresh(&mut self, address: Ipv4Addr) -> Option<IpAddr> {
+        let hop = match self.watched.get(&address)?.route {
+            None => Hop::default(),
+            Some(Route::Local) => Hop { is_local: true, ..Hop::default() },
+            Some(Route::Via { ifindex, neighbour }) => {
+                let mac = self.neighbours.get(&(ifindex, neighbour)).copied();
+                match (self.slot(ifindex), self.links.get(&ifindex)) {
+                    (Some(port), Some(Link { mac: source, .. })) => {
+                        Hop { mac, source: *source, ifindex, port, is_local: false }
+                    }
+                    _ => Hop::default(),
+                }
+            }
+        };
+        let watched = self.watched.get_mut(&address)?;
+        (std::mem::replace(&mut watched.hop, hop) != hop).then_some(IpAddr::V4(address))
+    }
+
+    /// The interface's slot in the device map, a new one if need be; `None` if all are taken.
+    fn slot(&mut self, ifindex: u32) -> Option<u16> {
+        let next = u16::try_from(self.slots.len()).ok().filter(|next| u32::from(*next) < MAX_PORTS);
+        match self.slots.get(&ifindex) {
+            Some(slot) => Some(*slot),
+            None => next.inspect(|next| {
+                self.slots.insert(ifindex, *next);
+            }),
+        }
+    }
+
+    async fn use_neighbour(&self, address: Ipv4Addr) {
+        let Some(Watched { route: Some(Route::Via { ifindex, neighbour }), .. }) = self.watched.get(&address)
+        else {
+            return;
+        };
+        let request = self.handle.neighbours().add(*ifindex, IpAddr::V4(*neighbour));
+        let request = request.state(NeighbourState::None).flags(NeighbourFlags::Use).replace();
+        if let Err(error) = request.execute().await {
+            tracing::debug!(%address, %error, "the kernel does not look for the next hop");
+        }
+    }
+
+    /// Whether routes may be others after this.
+    fn learn(&mut self, event: Event) -> bool {
+        let NetlinkPayload::InnerMessage(message) = event.payload else {
+            return false;
+        };
+        match message {
+            RouteNetlinkMessage::NewNeighbour(neighbour) => self.learn_neighbour(&neighbour, true),
+            RouteNetlinkMessage::DelNeighbour(neighbour) => self.learn_neighbour(&neighbour, false),
+            RouteNetlinkMessage::NewLink(link) => {
+                self.learn_link(&link);
+                return true;
+            }
+            RouteNetlinkMessage::DelLink(link) => {
+                self.links.remove(&link.header.index);
+                return true;
+            }
+            _ => return true,
+        }
+        false
+    }
+
+    fn learn_link(&mut self, message: &LinkMessage) {
+        let (mut name, mut mac) = (None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::IfName(found) => name = Some(found.clone()),
+                LinkAttribute::Address(found) => mac = <[u8; 6]>::try_from(found.as_slice()).ok(),
+                _ => {}
+            }
+        }
+        if let (Some(name), Some(mac)) = (name, mac) {
+            self.links.insert(message.header.index, Link { name, mac });
+        }
+    }
+
+    fn learn_neighbour(&mut self, message: &NeighbourMessage, exists: bool) {
+        let (mut address, mut mac) = (None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => address = Some(*found),
+                NeighbourAttribute::LinkLocalAddress(found) => {
+                    mac = <[u8; 6]>::try_from(found.as_slice()).ok()
+                }
+                _ => {}
+            }
+        }
+        let Some(address) = address else {
+            return;
+        };
+        let is_valid = exists
+            && !matches!(
+                message.header.state,
+                NeighbourState::None | NeighbourState::Incomplete | NeighbourState::Failed
+            );
+        match mac.filter(|_| is_valid) {
+            Some(mac) => self.neighbours.insert((message.header.ifindex, address), mac),
+            None => self.neighbours.remove(&(message.header.ifindex, address)),
+        };
+    }
+}
+
+/// Slots of the device map.
+const MAX_PORTS: u32 = 64;
+
+fn route(answer: &RouteMessage, address: Ipv4Addr) -> Option<Route> {
+    match answer.header.kind {
+        RouteType::Local => return Some(Route::Local),
+        RouteType::Unicast => {}
+        _ => return None,
+    }
+    let (mut ifindex, mut gateway) = (None, None);
+    for attribute in &answer.attributes {
+        match attribute {
+            RouteAttribute::Oif(found) => ifindex = Some(*found),
+            RouteAttribute::Gateway(RouteAddress::Inet(found)) => gateway = Some(*found),
+            _ => {}
+        }
+    }
+    Some(Route::Via { ifindex: ifindex?, neighbour: gateway.unwrap_or(address) })
+}

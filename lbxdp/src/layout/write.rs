@@ -1,0 +1,120 @@
+//! One write to the kernel's tables, and how it is done.
+
+use std::net::Ipv4Addr;
+
+use lbxdp_common::Scheduler;
+use lbxdp_common::cells::Cells;
+use lbxdp_common::schedule::{rr, wrr};
+use lbxdp_common::server::{ServerId, ServerRow};
+use lbxdp_common::service::{Member, ServiceKey, ServiceRow, Shares};
+use lbxdp_common::table::Seed;
+
+use crate::tables::{TableError, Tables};
+
+/// One step of a change. Each is seen by packets as a whole, or (rows that nobody points to yet) not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// A server's row begins a new life: its counters start at 0.
+    FreshServer {
+        id: ServerId,
+    },
+    Server {
+        id: ServerId,
+        row: ServerRow,
+    },
+    /// A list of servers, from a row of the member table on.
+    Members {
+        start: u32,
+        members: Vec<Member>,
+    },
+    Service {
+        index: u32,
+        row: ServiceRow,
+    },
+    /// What an edit does to the place a service's scheduler keeps.
+    Turn {
+        index: u32,
+        change: TurnChange,
+    },
+    ServiceId {
+        key: ServiceKey,
+        index: u32,
+    },
+    RemoveServiceId {
+        key: ServiceKey,
+    },
+    Vip(Ipv4Addr),
+    RemoveVip(Ipv4Addr),
+}
+
+/// How a scheduler's place changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TurnChange {
+    /// The scheduler begins.
+    Start { scheduler: Scheduler, shares: Shares },
+    /// Its list was edited.
+    List { scheduler: Scheduler, from: Vec<Member>, to: Vec<Member>, shares: Shares },
+}
+
+impl TurnChange {
+    /// The turn's cell after the change, from what it is.
+    pub fn apply(&self, cell: u64) -> u64 {
+        match self {
+            Self::Start { scheduler: Scheduler::WeightedRoundRobin, shares } => {
+                wrr::Turn::default().after_edit(*shares).cell()
+            }
+            Self::Start { .. } => 0,
+            Self::List { scheduler, from, to, shares } => match scheduler {
+                Scheduler::RoundRobin => rr::Turn::from_cell(cell).after_edit(from, to).cell(),
+                Scheduler::WeightedRoundRobin => wrr::Turn::from_cell(cell).after_edit(*shares).cell(),
+                Scheduler::WeightedLeastConnection => cell,
+            },
+        }
+    }
+}
+
+impl Write {
+    /// Does it.
+    pub fn carry_out(&self, tables: &mut Tables, seed: Seed) -> Result<(), TableError> {
+        match self {
+            Self::FreshServer { id } => tables.clear_counters(*id)?,
+            Self::Server { id, row } => put(tables.SERVERS.row(id.row()), &row.cells()),
+            Self::Members { start, members } => {
+                for (row, member) in (*start..).zip(members) {
+                    put(tables.MEMBERS.row(row), &[member.cell()]);
+                }
+            }
+            Self::Service { index, row } => put_service(tables.SERVICES.row(*index), row),
+            Self::Turn { index, change } => {
+                if let Some(row) = tables.TURNS.row(*index) {
+                    // Packets take turns at the same time; theirs count too.
+                    while let seen = row.load(0)
+                        && !row.replace(0, seen, change.apply(seen))
+                    {}
+                }
+            }
+            Self::ServiceId { key, index } => tables.put_service_id(*key, *index)?,
+            Self::RemoveServiceId { key } => tables.remove_service_id(*key)?,
+            Self::Vip(vip) => tables.put_vip(*vip, seed)?,
+            Self::RemoveVip(vip) => tables.remove_vip(*vip, seed),
+        }
+        Ok(())
+    }
+}
+
+fn put<C: Cells>(row: Option<C>, cells: &[u64]) {
+    if let Some(row) = row {
+        for (at, cell) in cells.iter().enumerate() {
+            row.store(at, *cell);
+        }
+    }
+}
+
+/// The list is the cell that makes the rest count, so it is written last.
+fn put_service<C: Cells>(row: Option<C>, service: &ServiceRow) {
+    if let Some(row) = row {
+        for (at, cell) in service.cells().iter().enumerate().rev() {
+            row.store(at, *cell);
+        }
+    }
+}
