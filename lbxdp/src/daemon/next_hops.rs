@@ -46,9 +46,17 @@ pub struct NextHops {
     handle: Handle,
     events: futures_util::stream::BoxStream<'static, Event>,
     links: HashMap<u32, Link>,
-    neighbours: HashMap<(u32, Ipv4Addr), [u8; 6]>,
+    neighbours: HashMap<(u32, Ipv4Addr), Neighbour>,
     watched: BTreeMap<Ipv4Addr, Watched>,
     slots: HashMap<u32, u16>,
+}
+
+/// A neighbour whose MAC address is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Neighbour {
+    mac: [u8; 6],
+    /// Set by the operator, or on a link without ARP: nothing is to be kept alive.
+    is_fixed: bool,
 }
 
 /// A server's address.
@@ -177,7 +185,7 @@ impl NextHops {
             None => Hop::default(),
             Some(Route::Local) => Hop { is_local: true, ..Hop::default() },
             Some(Route::Via { ifindex, neighbour }) => {
-                let mac = self.neighbours.get(&(ifindex, neighbour)).copied();
+                let mac = self.neighbours.get(&(ifindex, neighbour)).map(|known| known.mac);
                 match (self.slot(ifindex), self.links.get(&ifindex)) {
                     (Some(port), Some(Link { mac: source, .. })) => {
                         Hop { mac, source: *source, ifindex, port, is_local: false }
@@ -206,6 +214,10 @@ impl NextHops {
         else {
             return;
         };
+        // The kernel would take the use of a fixed entry for the wish to make it an ordinary one.
+        if self.neighbours.get(&(*ifindex, *neighbour)).is_some_and(|known| known.is_fixed) {
+            return;
+        }
         let request = self.handle.neighbours().add(*ifindex, IpAddr::V4(*neighbour));
         let request = request.state(NeighbourState::None).flags(NeighbourFlags::Use).replace();
         if let Err(error) = request.execute().await {
@@ -268,7 +280,11 @@ impl NextHops {
                 NeighbourState::None | NeighbourState::Incomplete | NeighbourState::Failed
             );
         match mac.filter(|_| is_valid) {
-            Some(mac) => self.neighbours.insert((message.header.ifindex, address), mac),
+            Some(mac) => {
+                let is_fixed =
+                    matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp);
+                self.neighbours.insert((message.header.ifindex, address), Neighbour { mac, is_fixed })
+            }
             None => self.neighbours.remove(&(message.header.ifindex, address)),
         };
     }
