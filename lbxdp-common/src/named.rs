@@ -63,6 +63,7 @@ macro_rules! named_enum {
 }
 
 #[cfg(test)]
+#[expect(unreachable_pub, reason = "the macro writes for enums that are public")]
 mod tests {
     named_enum! {
         enum Colour: u8 {

@@ -137,6 +137,7 @@ const INPUT_ONLY_RST: Row =
     [Close, Close, Close, SynReceived, Close, Close, Close, Close, LastAck, Listen, Close];
 
 /// A row as one number, four bits a state: a transition is a shift, not a load.
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
 const fn packed(row: Row) -> u64 {
     let mut nibbles = 0;
     let mut state = 0;
@@ -176,7 +177,8 @@ impl Timer {
     pub const COUNT: usize = TcpState::COUNT + 1;
 }
 
-/// IPVS's timers in seconds (`tcp_timeouts`, `udp_timeouts`); `--set` changes ESTABLISHED, FIN_WAIT and UDP.
+/// IPVS's timers in seconds (`tcp_timeouts`, `udp_timeouts`); `--set` changes ESTABLISHED, `FIN_WAIT` and UDP.
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
 pub const DEFAULT_TIMEOUTS_S: [u32; Timer::COUNT] = {
     let mut seconds = [0; Timer::COUNT];
     seconds[Fresh.raw() as usize] = 2;
@@ -233,14 +235,14 @@ mod tests {
 
     #[test]
     fn flags_have_an_order_and_none_closes() {
-        let established = State::tcp(TcpState::Established);
+        let established = State::tcp(Established);
         let all = Flags::RST.with(Flags::SYN).with(Flags::FIN).with(Flags::ACK);
-        assert_eq!(after_client_packet(established, all), State::tcp(TcpState::Close));
+        assert_eq!(after_client_packet(established, all), State::tcp(Close));
         let syn_fin = Flags::SYN.with(Flags::FIN).with(Flags::ACK);
         assert_eq!(after_client_packet(established, syn_fin), established);
         let fin_ack = Flags::FIN.with(Flags::ACK);
-        assert_eq!(after_client_packet(established, fin_ack), State::tcp(TcpState::FinWait));
-        assert_eq!(after_client_packet(established, Flags(0)), State::tcp(TcpState::Close));
+        assert_eq!(after_client_packet(established, fin_ack), State::tcp(FinWait));
+        assert_eq!(after_client_packet(established, Flags(0)), State::tcp(Close));
     }
 
     #[test]
@@ -257,7 +259,7 @@ mod tests {
     #[test]
     fn timers_are_those_of_ipvs() {
         assert_eq!(DEFAULT_TIMEOUTS_S, [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300]);
-        assert_eq!(State::tcp(TcpState::FinWait).timer(Protocol::Tcp), Timer(4));
+        assert_eq!(State::tcp(FinWait).timer(Protocol::Tcp), Timer(4));
         assert_eq!(State::UDP.timer(Protocol::Udp), Timer::UDP);
     }
 }

@@ -19,7 +19,7 @@ use lbxdp_common::{Fate, Reason, Verdict, steer};
 
 /// The entry. `frags`: frames of several buffers (jumbo) are welcome; all headers are in the first.
 #[xdp(frags)]
-pub fn lbxdp(context: XdpContext) -> u32 {
+fn lbxdp(context: XdpContext) -> u32 {
     match steer::steer(&mut frame::Packet(&context), &maps::Kernel) {
         Ok(Verdict::Transmit) => xdp_action::XDP_TX,
         Ok(Verdict::Redirect(port)) => maps::redirect(port),
@@ -37,7 +37,7 @@ pub fn lbxdp(context: XdpContext) -> u32 {
 
 /// What time it is for [`lbxdp`]: the daemon runs this once in a while to set its own clock. Never attached.
 #[xdp(frags)]
-pub fn clock(_: XdpContext) -> u32 {
+fn clock(_: XdpContext) -> u32 {
     steer::World::now(&maps::Kernel).0
 }
 

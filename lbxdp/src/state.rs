@@ -50,7 +50,7 @@ pub struct Server {
 pub struct Timeouts {
     /// TCP ESTABLISHED.
     pub tcp: u32,
-    /// TCP FIN_WAIT.
+    /// TCP `FIN_WAIT`.
     pub tcp_fin: u32,
     pub udp: u32,
 }

@@ -91,7 +91,7 @@ impl Walk {
             }
             if bar > self.greatest && step > 0 {
                 let excess = bar - self.greatest;
-                let steps = excess / step + (excess % step > 0) as u32;
+                let steps = excess / step + u32::from(!excess.is_multiple_of(step));
                 bar = bar.saturating_sub(steps.saturating_mul(step)).max(1);
             }
         }

@@ -54,5 +54,5 @@ pub fn steer<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Verdict, Re
     classify::is_for_a_vip(world, &headers)?;
     let packet = parse::packet(frame, &headers)?;
     let way = follow::follow(world, &packet)?;
-    forward::forward(frame, world, way)
+    forward::forward(frame, world, &way)
 }

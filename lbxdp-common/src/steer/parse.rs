@@ -50,15 +50,14 @@ pub(super) struct Packet {
 /// Ethernet and IPv4; anything else is not ours.
 #[inline(always)]
 pub(super) fn headers<F: Frame>(frame: &F) -> Result<Headers, Reason> {
-    let Some(Front { ethernet, ip }) = frame.read(0) else {
+    let Some(Front { ethernet: frame_header, ip }) = frame.read(0) else {
         return Err(Reason::NotOurs);
     };
-    if ethernet.ethertype != ethernet::IPV4 {
+    if frame_header.ethertype != ethernet::IPV4 {
         return Err(Reason::NotOurs);
     }
-    let [a, b, c, d, e, f] = ethernet.destination;
     Ok(Headers {
-        destination_mac: u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]),
+        destination_mac: ethernet::number(frame_header.destination),
         source: u32::from_ne_bytes(ip.source),
         destination: u32::from_ne_bytes(ip.destination),
         protocol: ip.protocol,

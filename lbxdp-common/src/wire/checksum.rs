@@ -14,7 +14,7 @@ pub const fn after_ttl_decrement(checksum: [u8; 2]) -> [u8; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+
     use crate::wire::ipv4::{Ipv4, TtlAndChecksum};
     use proptest::prelude::*;
     use zerocopy::{FromBytes, IntoBytes};

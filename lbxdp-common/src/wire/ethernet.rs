@@ -6,6 +6,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// A MAC address.
 pub type Mac = [u8; 6];
 
+/// A MAC address as a number, in memory order: what can be compared in one step.
+#[inline(always)]
+pub const fn number(mac: Mac) -> u64 {
+    u64::from_ne_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], 0, 0])
+}
+
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = size_of::<Ethernet>();
 

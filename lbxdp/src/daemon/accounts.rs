@@ -12,11 +12,11 @@ use crate::snapshot::{Counters, Rates};
 use crate::state::ServiceKey;
 
 /// Time between two steps of the rates, in seconds (IPVS's estimator: `ip_vs_est.c`).
-pub const ESTIMATE_EVERY_S: u64 = 2;
+pub(super) const ESTIMATE_EVERY_S: u64 = 2;
 
 /// The books of one instance.
 #[derive(Default)]
-pub struct Accounts {
+pub(super) struct Accounts {
     servers: BTreeMap<ServerId, ServerAccount>,
     services: BTreeMap<ServiceKey, ServiceAccount>,
 }
@@ -38,12 +38,12 @@ struct ServiceAccount {
 
 impl Accounts {
     /// A server whose counters have just begun at 0.
-    pub fn open_server(&mut self, server: ServerId) {
+    pub(super) fn open_server(&mut self, server: ServerId) {
         self.servers.insert(server, ServerAccount::default());
     }
 
     /// Books what a service's server has counted since it was last asked.
-    pub fn book(&mut self, service: ServiceKey, server: ServerId, counted: ServerCounters) {
+    pub(super) fn book(&mut self, service: ServiceKey, server: ServerId, counted: ServerCounters) {
         let now = counters(counted);
         let account = self.servers.entry(server).or_default();
         let total = &mut self.services.entry(service).or_default().total;
@@ -52,7 +52,7 @@ impl Accounts {
     }
 
     /// A service is gone; its servers' accounts wait in case it comes back, and begin at 0 then.
-    pub fn close_service(&mut self, service: &ServiceKey, servers: &[ServerId]) {
+    pub(super) fn close_service(&mut self, service: &ServiceKey, servers: &[ServerId]) {
         self.services.remove(service);
         for server in servers {
             self.zero_server(*server);
@@ -60,7 +60,7 @@ impl Accounts {
     }
 
     /// Sets a service's and its servers' counters to zero. What they have counted must be booked.
-    pub fn zero(&mut self, service: &ServiceKey, servers: &[ServerId]) {
+    pub(super) fn zero(&mut self, service: &ServiceKey, servers: &[ServerId]) {
         if let Some(account) = self.services.get_mut(service) {
             *account = ServiceAccount::default();
         }
@@ -77,21 +77,21 @@ impl Accounts {
     }
 
     /// What a server shows, as of its last booking.
-    pub fn server(&self, server: ServerId) -> (Counters, Rates) {
+    pub(super) fn server(&self, server: ServerId) -> (Counters, Rates) {
         self.servers.get(&server).map_or_else(Default::default, |account| {
             (minus(account.booked, account.zeroed_at), account.estimate.rates())
         })
     }
 
     /// What a service shows, as of its servers' last booking.
-    pub fn service(&self, service: &ServiceKey) -> (Counters, Rates) {
+    pub(super) fn service(&self, service: &ServiceKey) -> (Counters, Rates) {
         self.services
             .get(service)
             .map_or_else(Default::default, |account| (account.total, account.estimate.rates()))
     }
 
     /// One step of all rates; to be called every [`ESTIMATE_EVERY_S`], after everything was booked.
-    pub fn estimate(&mut self) {
+    pub(super) fn estimate(&mut self) {
         for account in self.servers.values_mut() {
             account.estimate.step(account.booked);
         }
@@ -215,7 +215,7 @@ mod tests {
         let mut accounts = Accounts::default();
         accounts.open_server(a);
         let mut shown = Vec::new();
-        for step in 1..=30u64 {
+        for step in 1..=60u64 {
             accounts.book(service(), a, counted(step * 88));
             accounts.estimate();
             shown.push(accounts.server(a).1.in_packets);

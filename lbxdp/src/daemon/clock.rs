@@ -13,7 +13,7 @@ const MEASURED: Duration = Duration::from_millis(100);
 
 /// How ticks and seconds belong together.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(super) struct Clock {
     /// An edge of the counter …
     edge: Instant,
     /// … and what it stood at then.
@@ -23,28 +23,36 @@ pub struct Clock {
 
 impl Clock {
     /// Sets the clock by a program that returns the tick counter.
-    pub fn measure(program: &Xdp) -> Result<Self, ProgramError> {
+    pub(super) fn measure(program: &Xdp) -> Result<Self, ProgramError> {
         let (first, first_ticks) = edge(program)?;
         std::thread::sleep(MEASURED);
         let (last, last_ticks) = edge(program)?;
         let ticks = f64::from(last_ticks.since(first_ticks));
         let hertz = (ticks / last.duration_since(first).as_secs_f64()).round();
-        Ok(Self { edge: last, ticks: last_ticks, hertz: (hertz as u32).max(1) })
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a cast from f64 saturates"
+        )]
+        let hertz = (hertz as u32).max(1);
+        Ok(Self { edge: last, ticks: last_ticks, hertz })
     }
 
     /// The time.
-    pub fn now(&self) -> Ticks {
+    pub(super) fn now(&self) -> Ticks {
         let ticks = self.edge.elapsed().as_nanos() * u128::from(self.hertz) / 1_000_000_000;
-        self.ticks + ticks as u32
+        #[expect(clippy::cast_possible_truncation, reason = "ticks wrap around")]
+        let ticks = ticks as u32;
+        self.ticks + ticks
     }
 
     /// Ticks in a second.
-    pub fn hertz(&self) -> u32 {
+    pub(super) fn hertz(&self) -> u32 {
         self.hertz
     }
 
     /// Seconds in ticks.
-    pub fn ticks_of(&self, seconds: u32) -> u32 {
+    pub(super) fn ticks_of(&self, seconds: u32) -> u32 {
         // Half the counter's range is the longest time it can tell; 31 days at 1000 Hz are more.
         seconds.saturating_mul(self.hertz).min(i32::MAX as u32)
     }

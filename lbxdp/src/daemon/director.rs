@@ -38,7 +38,7 @@ enum ChangeError {
 }
 
 /// The state and everything that follows from it.
-pub struct Director {
+pub(super) struct Director {
     state: State,
     layout: Layout,
     tables: Tables,
@@ -51,7 +51,7 @@ pub struct Director {
 
 impl Director {
     /// A director without services over empty tables. The settings are in force when this returns.
-    pub fn new(tables: Tables, next_hops: NextHops, clock: Clock, seed: Seed) -> Self {
+    pub(super) fn new(tables: Tables, next_hops: NextHops, clock: Clock, seed: Seed) -> Self {
         let layout = Layout::new(tables.SERVERS.rows(), tables.SERVICES.rows(), tables.MEMBERS.rows());
         let director = Self {
             state: State::default(),
@@ -68,7 +68,7 @@ impl Director {
     }
 
     /// Carries out a request but for `Request::Connections`, which needs no director.
-    pub async fn answer(&mut self, request: Request) -> Response {
+    pub(super) async fn answer(&mut self, request: Request) -> Response {
         match request {
             Request::Change(command) => self.change(&command).await,
             Request::Services => match self.book() {
@@ -161,22 +161,22 @@ impl Director {
     }
 
     /// The next event of the network; give it to [`Director::digest`].
-    pub async fn event(&mut self) -> Option<Event> {
+    pub(super) async fn event(&mut self) -> Option<Event> {
         self.next_hops.event().await
     }
 
     /// Takes in an event of the network.
-    pub async fn digest(&mut self, event: Event) {
+    pub(super) async fn digest(&mut self, event: Event) {
         let changed = self.next_hops.digest(event).await;
         for address in &changed {
             let hop = self.next_hops.hop(*address);
             match hop.mac {
                 Some(mac) => {
-                    tracing::info!(%address, mac = %mac_text(mac), ifindex = hop.ifindex, "next hop")
+                    tracing::info!(%address, mac = %mac_text(mac), ifindex = hop.ifindex, "next hop");
                 }
                 None if hop.is_local => tracing::info!(%address, "the server is the director itself"),
                 None => {
-                    tracing::warn!(%address, "next hop unknown: the server gets no connections while others can")
+                    tracing::warn!(%address, "next hop unknown: the server gets no connections while others can");
                 }
             }
         }
@@ -186,12 +186,12 @@ impl Director {
     }
 
     /// The MAC address of an interface now.
-    pub fn mac_of(&self, ifindex: u32) -> Option<[u8; 6]> {
+    pub(super) fn mac_of(&self, ifindex: u32) -> Option<[u8; 6]> {
         self.next_hops.link(ifindex).map(|link| link.mac)
     }
 
     /// What is to be done every second or so.
-    pub async fn keep_house(&mut self) {
+    pub(super) async fn keep_house(&mut self) {
         self.next_hops.keep_alive().await;
         let loads = self.tables.LOADS;
         let writes = self.layout.empty_trash(&|id| load_of(&loads, id), Instant::now());
@@ -201,7 +201,7 @@ impl Director {
     }
 
     /// One step of the rates.
-    pub fn estimate(&mut self) {
+    pub(super) fn estimate(&mut self) {
         match self.book() {
             Ok(()) => self.accounts.estimate(),
             Err(error) => tracing::error!(error = %chain(&error), "cannot read counters"),
@@ -215,12 +215,11 @@ impl Director {
         }
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while !self.next_hops.hop(address).is_usable() {
-            match tokio::time::timeout_at(deadline, self.next_hops.event()).await {
-                Ok(Some(event)) => self.digest(event).await,
-                Ok(None) | Err(_) => {
-                    self.waited_last = Some(Instant::now());
-                    return;
-                }
+            if let Ok(Some(event)) = tokio::time::timeout_at(deadline, self.next_hops.event()).await {
+                self.digest(event).await;
+            } else {
+                self.waited_last = Some(Instant::now());
+                return;
             }
         }
     }

@@ -16,7 +16,7 @@ const CHUNK: usize = 512;
 
 /// What a listing reads; a copy can go to any thread.
 #[derive(Clone, Copy)]
-pub struct Listing {
+pub(super) struct Listing {
     pub connections: Mapped,
     pub servers: Mapped,
     pub clock: Clock,
@@ -24,7 +24,7 @@ pub struct Listing {
 
 impl Listing {
     /// The table in chunks: each call of the iterator reads on where the last one stopped.
-    pub fn chunks(self) -> impl Iterator<Item = Vec<ConnectionSnapshot>> {
+    pub(super) fn chunks(self) -> impl Iterator<Item = Vec<ConnectionSnapshot>> {
         let mut next = 0;
         std::iter::from_fn(move || {
             let mut chunk = Vec::new();

@@ -106,8 +106,7 @@ fn verified(
     sizes: Sizes,
     pins: impl FnOnce(&mut EbpfLoader<'_>),
 ) -> Result<Ebpf, LoadError> {
-    let [a, b, c, d, e, f] = interface.mac;
-    let mac = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
+    let mac = lbxdp_common::wire::ethernet::number(interface.mac);
     let bucket_mask = sizes.buckets - 1;
     let servers = sizes.servers.min(MAX_SERVERS);
     let mut loader = EbpfLoader::new();

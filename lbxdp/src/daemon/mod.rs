@@ -16,7 +16,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lbxdp_common::table::Seed;
+use lbxdp_common::table::{BUCKET_BYTES, Seed, WAYS};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -158,7 +158,7 @@ async fn start(options: &Options) -> Result<Started, StartError> {
     }
     tracing::info!(
         instance = %options.instance,
-        places = u64::from(sizes.buckets) * lbxdp_common::table::WAYS as u64,
+        places = u64::from(sizes.buckets) * WAYS as u64,
         hertz = clock.hertz(),
         "ready"
     );
@@ -178,14 +178,15 @@ fn interfaces(options: &Options, next_hops: &NextHops) -> Result<Vec<Interface>,
 
 /// Room for so many connections; else a 256th of the machine's memory, between 4 and 32 MiB.
 fn sizes(connections: Option<u32>) -> Sizes {
-    let entry_bytes = lbxdp_common::table::BUCKET_BYTES / lbxdp_common::table::WAYS;
+    let ways = u32::try_from(WAYS).unwrap_or(1);
+    let entry_bytes = (BUCKET_BYTES / WAYS) as u64;
     let suits_the_machine = || {
         let pages = nix::unistd::sysconf(nix::unistd::SysconfVar::_PHYS_PAGES).ok().flatten().unwrap_or(0);
         let bytes = u64::try_from(pages).unwrap_or(0) * 4096 / 256;
-        (bytes.clamp(4 << 20, 32 << 20) / entry_bytes as u64) as u32
+        u32::try_from(bytes.clamp(4 << 20, 32 << 20) / entry_bytes).unwrap_or(u32::MAX)
     };
     let places = connections.unwrap_or_else(suits_the_machine).clamp(4, 1 << 30);
-    let buckets = places.div_ceil(lbxdp_common::table::WAYS as u32).next_power_of_two();
+    let buckets = places.div_ceil(ways).next_power_of_two();
     Sizes { buckets, ..Sizes::default() }
 }
 
@@ -245,7 +246,7 @@ fn follow_macs(director: &Director, instance: &Instance, interfaces: &mut [Inter
             Ok(()) => tracing::info!(interface = interface.name, "the interface has another MAC address"),
             Err(error) => {
                 tracing::error!(interface = interface.name, error = %load::chain(&error), "cannot follow \
-                the interface's new MAC address: its packets go to the stack")
+                the interface's new MAC address: its packets go to the stack");
             }
         }
     }

@@ -32,17 +32,17 @@ pub enum NetlinkError {
 }
 
 /// What came in, still to be looked at.
-pub type Event = NetlinkMessage<RouteNetlinkMessage>;
+pub(super) type Event = NetlinkMessage<RouteNetlinkMessage>;
 
 /// An interface of the director.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub(super) struct Link {
     pub name: String,
     pub mac: [u8; 6],
 }
 
 /// The next hops of all servers.
-pub struct NextHops {
+pub(super) struct NextHops {
     handle: Handle,
     events: futures_util::stream::BoxStream<'static, Event>,
     links: HashMap<u32, Link>,
@@ -75,7 +75,7 @@ enum Route {
 
 impl NextHops {
     /// Connects to the kernel and learns its links and neighbours. Must be called within the runtime.
-    pub async fn connect() -> Result<Self, NetlinkError> {
+    pub(super) async fn connect() -> Result<Self, NetlinkError> {
         let (mut connection, handle, messages) = rtnetlink::new_connection()?;
         connection.socket_mut().socket_mut().bind(&SocketAddr::new(0, GROUPS))?;
         tokio::spawn(connection);
@@ -95,17 +95,17 @@ impl NextHops {
     }
 
     /// The interface of an index.
-    pub fn link(&self, ifindex: u32) -> Option<&Link> {
+    pub(super) fn link(&self, ifindex: u32) -> Option<&Link> {
         self.links.get(&ifindex)
     }
 
     /// The interface of a name.
-    pub fn link_named(&self, name: &str) -> Option<(u32, &Link)> {
+    pub(super) fn link_named(&self, name: &str) -> Option<(u32, &Link)> {
         self.links.iter().find(|(_, link)| link.name == name).map(|(ifindex, link)| (*ifindex, link))
     }
 
     /// Where packets for an address go, as far as that is known.
-    pub fn hop(&self, address: IpAddr) -> Hop {
+    pub(super) fn hop(&self, address: IpAddr) -> Hop {
         match address {
             IpAddr::V4(address) => {
                 self.watched.get(&address).map_or_else(Hop::default, |watched| watched.hop)
@@ -115,20 +115,20 @@ impl NextHops {
     }
 
     /// The interfaces that packets are sent out by, each with its slot in the device map.
-    pub fn ports(&self) -> impl Iterator<Item = (u16, u32)> {
+    pub(super) fn ports(&self) -> impl Iterator<Item = (u16, u32)> {
         self.slots.iter().map(|(ifindex, slot)| (*slot, *ifindex))
     }
 
     /// Follows these addresses from now on, and no others. Returns those whose hop is another one now.
-    pub async fn watch(&mut self, addresses: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
+    pub(super) async fn watch(&mut self, addresses: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
         self.watched.retain(|address, _| addresses.contains(&IpAddr::V4(*address)));
         let mut changed = Vec::new();
         for address in addresses {
             let IpAddr::V4(address) = *address else {
                 continue;
             };
-            if !self.watched.contains_key(&address) {
-                self.watched.insert(address, Watched::default());
+            if let std::collections::btree_map::Entry::Vacant(e) = self.watched.entry(address) {
+                e.insert(Watched::default());
                 changed.extend(self.resolve(address).await);
                 self.use_neighbour(address).await;
             }
@@ -137,12 +137,12 @@ impl NextHops {
     }
 
     /// The next event; give it to [`NextHops::digest`].
-    pub async fn event(&mut self) -> Option<Event> {
+    pub(super) async fn event(&mut self) -> Option<Event> {
         self.events.next().await
     }
 
     /// Takes in an event and all that came with it. Returns the addresses whose hop is another one now.
-    pub async fn digest(&mut self, event: Event) -> Vec<IpAddr> {
+    pub(super) async fn digest(&mut self, event: Event) -> Vec<IpAddr> {
         let mut are_routes_dirty = self.learn(event);
         while let Some(Some(event)) = self.events.next().now_or_never() {
             are_routes_dirty |= self.learn(event);
@@ -160,7 +160,7 @@ impl NextHops {
     }
 
     /// Makes the kernel check every next hop that it has not heard of for a while, and look for those it lacks.
-    pub async fn keep_alive(&mut self) {
+    pub(super) async fn keep_alive(&mut self) {
         let addresses: Vec<Ipv4Addr> = self.watched.keys().copied().collect();
         for address in addresses {
             self.use_neighbour(address).await;
@@ -266,7 +266,7 @@ impl NextHops {
             match attribute {
                 NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => address = Some(*found),
                 NeighbourAttribute::LinkLocalAddress(found) => {
-                    mac = <[u8; 6]>::try_from(found.as_slice()).ok()
+                    mac = <[u8; 6]>::try_from(found.as_slice()).ok();
                 }
                 _ => {}
             }

@@ -16,10 +16,10 @@ use crate::message::{Request, Response};
 const MAX_REQUEST_BYTES: u64 = 64 * 1024;
 
 /// A request on its way to the director, and where its answer goes.
-pub type Call = (Request, oneshot::Sender<Response>);
+pub(super) type Call = (Request, oneshot::Sender<Response>);
 
 /// Listens at `path`, for root alone.
-pub fn listen(path: &Path) -> io::Result<UnixListener> {
+pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -33,7 +33,7 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves clients for ever.
-pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, listing: Listing) {
+pub(super) async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, listing: Listing) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {

@@ -20,14 +20,14 @@ use crate::tables::Mapped;
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The thread; it ends when this is dropped.
-pub struct Sweep {
+pub(super) struct Sweep {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Sweep {
     /// Starts sweeping.
-    pub fn start(connections: Mapped, loads: Mapped, clock: Clock) -> std::io::Result<Self> {
+    pub(super) fn start(connections: Mapped, loads: Mapped, clock: Clock) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new().name("sweep".into()).spawn(move || {
             while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
@@ -49,7 +49,7 @@ impl Drop for Sweep {
 }
 
 /// Every entry of the table once; returns how many connections have gone.
-pub fn pass(connections: &Mapped, loads: &Mapped, now: Ticks) -> usize {
+pub(super) fn pass(connections: &Mapped, loads: &Mapped, now: Ticks) -> usize {
     let mut gone = 0;
     for index in 0..connections.rows() {
         let Some(bucket) = connections.bucket(index) else {
@@ -76,6 +76,6 @@ fn uncount(loads: &Mapped, key: Key, word: Word) {
 }
 
 /// How many connections a server has.
-pub fn load_of(loads: &Mapped, server: ServerId) -> Load {
+pub(super) fn load_of(loads: &Mapped, server: ServerId) -> Load {
     loads.row(server.row()).map_or(Load(0), |row| Load(row.load(0)))
 }

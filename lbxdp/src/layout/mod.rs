@@ -20,7 +20,7 @@ use rows::{Rows, Runs, ServerIds};
 pub use write::{TurnChange, Write};
 
 /// A deleted server's row is kept at least so long, as IPVS keeps its trash: a packet may be about to name it.
-const TRASH_TIME: Duration = Duration::from_secs(120);
+const TRASH_TIME: Duration = Duration::from_mins(2);
 
 /// Where packets for an address go: what the daemon knows of the next hop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -190,7 +190,10 @@ impl Layout {
     ) -> Result<(), LayoutError> {
         let old = self.services.get(&key).cloned();
         self.check_room(key, service, old.as_ref())?;
-        let list = self.runs.take(service.servers.len() as u32).ok_or(LayoutError::MembersFull)?;
+        let list = self
+            .runs
+            .take(u32::try_from(service.servers.len()).unwrap_or(u32::MAX))
+            .ok_or(LayoutError::MembersFull)?;
         let ids = self.name_servers(key, service, old.as_ref(), hop, writes);
         let index = match &old {
             Some(old) => old.index,
@@ -258,14 +261,13 @@ impl Layout {
                 ids.push(id);
                 continue;
             }
-            let id = match self.gone.remove(&(key, server.address, server.port)) {
-                Some(gone) => gone.id,
-                None => {
-                    // There is one: `check_room` has counted.
-                    let id = self.server_ids.take().unwrap_or_default();
-                    writes.push(Write::FreshServer { id });
-                    id
-                }
+            let id = if let Some(gone) = self.gone.remove(&(key, server.address, server.port)) {
+                gone.id
+            } else {
+                // There is one: `check_room` has counted.
+                let id = self.server_ids.take().unwrap_or_default();
+                writes.push(Write::FreshServer { id });
+                id
             };
             writes.push(Write::Server { id, row: server_row(server, id, &hop(server.address), true) });
             ids.push(id);

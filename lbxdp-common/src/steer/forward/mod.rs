@@ -10,7 +10,7 @@ use crate::wire::Frame;
 
 /// Rewrites the packet and says how it leaves.
 #[inline(always)]
-pub(super) fn forward<F: Frame, W: World>(frame: &mut F, world: &W, way: Way) -> Result<Verdict, Reason> {
+pub(super) fn forward<F: Frame, W: World>(frame: &mut F, world: &W, way: &Way) -> Result<Verdict, Reason> {
     if way.hop.flags.has(ServerFlags::LOCAL) {
         return Ok(Verdict::Local);
     }
