@@ -99,7 +99,7 @@ impl Command {
             Self::SetTimeouts { tcp, tcp_fin, udp } => timeouts::set(&mut next, tcp, tcp_fin, udp)?,
             // Counters are no part of the configuration: only the service's name can be wrong.
             Self::Zero { service } => {
-                service.map_or(Ok(()), |service| service::must_exist(state, service))?
+                service.map_or(Ok(()), |service| service::must_exist(state, service))?;
             }
         }
         Ok(next)
