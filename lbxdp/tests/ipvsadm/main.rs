@@ -1,0 +1,7 @@
+//! The ipvsadm front from arguments to text, in one process.
+
+mod anything;
+mod director;
+mod recorded;
+mod restore;
+mod run;
