@@ -2,6 +2,7 @@
 
 mod anything;
 mod director;
+mod projection;
 mod recorded;
 mod restore;
 mod run;
