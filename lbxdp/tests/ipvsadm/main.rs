@@ -1,6 +1,7 @@
 //! The ipvsadm front from arguments to text, in one process.
 
 mod anything;
+mod connections;
 mod director;
 mod projection;
 mod recorded;

@@ -92,7 +92,7 @@ fn compare(director: &mut InMemory, line: &Line, before: &str) -> Option<Result<
     }
     let (ours, theirs) =
         if line.is_unordered() { (in_any_order(ours), in_any_order(theirs)) } else { (ours, theirs) };
-    let state = after.kept.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let state = after.kept.iter().flat_map(|line| [*line, "\n"]).collect::<String>();
     if ours != theirs {
         Some(Err(format!("ours {ours:#?}\ntheirs {theirs:#?}")))
     } else if saved != state {

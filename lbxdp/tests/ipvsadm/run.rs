@@ -46,7 +46,7 @@ pub(crate) fn run_line(director: &mut InMemory, line: &str) -> Answer {
 }
 
 /// The names the recorded answers need: Debian's services, and only the host itself.
-struct NamesOfTheMachine;
+pub(crate) struct NamesOfTheMachine;
 
 impl NamesOfTheMachine {
     fn ports() -> PortNames {

@@ -50,21 +50,28 @@ impl Names for SystemNames {
 
     fn hosts(&self, addresses: &[IpAddr]) -> Vec<Option<String>> {
         let deadline = *self.deadline.get_or_init(|| Instant::now() + PATIENCE);
-        let mut names = vec![None; addresses.len()];
-        if addresses.is_empty() || Instant::now() >= deadline {
-            return names;
-        }
-        let found = look_up(addresses);
-        while let Ok((place, name)) = found.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            names[place] = name;
-        }
-        names
+        hosts_until(deadline, addresses, |address| dns_lookup::lookup_addr(&address).ok())
     }
 }
 
+/// The names that are found before the deadline.
+fn hosts_until(deadline: Instant, addresses: &[IpAddr], look_up: LookUp) -> Vec<Option<String>> {
+    let mut names = vec![None; addresses.len()];
+    if Instant::now() < deadline {
+        let found = start(addresses, look_up);
+        while let Ok((place, name)) = found.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            names[place] = name;
+        }
+    }
+    names
+}
+
+/// Asks for the name of one address, however long it takes.
+type LookUp = fn(IpAddr) -> Option<String>;
+
 /// Starts the lookups; the answers come with the place of their address. Whoever is late is left to its own: a lookup
 /// cannot be cancelled, and ends with the process.
-fn look_up(addresses: &[IpAddr]) -> Receiver<(usize, Option<String>)> {
+fn start(addresses: &[IpAddr], look_up: LookUp) -> Receiver<(usize, Option<String>)> {
     let (sender, receiver) = mpsc::channel();
     let waiting: Vec<(usize, IpAddr)> = addresses.iter().copied().enumerate().rev().collect();
     let waiting = Arc::new(Mutex::new(waiting));
@@ -74,11 +81,42 @@ fn look_up(addresses: &[IpAddr]) -> Receiver<(usize, Option<String>)> {
         let _ = thread::Builder::new().spawn(move || {
             let next = || waiting.lock().ok()?.pop();
             while let Some((place, address)) = next() {
-                if sender.send((place, dns_lookup::lookup_addr(&address).ok())).is_err() {
+                if sender.send((place, look_up(address))).is_err() {
                     break;
                 }
             }
         });
     }
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name server that never answers for one address.
+    fn half_dead(address: IpAddr) -> Option<String> {
+        if address == Ipv4Addr::new(10, 0, 0, 7) {
+            thread::sleep(Duration::from_mins(10));
+            return None;
+        }
+        Some(format!("name-of-{address}"))
+    }
+
+    #[test]
+    fn a_dead_name_server_costs_one_name_and_no_more_time_than_allowed() {
+        let addresses: Vec<IpAddr> = (0..200).map(|last| Ipv4Addr::new(10, 0, 0, last).into()).collect();
+        let start = Instant::now();
+        let names = hosts_until(start + Duration::from_millis(500), &addresses, half_dead);
+        assert!(start.elapsed() < Duration::from_secs(5));
+        assert_eq!(names[7], None);
+        assert_eq!(names.iter().flatten().count(), 199);
+        assert_eq!(names[199].as_deref(), Some("name-of-10.0.0.199"));
+    }
+
+    #[test]
+    fn nobody_is_asked_after_the_deadline() {
+        let asked = |_| panic!("asked after the deadline");
+        assert_eq!(hosts_until(Instant::now(), &[Ipv4Addr::LOCALHOST.into()], asked), [None]);
+    }
 }
