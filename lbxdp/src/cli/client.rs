@@ -2,16 +2,14 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::message::{Request, Response};
 use crate::snapshot::ConnectionSnapshot;
+use crate::tables::pins::{BadInstance, Instance};
 
 /// The environment variable that names the instance to talk to.
 const INSTANCE_VARIABLE: &str = "LBXDP_INSTANCE";
-const DEFAULT_INSTANCE: &str = "default";
-const LONGEST_INSTANCE: usize = 64;
 
 /// Longer than any answer takes; a daemon that is silent this long hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,14 +29,14 @@ pub type EachPiece<'a> = dyn FnMut(&[ConnectionSnapshot]) -> io::Result<()> + 'a
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("the daemon of instance `{0}' is not running: start it with `lbxdp run -i INTERFACE'")]
-    NotRunning(String),
+    #[error("the daemon of instance `{0}` is not running: start it with `lbxdp run -i INTERFACE`")]
+    NotRunning(Instance),
     #[error("Permission denied (you must be root)")]
     PermissionDenied,
-    #[error("the daemon of instance `{instance}' cannot be reached: {error}")]
-    Unreachable { instance: String, error: io::Error },
-    #[error("the daemon of instance `{0}' has gone away in the middle of an answer")]
-    GoneAway(String),
+    #[error("the daemon of instance `{instance}` cannot be reached: {error}")]
+    Unreachable { instance: Instance, error: io::Error },
+    #[error("the daemon of instance `{0}` has gone away in the middle of an answer")]
+    GoneAway(Instance),
     #[error("the daemon does not answer as this version expects: {0}")]
     Misunderstood(String),
     #[error("the daemon could not do it: {0}")]
@@ -47,44 +45,28 @@ pub enum ClientError {
     Output(io::Error),
 }
 
-/// The name of an instance is no name for a socket.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}' is no name for an instance ({INSTANCE_VARIABLE}): 1 to {LONGEST_INSTANCE} letters, digits, `-', `_', `.'"
-)]
-pub struct InstanceError(String);
-
 /// The daemon of one instance. The connection is made with the first request and kept for all further ones.
 #[derive(Debug)]
 pub struct Client {
-    instance: String,
+    instance: Instance,
     stream: Option<BufReader<UnixStream>>,
 }
 
 impl Client {
-    /// The instance of the environment, else `default`.
-    pub fn of_environment() -> Result<Self, InstanceError> {
-        let instance = std::env::var_os(INSTANCE_VARIABLE)
-            .map_or_else(|| DEFAULT_INSTANCE.to_owned(), |name| name.to_string_lossy().into_owned());
-        Self::new(instance)
+    /// The daemon of the instance that the environment names, else of the default one.
+    pub fn of_environment() -> Result<Self, BadInstance> {
+        let named = std::env::var_os(INSTANCE_VARIABLE).map(|name| name.to_string_lossy().parse());
+        Ok(Self::new(named.transpose()?.unwrap_or_default()))
     }
 
-    pub fn new(instance: String) -> Result<Self, InstanceError> {
-        let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if instance.is_empty() || instance.len() > LONGEST_INSTANCE || !instance.chars().all(is_fine) {
-            return Err(InstanceError(instance));
-        }
-        Ok(Self { instance, stream: None })
-    }
-
-    /// Where the daemon of this instance listens.
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/run/lbxdp/{}.sock", self.instance))
+    /// The daemon of an instance.
+    pub fn new(instance: Instance) -> Self {
+        Self { instance, stream: None }
     }
 
     fn stream(&mut self) -> Result<&mut BufReader<UnixStream>, ClientError> {
         if self.stream.is_none() {
-            let stream = UnixStream::connect(self.path()).map_err(|error| self.explain(error))?;
+            let stream = UnixStream::connect(self.instance.socket()).map_err(|error| self.explain(error))?;
             stream.set_read_timeout(Some(PATIENCE)).map_err(|error| self.explain(error))?;
             self.stream = Some(BufReader::new(stream));
         }
@@ -158,20 +140,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_instance_names_the_socket() {
-        let path = |name: &str| Client::new(name.to_owned()).map(|client| client.path());
-        assert_eq!(path("web-1.a_B").unwrap(), PathBuf::from("/run/lbxdp/web-1.a_B.sock"));
-        for name in ["", "a/b", "a b", "é", &"x".repeat(65)] {
-            assert!(path(name).unwrap_err().to_string().starts_with('`'), "{name}");
-        }
-    }
-
-    #[test]
     fn a_daemon_that_is_not_there_is_named_in_one_line() {
-        let mut client = Client::new("no-such-instance".to_owned()).unwrap();
+        let mut client = Client::new("no-such-instance".parse().unwrap());
         let error = client.ask(&Request::Services).unwrap_err();
         let ClientError::NotRunning(instance) = &error else { panic!("{error}") };
-        assert_eq!(instance, "no-such-instance");
+        assert_eq!(instance.to_string(), "no-such-instance");
         assert_eq!(error.to_string().lines().count(), 1);
     }
 
@@ -190,7 +163,7 @@ mod tests {
                 }
             }
         });
-        let mut client = Client { instance: "test".to_owned(), stream: Some(BufReader::new(near)) };
+        let mut client = Client { instance: Instance::default(), stream: Some(BufReader::new(near)) };
         assert_eq!(client.ask(&Request::Services).unwrap(), Response::Done);
         client.connections(&mut |_| panic!("no connections")).unwrap();
         let refused = client.ask(&Request::Timeouts).unwrap();

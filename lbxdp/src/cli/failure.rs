@@ -2,9 +2,10 @@
 
 use std::io;
 
-use super::client::{ClientError, InstanceError};
+use super::client::ClientError;
 use super::grammar::GrammarError;
 use crate::command::CommandError;
+use crate::tables::pins::BadInstance;
 
 /// Why a line did not succeed: one line on stderr.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +20,7 @@ pub enum Failure {
     #[error("No such service")]
     NothingToList,
     #[error(transparent)]
-    Instance(#[from] InstanceError),
+    Instance(#[from] BadInstance),
     #[error(transparent)]
     Director(#[from] ClientError),
     #[error("cannot write the output: {0}")]

@@ -47,5 +47,5 @@ Options:
 Long forms: --add-service --edit-service --delete-service --clear --add-server --edit-server --delete-server
 --list --save --restore --zero --tcp-service --udp-service --real-server --connection --help --version
 
-The environment variable LBXDP_INSTANCE names the instance of the daemon, if not `default'.
+The environment variable LBXDP_INSTANCE names the instance of the daemon, if not `default`.
 ";

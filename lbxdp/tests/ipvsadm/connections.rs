@@ -22,7 +22,7 @@ impl Director for Connected {
         for piece in &self.pieces {
             each(piece).map_err(ClientError::Output)?;
         }
-        if self.fails { Err(ClientError::GoneAway("default".to_owned())) } else { Ok(()) }
+        if self.fails { Err(ClientError::GoneAway(lbxdp::tables::pins::Instance::default())) } else { Ok(()) }
     }
 }
 
@@ -71,7 +71,7 @@ TCP 01:01  SYN_RECV    10.0.0.9:http      10.0.0.100:http    10.0.0.101:http
 
 #[test]
 fn a_director_that_is_gone_leaves_no_title() {
-    let gone = "the daemon of instance `default' has gone away in the middle of an answer\n".to_owned();
+    let gone = "the daemon of instance `default` has gone away in the middle of an answer\n".to_owned();
     let answer = run(Connected { pieces: vec![], fails: true }, &["-Lnc"]);
     assert_eq!(answer, (255, String::new(), gone));
 }
