@@ -1,5 +1,6 @@
 //! lbxdp's user half: command line, daemon, tables. `ARCHITECTURE.md` has the map.
 
+pub mod cli;
 pub mod command;
 pub mod daemon;
 pub mod layout;

@@ -1,5 +1,7 @@
 //! lbxdp: parse, run, print the error chain, exit code. The rest is the library.
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -51,6 +53,12 @@ struct InstanceArgument {
 }
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_else(|| "lbxdp".into());
+    let arguments: Vec<OsString> = arguments.collect();
+    if is_ipvsadm(&program, &arguments) {
+        return lbxdp::cli::ipvsadm::main(arguments, &program.to_string_lossy());
+    }
     let verb = Arguments::parse().verb;
     let done: Result<(), Box<dyn std::error::Error>> = match verb {
         Verb::Run { interfaces, instance, connections, leave } => {
@@ -67,6 +75,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Called as `ipvsadm`, or with a first argument that looks like one of its options.
+fn is_ipvsadm(program: &OsStr, arguments: &[OsString]) -> bool {
+    Path::new(program).file_name().is_some_and(|name| name == "ipvsadm")
+        || arguments.first().is_some_and(|first| first.as_encoded_bytes().starts_with(b"-"))
 }
 
 fn run(options: daemon::Options) -> Result<(), Box<dyn std::error::Error>> {

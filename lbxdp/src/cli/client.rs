@@ -1,0 +1,174 @@
+//! The way to the daemon: a unix socket, one JSON object a line.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::message::{Request, Response};
+use crate::snapshot::ConnectionSnapshot;
+use crate::tables::pins::{BadInstance, Instance};
+
+/// The environment variable that names the instance to talk to.
+const INSTANCE_VARIABLE: &str = "LBXDP_INSTANCE";
+
+/// Longer than any answer takes; a daemon that is silent this long hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who carries requests out: the daemon, or a stand-in for tests.
+pub trait Director {
+    /// One request, one answer. Not for `Request::Connections`.
+    fn ask(&mut self, request: &Request) -> Result<Response, ClientError>;
+
+    /// All connections, piece by piece as they come.
+    fn connections(&mut self, each: &mut EachPiece<'_>) -> Result<(), ClientError>;
+}
+
+/// What is done with a piece of the connection table.
+pub type EachPiece<'a> = dyn FnMut(&[ConnectionSnapshot]) -> io::Result<()> + 'a;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("the daemon of instance `{0}` is not running: start it with `lbxdp run -i INTERFACE`")]
+    NotRunning(Instance),
+    #[error("Permission denied (you must be root)")]
+    PermissionDenied,
+    #[error("the daemon of instance `{instance}` cannot be reached: {error}")]
+    Unreachable { instance: Instance, error: io::Error },
+    #[error("the daemon of instance `{0}` has gone away in the middle of an answer")]
+    GoneAway(Instance),
+    #[error("the daemon does not answer as this version expects: {0}")]
+    Misunderstood(String),
+    #[error("the daemon could not do it: {0}")]
+    Failed(String),
+    #[error(transparent)]
+    Output(io::Error),
+}
+
+/// The daemon of one instance. The connection is made with the first request and kept for all further ones.
+#[derive(Debug)]
+pub struct Client {
+    instance: Instance,
+    stream: Option<BufReader<UnixStream>>,
+}
+
+impl Client {
+    /// The daemon of the instance that the environment names, else of the default one.
+    pub fn of_environment() -> Result<Self, BadInstance> {
+        let named = std::env::var_os(INSTANCE_VARIABLE).map(|name| name.to_string_lossy().parse());
+        Ok(Self::new(named.transpose()?.unwrap_or_default()))
+    }
+
+    /// The daemon of an instance.
+    pub fn new(instance: Instance) -> Self {
+        Self { instance, stream: None }
+    }
+
+    fn stream(&mut self) -> Result<&mut BufReader<UnixStream>, ClientError> {
+        if self.stream.is_none() {
+            let stream = UnixStream::connect(self.instance.socket()).map_err(|error| self.explain(error))?;
+            stream.set_read_timeout(Some(PATIENCE)).map_err(|error| self.explain(error))?;
+            self.stream = Some(BufReader::new(stream));
+        }
+        self.stream.as_mut().ok_or_else(|| ClientError::NotRunning(self.instance.clone()))
+    }
+
+    fn explain(&self, error: io::Error) -> ClientError {
+        let instance = self.instance.clone();
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning(instance),
+            io::ErrorKind::PermissionDenied => ClientError::PermissionDenied,
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => {
+                ClientError::GoneAway(instance)
+            }
+            _ => ClientError::Unreachable { instance, error },
+        }
+    }
+
+    fn send(&mut self, request: &Request) -> Result<(), ClientError> {
+        let line = serde_json::to_string(request).map_err(misunderstood)? + "\n";
+        let sent = self.stream()?.get_mut().write_all(line.as_bytes());
+        sent.map_err(|error| self.explain(error))
+    }
+
+    fn receive(&mut self) -> Result<Response, ClientError> {
+        let mut line = String::new();
+        let received = self.stream()?.read_line(&mut line);
+        received.map_err(|error| self.explain(error))?;
+        if !line.ends_with('\n') {
+            return Err(ClientError::GoneAway(self.instance.clone()));
+        }
+        serde_json::from_str(&line).map_err(misunderstood)
+    }
+}
+
+impl Director for Client {
+    fn ask(&mut self, request: &Request) -> Result<Response, ClientError> {
+        self.send(request)?;
+        self.receive()
+    }
+
+    fn connections(&mut self, each: &mut EachPiece<'_>) -> Result<(), ClientError> {
+        self.send(&Request::Connections)?;
+        loop {
+            match self.receive()? {
+                Response::Connections(piece) if piece.is_empty() => return Ok(()),
+                Response::Connections(piece) => each(&piece).map_err(ClientError::Output)?,
+                other => return Err(ClientError::unexpected(&other)),
+            }
+        }
+    }
+}
+
+impl ClientError {
+    /// What an answer of another kind than the one asked for means.
+    pub(crate) fn unexpected(response: &Response) -> Self {
+        match response {
+            Response::Failed(cause) => Self::Failed(cause.clone()),
+            other => Self::Misunderstood(format!("{other:?}").chars().take(80).collect()),
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn misunderstood(error: serde_json::Error) -> ClientError {
+    ClientError::Misunderstood(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_is_not_there_is_named_in_one_line() {
+        let mut client = Client::new("no-such-instance".parse().unwrap());
+        let error = client.ask(&Request::Services).unwrap_err();
+        let ClientError::NotRunning(instance) = &error else { panic!("{error}") };
+        assert_eq!(instance.to_string(), "no-such-instance");
+        assert_eq!(error.to_string().lines().count(), 1);
+    }
+
+    #[test]
+    fn all_requests_share_one_connection() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let server = std::thread::spawn(move || {
+            let mut lines = BufReader::new(far.try_clone().unwrap()).lines();
+            let answers =
+                [vec![r#""Done""#], vec![r#"{"Connections":[]}"#], vec![r#"{"Refused":"NoSuchService"}"#]];
+            let mut writer = far;
+            for answer in answers {
+                lines.next().unwrap().unwrap();
+                for line in answer {
+                    writeln!(writer, "{line}").unwrap();
+                }
+            }
+        });
+        let mut client = Client { instance: Instance::default(), stream: Some(BufReader::new(near)) };
+        assert_eq!(client.ask(&Request::Services).unwrap(), Response::Done);
+        client.connections(&mut |_| panic!("no connections")).unwrap();
+        let refused = client.ask(&Request::Timeouts).unwrap();
+        assert_eq!(refused, Response::Refused(crate::command::CommandError::NoSuchService));
+        server.join().unwrap();
+        assert!(client.ask(&Request::Services).is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! The checks that come after the options themselves: what they mean together.
+
+use super::error::GrammarError;
+use super::line::Line;
+use super::validity;
+use super::words::{Choice, Method, Verb};
+use crate::cli::names::Transport;
+
+/// ipvsadm's checks of a whole line, in its order; the first that fails is the answer.
+pub(super) fn check(line: &mut Line<'_>) -> Result<(), GrammarError> {
+    check_scheduler_flags(line)?;
+    validity::check_verb(line)?;
+    match line.verb {
+        Verb::AddService | Verb::EditService => check_service(line),
+        Verb::AddServer | Verb::EditServer => check_server(line),
+        Verb::List => check_list(line),
+        _ => Ok(()),
+    }
+}
+
+fn check_service(line: &Line<'_>) -> Result<(), GrammarError> {
+    let service = &line.service;
+    if service.mark.is_none() {
+        if service.port == 0 && !line.has(Choice::Persistent) {
+            return Err(GrammarError::ZeroPort);
+        }
+        if line.has(Choice::OnePacket) && service.transport != Some(Transport::Udp) {
+            return Err(GrammarError::OnePacket);
+        }
+    }
+    Ok(())
+}
+
+fn check_server(line: &mut Line<'_>) -> Result<(), GrammarError> {
+    // Without address translation a packet keeps its port.
+    if line.service.mark.is_none() && line.server.method != Method::Masquerade {
+        line.server.port = line.service.port;
+    }
+    let is_tunnel = line.server.method == Method::Tunnel;
+    if line.server.family != line.service.family && !is_tunnel {
+        return Err(GrammarError::MixedFamily);
+    }
+    if is_tunnel {
+        return validity::check_tunnel(line);
+    }
+    if validity::has_tunnel_options(line) { Err(GrammarError::NotTunnel) } else { Ok(()) }
+}
+
+fn check_list(line: &Line<'_>) -> Result<(), GrammarError> {
+    let any = |choices: &[Choice]| choices.iter().any(|&choice| line.has(choice));
+    let is_short = any(&[Choice::Timeout, Choice::Daemon]);
+    let has_columns = any(&[Choice::Stats, Choice::Rate, Choice::Thresholds]);
+    let conflict = (is_short || line.has(Choice::Connection)) && has_columns
+        || is_short && line.has(Choice::PersistentConnections);
+    if conflict { Err(GrammarError::ListConflict) } else { Ok(()) }
+}
+
+/// The scheduler flags and the scheduler that each one needs.
+const SCHEDULER_FLAGS: &[(&str, Option<&str>)] = &[
+    ("flag-1", None),
+    ("flag-2", None),
+    ("flag-3", None),
+    ("sh-fallback", Some("sh")),
+    ("sh-port", Some("sh")),
+    ("mh-fallback", Some("mh")),
+    ("mh-port", Some("mh")),
+];
+
+fn check_scheduler_flags(line: &Line<'_>) -> Result<(), GrammarError> {
+    for flag in line.scheduler_flags.split(',').filter(|flag| !flag.is_empty()) {
+        let known = SCHEDULER_FLAGS.iter().find(|(name, _)| *name == flag);
+        let (_, scheduler) = known.ok_or_else(|| GrammarError::UnknownFlag(flag.to_owned()))?;
+        if scheduler.is_some_and(|scheduler| scheduler != line.scheduler) {
+            return Err(GrammarError::IncompatibleFlag(flag.to_owned()));
+        }
+    }
+    Ok(())
+}

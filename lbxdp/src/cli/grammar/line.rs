@@ -1,0 +1,249 @@
+//! A line as it was given: read from left to right, each word with its effect at once, as in ipvsadm.
+//!
+//! The order matters: a netmask is read by the family known so far, a server takes over the port of a service that
+//! stands before it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::error::GrammarError;
+use super::popt::{Found, Words};
+use super::words::{Choice, Method, Verb, Word};
+use super::{sync, value};
+use crate::cli::names::{Names, Transport};
+use crate::command::timeouts::MAX_TIMEOUT_S;
+
+const MAX_NUMBER: u32 = i32::MAX.unsigned_abs();
+
+/// The address family a service or server has so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    Unknown,
+    V4,
+    V6,
+}
+
+impl From<IpAddr> for Family {
+    fn from(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
+/// The service a line speaks of; all zero as long as none was named.
+#[derive(Clone, Debug)]
+pub(super) struct NamedService {
+    pub(super) family: Family,
+    pub(super) transport: Option<Transport>,
+    pub(super) address: IpAddr,
+    pub(super) port: u16,
+    pub(super) mark: Option<u32>,
+}
+
+/// The server a line speaks of.
+#[derive(Clone, Debug)]
+pub(super) struct NamedServer {
+    pub(super) family: Family,
+    pub(super) address: IpAddr,
+    pub(super) port: u16,
+    pub(super) method: Method,
+    pub(super) weight: u32,
+}
+
+/// How packets are wrapped in a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TunnelType {
+    Ipip,
+    Gue,
+    Gre,
+}
+
+/// All that a line says.
+pub(super) struct Line<'a> {
+    pub(super) verb: Verb,
+    given: u64,
+    pub(super) service: NamedService,
+    pub(super) server: NamedServer,
+    pub(super) scheduler: &'a str,
+    pub(super) scheduler_flags: &'a str,
+    pub(super) tunnel: TunnelType,
+    /// The three values of `--set`.
+    pub(super) timeouts: [u32; 3],
+}
+
+impl<'a> Line<'a> {
+    /// Reads a line whose first word must be the command.
+    pub(super) fn read(words: &mut Words<'a>, verb: Verb, names: &dyn Names) -> Result<Self, GrammarError> {
+        let mut line = Self::new(verb);
+        while let Some(found) = words.next()? {
+            line.take(&found, names)?;
+        }
+        Ok(line)
+    }
+
+    fn new(verb: Verb) -> Self {
+        let unspecified = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self {
+            verb,
+            given: 0,
+            service: NamedService {
+                family: Family::Unknown,
+                transport: None,
+                address: unspecified,
+                port: 0,
+                mark: None,
+            },
+            server: NamedServer {
+                family: Family::Unknown,
+                address: unspecified,
+                port: 0,
+                method: Method::Direct,
+                weight: 1,
+            },
+            scheduler: "",
+            scheduler_flags: "",
+            tunnel: TunnelType::Ipip,
+            timeouts: [0; 3],
+        }
+    }
+
+    pub(super) fn has(&self, choice: Choice) -> bool {
+        self.given & (1 << choice.raw()) != 0
+    }
+
+    /// Remembers that something was decided; nothing may be decided twice.
+    fn set(&mut self, choice: Choice) -> Result<(), GrammarError> {
+        if self.has(choice) {
+            return Err(GrammarError::Repeated(choice));
+        }
+        self.given |= 1 << choice.raw();
+        Ok(())
+    }
+
+    fn take(&mut self, found: &Found<'a>, names: &dyn Names) -> Result<(), GrammarError> {
+        let value = found.argument.unwrap_or_default();
+        match found.word {
+            Word::Verb(_) | Word::Help | Word::Version => {
+                return Err(GrammarError::MisplacedVerb(found.text.to_owned()));
+            }
+            Word::Sort => {}
+            Word::Address(transport) => self.take_service(value, transport, names)?,
+            Word::Mark => self.take_mark(value)?,
+            Word::Ipv6 if self.service.mark.is_some() => self.service.family = Family::V6,
+            Word::Ipv6 => return Err(GrammarError::Ipv6BeforeMark),
+            Word::Method(method) => {
+                self.set(Choice::Forward)?;
+                self.server.method = method;
+            }
+            Word::Choice(choice) => {
+                self.set(choice)?;
+                self.take_value(choice, value, found.argument.is_some(), names)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_service(
+        &mut self,
+        text: &str,
+        transport: Transport,
+        names: &dyn Names,
+    ) -> Result<(), GrammarError> {
+        self.set(Choice::Service)?;
+        let endpoint = value::endpoint(text, Some(transport), names).ok_or(GrammarError::ServiceAddress)?;
+        self.service = NamedService {
+            family: endpoint.address.into(),
+            transport: Some(transport),
+            address: endpoint.address,
+            port: endpoint.port.unwrap_or(0),
+            mark: None,
+        };
+        Ok(())
+    }
+
+    /// A mark has IPv4 until `-6`, and TCP where the name of a port is looked up.
+    fn take_mark(&mut self, text: &str) -> Result<(), GrammarError> {
+        self.set(Choice::Service)?;
+        let mark = value::number(text, 1..=u32::MAX).ok_or_else(|| GrammarError::Mark(text.to_owned()))?;
+        self.service.mark = Some(mark);
+        self.service.family = Family::V4;
+        self.service.transport = Some(Transport::Tcp);
+        Ok(())
+    }
+
+    fn take_server(&mut self, text: &str, names: &dyn Names) -> Result<(), GrammarError> {
+        let transport = self.service.transport;
+        let endpoint = value::endpoint(text, transport, names).ok_or(GrammarError::ServerAddress)?;
+        self.server.family = endpoint.address.into();
+        self.server.address = endpoint.address;
+        self.server.port = endpoint.port.unwrap_or(self.service.port);
+        Ok(())
+    }
+
+    fn take_value(
+        &mut self,
+        choice: Choice,
+        text: &'a str,
+        is_given: bool,
+        names: &dyn Names,
+    ) -> Result<(), GrammarError> {
+        match choice {
+            Choice::Scheduler => self.scheduler = text,
+            Choice::SchedulerFlags => self.scheduler_flags = text,
+            Choice::Persistent if is_given => {
+                timeout(text, 1)?;
+            }
+            Choice::Netmask => self.check_netmask(text, names)?,
+            Choice::RealServer => self.take_server(text, names)?,
+            Choice::Weight => self.server.weight = number(text, 0, MAX_NUMBER, "weight")?,
+            Choice::UpperThreshold => _ = number(text, 0, MAX_NUMBER, "u_threshold")?,
+            Choice::LowerThreshold => _ = number(text, 0, MAX_NUMBER, "l_threshold")?,
+            Choice::TunnelType => self.tunnel = tunnel_type(text)?,
+            Choice::TunnelPort => _ = number(text, 1, 65535, "tunnel port")?,
+            Choice::SyncId => _ = number(text, 0, 255, "syncid")?,
+            Choice::MulticastPort => _ = number(text, 1, 65535, "mcast-port")?,
+            Choice::MulticastTtl => _ = number(text, 1, 255, "mcast-ttl")?,
+            Choice::SyncMaxLength => _ = number(text, 1, 65507, "sync-maxlen")?,
+            Choice::MulticastGroup => sync::check_group(text)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_netmask(&self, text: &str, names: &dyn Names) -> Result<(), GrammarError> {
+        if self.service.family == Family::V6 {
+            let length = value::leading_number(text);
+            return if (1..=128).contains(&length) { Ok(()) } else { Err(GrammarError::PrefixLength) };
+        }
+        value::ipv4(text, names).map(|_| ()).ok_or(GrammarError::Netmask)
+    }
+
+    /// What was no option: the values of `--set`, else too much.
+    pub(super) fn take_leftovers(&mut self, leftovers: &[&str]) -> Result<(), GrammarError> {
+        let mut leftovers = leftovers.iter();
+        if self.verb == Verb::SetTimeouts {
+            let (Some(tcp), Some(tcp_fin), Some(udp)) =
+                (leftovers.next(), leftovers.next(), leftovers.next())
+            else {
+                return Err(GrammarError::TooFewTimeouts);
+            };
+            self.timeouts = [timeout(tcp, 0)?, timeout(tcp_fin, 0)?, timeout(udp, 0)?];
+        }
+        leftovers.next().map_or(Ok(()), |more| Err(GrammarError::UnexpectedArgument((*more).to_owned())))
+    }
+}
+
+fn number(text: &str, min: u32, max: u32, option: &'static str) -> Result<u32, GrammarError> {
+    value::number(text, min..=max).ok_or(GrammarError::Number { option })
+}
+
+fn timeout(text: &str, min: u32) -> Result<u32, GrammarError> {
+    value::number(text, min..=MAX_TIMEOUT_S).ok_or_else(|| GrammarError::Timeout(text.to_owned()))
+}
+
+fn tunnel_type(text: &str) -> Result<TunnelType, GrammarError> {
+    match text {
+        "ipip" => Ok(TunnelType::Ipip),
+        "gue" => Ok(TunnelType::Gue),
+        "gre" => Ok(TunnelType::Gre),
+        _ => Err(GrammarError::Number { option: "tunnel type" }),
+    }
+}

@@ -1,0 +1,135 @@
+//! The border of what this version can do: a right line of ipvsadm becomes an invocation, or is refused by name.
+
+use lbxdp_common::{Forward, Protocol, Scheduler};
+
+use super::error::GrammarError;
+use super::line::{Family, Line};
+use super::words::{Choice, Method, Verb};
+use super::{Columns, Invocation, Listing, Selection, Wish};
+use crate::cli::names::Transport;
+use crate::command::Command;
+use crate::state::{Server, ServiceKey};
+
+/// Schedulers of IPVS besides those of `Scheduler`.
+const OTHER_SCHEDULERS: &[&str] =
+    &["lc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf", "twos", "none"];
+
+/// Options of ipvsadm that are still to come, by what they are for.
+const OTHER_OPTIONS: &[(Choice, &str)] = &[
+    (Choice::Persistent, "persistence (-p)"),
+    (Choice::Netmask, "a netmask for persistence (-M)"),
+    (Choice::UpperThreshold, "an upper threshold (-x)"),
+    (Choice::LowerThreshold, "a lower threshold (-y)"),
+    (Choice::Daemon, "the synchronization daemon (--daemon)"),
+    (Choice::Thresholds, "a list of thresholds (--thresholds)"),
+    (Choice::PersistentConnections, "a list of persistent connections (--persistent-conn)"),
+    (Choice::OnePacket, "one-packet scheduling (-o)"),
+    (Choice::PersistenceEngine, "a persistence engine (--pe)"),
+    (Choice::SchedulerFlags, "a scheduler flag (-b)"),
+    (Choice::TunnelInfo, "a list of tunnels (--tun-info)"),
+];
+
+/// What a checked line wants, if this version can do it.
+pub(super) fn invocation(line: &Line<'_>) -> Result<Invocation, GrammarError> {
+    check_options(line)?;
+    let change = |command| Ok(Invocation::Change(command));
+    match line.verb {
+        Verb::AddService => service_with_scheduler(line, Wish::Add),
+        Verb::EditService => service_with_scheduler(line, Wish::Edit),
+        Verb::DeleteService => change(Command::DeleteService { service: service(line)? }),
+        Verb::Flush => change(Command::Flush),
+        Verb::AddServer => change(Command::AddServer { service: service(line)?, server: server(line)? }),
+        Verb::EditServer => change(Command::EditServer { service: service(line)?, server: server(line)? }),
+        Verb::DeleteServer => {
+            let (service, server) = (service(line)?, server(line)?);
+            change(Command::DeleteServer { service, address: server.address, port: server.port })
+        }
+        Verb::SetTimeouts => {
+            let [tcp, tcp_fin, udp] = line.timeouts;
+            change(Command::SetTimeouts { tcp, tcp_fin, udp })
+        }
+        Verb::Zero => change(Command::Zero { service: service_if_given(line)? }),
+        Verb::List => Ok(Invocation::List(listing(line)?)),
+        Verb::Save => Ok(Invocation::Save { is_numeric: line.has(Choice::Numeric) }),
+        Verb::Restore => Ok(Invocation::Restore),
+        Verb::StartDaemon => unsupported("the synchronization daemon (--start-daemon)"),
+        Verb::StopDaemon => unsupported("the synchronization daemon (--stop-daemon)"),
+    }
+}
+
+fn unsupported<T>(feature: &str) -> Result<T, GrammarError> {
+    Err(GrammarError::Unsupported(feature.to_owned()))
+}
+
+fn check_options(line: &Line<'_>) -> Result<(), GrammarError> {
+    let first = OTHER_OPTIONS.iter().find(|(choice, _)| line.has(*choice));
+    first.map_or(Ok(()), |(_, feature)| unsupported(feature))
+}
+
+fn service_if_given(line: &Line<'_>) -> Result<Option<ServiceKey>, GrammarError> {
+    line.has(Choice::Service).then(|| service(line)).transpose()
+}
+
+fn service(line: &Line<'_>) -> Result<ServiceKey, GrammarError> {
+    let service = &line.service;
+    if service.mark.is_some() {
+        return unsupported("a firewall mark (-f)");
+    }
+    let protocol = match service.transport {
+        Some(Transport::Udp) => Protocol::Udp,
+        Some(Transport::Sctp) => return unsupported("SCTP (--sctp-service)"),
+        Some(Transport::Tcp) | None => Protocol::Tcp,
+    };
+    if service.family == Family::V6 {
+        return unsupported("IPv6");
+    }
+    Ok(ServiceKey { protocol, address: service.address, port: service.port })
+}
+
+fn server(line: &Line<'_>) -> Result<Server, GrammarError> {
+    let server = &line.server;
+    if server.method != Method::Direct {
+        return unsupported(server.method.name());
+    }
+    if server.family == Family::V6 {
+        return unsupported("IPv6");
+    }
+    Ok(Server { address: server.address, port: server.port, forward: Forward::Direct, weight: server.weight })
+}
+
+fn service_with_scheduler(line: &Line<'_>, wish: Wish) -> Result<Invocation, GrammarError> {
+    let service = service(line)?;
+    let name = if line.scheduler.is_empty() { "wlc" } else { line.scheduler };
+    if OTHER_SCHEDULERS.contains(&name) {
+        return unsupported(&format!("the scheduler {name} (-s)"));
+    }
+    Ok(match (Scheduler::from_name(name), wish) {
+        (Some(scheduler), Wish::Add) => Invocation::Change(Command::AddService { service, scheduler }),
+        (Some(scheduler), Wish::Edit) => Invocation::Change(Command::EditService { service, scheduler }),
+        (None, wish) => Invocation::UnknownScheduler { service, wish },
+    })
+}
+
+fn listing(line: &Line<'_>) -> Result<Listing, GrammarError> {
+    let selection = if line.has(Choice::Connection) {
+        Selection::Connections
+    } else if line.has(Choice::Timeout) {
+        Selection::Timeouts
+    } else {
+        Selection::Services(service_if_given(line)?)
+    };
+    let columns = if line.has(Choice::Stats) {
+        Columns::Stats
+    } else if line.has(Choice::Rate) {
+        Columns::Rates
+    } else {
+        Columns::Connections
+    };
+    Ok(Listing {
+        selection,
+        columns,
+        is_numeric: line.has(Choice::Numeric),
+        is_exact: line.has(Choice::Exact),
+        is_sorted: !line.has(Choice::NoSort),
+    })
+}

@@ -1,0 +1,51 @@
+//! The texts of `-v` and `-h`.
+
+/// Exactly ipvsadm's: scripts look at it.
+pub(super) const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
+
+/// What works today; behind the version line.
+pub(super) fn help(program: &str) -> String {
+    format!("{VERSION}lbxdp, in the language of ipvsadm. Usage:\n  {program} COMMAND [OPTIONS]\n\n{COMMANDS}")
+}
+
+const COMMANDS: &str = "Services:
+  -A SERVICE [-s SCHEDULER]         add a service
+  -E SERVICE [-s SCHEDULER]         replace the settings of a service
+  -D SERVICE                        delete a service with its servers
+  -C                                delete all services
+
+Servers of a service:
+  -a SERVICE -r SERVER [-g] [-w N]  add a server
+  -e SERVICE -r SERVER [-g] [-w N]  replace the settings of a server
+  -d SERVICE -r SERVER              delete a server
+
+Listings:
+  -L, -l [SERVICE] [-n] [--stats|--rate] [--exact] [--nosort]
+                                    list all services, or one; without any command, too
+  -L -c [-n]                        list the connections
+  -L --timeout                      show the timeouts
+
+Other commands:
+  -S [-n]                           print all services as commands
+  -R                                carry out commands from standard input, one a line
+  -Z [SERVICE]                      set the counters of all services, or one, to zero
+  --set TCP TCPFIN UDP              set the timeouts in seconds; 0 leaves one as it is
+  -h, -v                            this text, the version
+
+SERVICE is -t ADDRESS:PORT (TCP) or -u ADDRESS:PORT (UDP), SERVER is ADDRESS[:PORT]. An ADDRESS is IPv4 or
+the name of a host, a PORT a number or the name of a service.
+
+Options:
+  -s, --scheduler NAME   rr, wrr or wlc; wlc if not given
+  -g, --gatewaying       direct routing, the default
+  -w, --weight N         0 to 2147483647; 1 if not given, 0 for no new connections
+  -n, --numeric          numbers instead of names
+  -X, --exact            numbers in full
+  --stats, --rate        totals, or what happens in a second
+  --nosort               in the order of the table
+
+Long forms: --add-service --edit-service --delete-service --clear --add-server --edit-server --delete-server
+--list --save --restore --zero --tcp-service --udp-service --real-server --connection --help --version
+
+The environment variable LBXDP_INSTANCE names the instance of the daemon, if not `default`.
+";

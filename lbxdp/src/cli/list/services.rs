@@ -1,0 +1,113 @@
+//! `-L`: services and their servers, with connections, totals or rates.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use super::{number, order};
+use crate::cli::grammar::{Columns, Listing};
+use crate::cli::names::Naming;
+use crate::cli::names::naming::cut;
+use crate::snapshot::{Counters, Rates, ServerSnapshot, ServiceSnapshot, Snapshot};
+use crate::state::ServiceKey;
+
+/// The columns for a service and for a server; longer names are cut, but not those with an IPv6 address.
+const SERVICE_WIDTH: usize = 33;
+const SERVER_WIDTH: usize = 28;
+
+/// The listing of all services of a snapshot, or of `only` one, which then must be in it.
+pub(crate) fn services(
+    snapshot: &Snapshot,
+    only: Option<ServiceKey>,
+    listing: &Listing,
+    naming: &mut Naming<'_>,
+) -> Option<String> {
+    let mut listed: Vec<&ServiceSnapshot> = snapshot.services.iter().collect();
+    if let Some(key) = only {
+        listed.retain(|service| service.key == key);
+        if listed.is_empty() {
+            return None;
+        }
+    } else if listing.is_sorted {
+        order::services(&mut listed);
+    }
+    naming.learn(listed.iter().flat_map(|&service| addresses(service)));
+    let mut text = String::new();
+    if only.is_none() {
+        text = format!("IP Virtual Server version 1.2.1 (size={})\n", snapshot.table_size);
+    }
+    text += &title(listing.columns);
+    for service in listed {
+        add_service(&mut text, service, listing, naming);
+    }
+    Some(text)
+}
+
+/// All addresses that stand in a service's part of a listing.
+pub(crate) fn addresses(service: &ServiceSnapshot) -> impl Iterator<Item = IpAddr> {
+    std::iter::once(service.key.address).chain(service.servers.iter().map(|server| server.server.address))
+}
+
+fn title(columns: Columns) -> String {
+    let numbers = match columns {
+        Columns::Connections => {
+            return "Prot LocalAddress:Port Scheduler Flags\n\
+                    \x20 -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
+                .to_owned();
+        }
+        Columns::Stats => ["Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"],
+        Columns::Rates => ["CPS", "InPPS", "OutPPS", "InBPS", "OutBPS"],
+    };
+    let numbers = numbers.map(|name| format!(" {name:>8}")).concat();
+    format!("{:<SERVICE_WIDTH$}{numbers}\n  -> RemoteAddress:Port\n", "Prot LocalAddress:Port")
+}
+
+fn add_service(text: &mut String, service: &ServiceSnapshot, listing: &Listing, naming: &mut Naming<'_>) {
+    let key = service.key;
+    let name = format!("{:<4} {}", key.protocol, naming.endpoint(key.address, key.port, key.protocol));
+    let name = if key.address.is_ipv6() { name } else { cut(name, SERVICE_WIDTH) };
+    let _ = match listing.columns {
+        Columns::Connections => writeln!(text, "{name} {}", service.scheduler),
+        Columns::Stats => {
+            writeln!(text, "{name:<SERVICE_WIDTH$}{}", totals(&service.counters, listing.is_exact))
+        }
+        Columns::Rates => writeln!(text, "{name:<SERVICE_WIDTH$}{}", rates(&service.rates, listing.is_exact)),
+    };
+    let mut servers: Vec<&ServerSnapshot> = service.servers.iter().collect();
+    if listing.is_sorted {
+        order::servers(&mut servers);
+    }
+    for server in servers {
+        add_server(text, key, server, listing, naming);
+    }
+}
+
+fn add_server(
+    text: &mut String,
+    service: ServiceKey,
+    snapshot: &ServerSnapshot,
+    listing: &Listing,
+    naming: &mut Naming<'_>,
+) {
+    let server = &snapshot.server;
+    let name = naming.endpoint(server.address, server.port, service.protocol);
+    let name = if service.address.is_ipv6() { name } else { cut(name, SERVER_WIDTH) };
+    let numbers = match listing.columns {
+        Columns::Connections => format!(
+            " {:<7} {:<6} {:<10} {:<10}",
+            server.forward, server.weight, snapshot.active, snapshot.inactive
+        ),
+        Columns::Stats => totals(&snapshot.counters, listing.is_exact),
+        Columns::Rates => rates(&snapshot.rates, listing.is_exact),
+    };
+    let _ = writeln!(text, "  -> {name:<SERVER_WIDTH$}{numbers}");
+}
+
+fn totals(counters: &Counters, is_exact: bool) -> String {
+    let Counters { connections, in_packets, out_packets, in_bytes, out_bytes } = *counters;
+    [connections, in_packets, out_packets, in_bytes, out_bytes].map(|n| number::column(n, is_exact)).concat()
+}
+
+fn rates(rates: &Rates, is_exact: bool) -> String {
+    let Rates { connections, in_packets, out_packets, in_bytes, out_bytes } = *rates;
+    [connections, in_packets, out_packets, in_bytes, out_bytes].map(|n| number::column(n, is_exact)).concat()
+}

@@ -1,0 +1,144 @@
+//! Listings to the byte, on numbers that no recorded answer has.
+
+use lbxdp_common::{Forward, Protocol, Scheduler};
+
+use super::{connections, connections_title, services, timeouts};
+use crate::cli::grammar::{Columns, Listing, Selection};
+use crate::cli::names::{FixedNames, Naming};
+use crate::snapshot::{ConnectionSnapshot, Counters, Rates, ServerSnapshot, ServiceSnapshot, Snapshot};
+use crate::state::{Server, ServiceKey, Timeouts};
+
+fn server(address: &str) -> ServerSnapshot {
+    let address = address.parse().unwrap();
+    ServerSnapshot {
+        server: Server { address, port: 8080, forward: Forward::Direct, weight: 100 },
+        active: 7,
+        inactive: 4_294_967_295,
+        counters: counters(),
+        rates: Rates { connections: 123_456_789, ..Rates::default() },
+        resolved: true,
+    }
+}
+
+fn counters() -> Counters {
+    Counters {
+        connections: 123_456_789,
+        in_packets: 99_999_999,
+        out_packets: 100_000_000,
+        in_bytes: 1_234_567_890_123,
+        out_bytes: 5,
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let key =
+        |protocol, address: &str, port| ServiceKey { protocol, address: address.parse().unwrap(), port };
+    let service = |key, servers| ServiceSnapshot {
+        key,
+        scheduler: Scheduler::WeightedRoundRobin,
+        counters: counters(),
+        rates: Rates::default(),
+        servers,
+    };
+    Snapshot {
+        table_size: 1024,
+        services: vec![
+            service(key(Protocol::Udp, "192.0.2.10", 53), vec![]),
+            service(key(Protocol::Tcp, "192.0.2.10", 80), vec![server("10.0.0.2"), server("10.0.0.1")]),
+        ],
+    }
+}
+
+fn listed(columns: Columns, is_exact: bool) -> String {
+    let listing = Listing { columns, is_exact, ..Listing::default() };
+    services(&snapshot(), None, &listing, &mut Naming::numeric()).unwrap()
+}
+
+#[test]
+fn services_stand_with_their_servers() {
+    assert_eq!(
+        listed(Columns::Connections, false),
+        "IP Virtual Server version 1.2.1 (size=1024)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  192.0.2.10:80 wrr
+  -> 10.0.0.1:8080                Route   100    7          4294967295
+  -> 10.0.0.2:8080                Route   100    7          4294967295
+UDP  192.0.2.10:53 wrr
+"
+    );
+}
+
+#[test]
+fn totals_are_rounded_or_exact() {
+    let rounded = listed(Columns::Stats, false);
+    assert!(rounded.contains(
+        "TCP  192.0.2.10:80                 123456K 99999999  100000K    1234G        5
+  -> 10.0.0.1:8080                 123456K 99999999  100000K    1234G        5
+"
+    ));
+    let exact = listed(Columns::Stats, true);
+    assert!(
+        exact.contains(
+            "  -> 10.0.0.1:8080                123456789 99999999 100000000 1234567890123        5\n"
+        )
+    );
+}
+
+#[test]
+fn rates_have_their_own_title() {
+    let text = listed(Columns::Rates, false);
+    assert!(
+        text.contains("Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS\n")
+    );
+    assert!(
+        text.contains("  -> 10.0.0.1:8080                 123456K        0        0        0        0\n")
+    );
+}
+
+#[test]
+fn a_service_that_is_not_there_has_no_listing() {
+    let mut key = snapshot().services[0].key;
+    let listing = Listing { selection: Selection::Services(Some(key)), ..Listing::default() };
+    let text = services(&snapshot(), Some(key), &listing, &mut Naming::numeric()).unwrap();
+    assert!(text.starts_with("Prot ") && text.ends_with("\nUDP  192.0.2.10:53 wrr\n"));
+    key.port = 54;
+    assert_eq!(services(&snapshot(), Some(key), &listing, &mut Naming::numeric()), None);
+}
+
+#[test]
+fn long_names_are_cut() {
+    let mut snapshot = snapshot();
+    snapshot.services[1].key.address = "169.254.0.1".parse().unwrap();
+    snapshot.services[1].servers[0].server.address = "169.254.0.2".parse().unwrap();
+    let text = services(&snapshot, None, &Listing::default(), &mut Naming::by_name(&FixedNames)).unwrap();
+    assert!(text.contains("TCP  a.very.long.name.a.very.long wrr\n"), "{text}");
+    assert!(text.contains("  -> a.very.long.name.a.very.long Route   100 "), "{text}");
+}
+
+#[test]
+fn connections_stand_as_they_come() {
+    let connection = |expires_s, client: &str, state: &str| ConnectionSnapshot {
+        protocol: Protocol::Tcp,
+        expires_s,
+        state: state.to_owned(),
+        client: client.parse().unwrap(),
+        service: "10.0.0.100:80".parse().unwrap(),
+        server: "10.0.0.101:80".parse().unwrap(),
+    };
+    let all = [connection(899, "10.0.0.10:40000", "ESTABLISHED"), connection(6001, "1.2.3.4:5", "SYN_RECV")];
+    let text = connections_title() + &connections(&all, &mut Naming::numeric());
+    assert_eq!(
+        text,
+        "IPVS connection entries
+pro expire state       source             virtual            destination
+TCP 14:59  ESTABLISHED 10.0.0.10:40000    10.0.0.100:80      10.0.0.101:80
+TCP 100:01 SYN_RECV    1.2.3.4:5          10.0.0.100:80      10.0.0.101:80
+"
+    );
+}
+
+#[test]
+fn timeouts_stand_in_one_line() {
+    assert_eq!(timeouts(Timeouts::default()), "Timeout (tcp tcpfin udp): 900 120 300\n");
+}

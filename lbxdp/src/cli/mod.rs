@@ -1,0 +1,13 @@
+//! The command line. `ipvsadm` is the front that speaks ipvsadm's language, to the byte.
+
+pub mod client;
+mod failure;
+pub mod grammar;
+mod help;
+pub mod ipvsadm;
+mod list;
+pub mod names;
+mod restore;
+mod save;
+
+pub use failure::Failure;

@@ -1,0 +1,62 @@
+//! A director in memory: the same commands on the same state, without packets.
+
+use lbxdp::cli::client::{ClientError, Director, EachPiece};
+use lbxdp::message::{Request, Response};
+use lbxdp::snapshot::{Counters, Rates, ServerSnapshot, ServiceSnapshot, Snapshot};
+use lbxdp::state::{Server, Service, ServiceKey, State};
+
+/// The buckets of the machine the answers were recorded on.
+const TABLE_SIZE: u32 = 4096;
+
+/// Carries commands out on a state, and nothing else.
+#[derive(Default)]
+pub(crate) struct InMemory {
+    pub(crate) state: State,
+}
+
+impl Director for &mut InMemory {
+    fn ask(&mut self, request: &Request) -> Result<Response, ClientError> {
+        Ok(match request {
+            Request::Change(command) => match command.apply(&self.state) {
+                Ok(state) => {
+                    self.state = state;
+                    Response::Done
+                }
+                Err(refusal) => Response::Refused(refusal),
+            },
+            Request::Services => Response::Services(snapshot(&self.state)),
+            Request::Timeouts => Response::Timeouts(self.state.timeouts),
+            Request::Connections => Response::Connections(Vec::new()),
+        })
+    }
+
+    fn connections(&mut self, _: &mut EachPiece<'_>) -> Result<(), ClientError> {
+        Ok(())
+    }
+}
+
+fn snapshot(state: &State) -> Snapshot {
+    let services = state.services.iter().map(|(&key, service)| service_snapshot(key, service)).collect();
+    Snapshot { table_size: TABLE_SIZE, services }
+}
+
+fn service_snapshot(key: ServiceKey, service: &Service) -> ServiceSnapshot {
+    ServiceSnapshot {
+        key,
+        scheduler: service.scheduler,
+        counters: Counters::default(),
+        rates: Rates::default(),
+        servers: service.servers.iter().copied().map(server_snapshot).collect(),
+    }
+}
+
+fn server_snapshot(server: Server) -> ServerSnapshot {
+    ServerSnapshot {
+        server,
+        active: 0,
+        inactive: 0,
+        counters: Counters::default(),
+        rates: Rates::default(),
+        resolved: true,
+    }
+}

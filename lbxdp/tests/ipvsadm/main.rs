@@ -1,0 +1,9 @@
+//! The ipvsadm front from arguments to text, in one process.
+
+mod anything;
+mod connections;
+mod director;
+mod projection;
+mod recorded;
+mod restore;
+mod run;
