@@ -1,6 +1,6 @@
 //! What the operator wants: services, their servers, timeouts. Plain values that know nothing of the kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use lbxdp_common::{Forward, Protocol, Scheduler};
@@ -13,6 +13,13 @@ pub struct State {
     pub services: BTreeMap<ServiceKey, Service>,
     /// The three timeouts of `--set`.
     pub timeouts: Timeouts,
+}
+
+impl State {
+    /// The addresses of all real servers.
+    pub fn server_addresses(&self) -> BTreeSet<IpAddr> {
+        self.services.values().flat_map(|service| &service.servers).map(|server| server.address).collect()
+    }
 }
 
 /// What identifies a virtual service.

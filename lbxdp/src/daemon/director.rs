@@ -1,6 +1,5 @@
 //! The director: the one owner of the configuration. Every request ends here, one after the other.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,8 @@ use super::clock::Clock;
 use super::load::chain;
 use super::next_hops::{Event, NextHops};
 use super::sweep::load_of;
+use crate::cli::grammar::print;
+use crate::cli::names::Naming;
 use crate::command::Command;
 use crate::layout::{Layout, LayoutError, Write};
 use crate::message::{Request, Response};
@@ -85,19 +86,16 @@ impl Director {
             Ok(state) => state,
             Err(refusal) => return Response::Refused(refusal),
         };
-        // Counters of what is about to go, or to be zeroed, belong to its service first.
-        if let Err(error) = self.book() {
-            return Response::Failed(chain(&error));
+        let mut changed = Vec::new();
+        if let Command::AddServer { server, .. } = command
+            && self.next_hops.watch(server.address).await
+        {
+            changed.push(server.address);
         }
-        let addresses: BTreeSet<IpAddr> = state
-            .services
-            .values()
-            .flat_map(|service| &service.servers)
-            .map(|server| server.address)
-            .collect();
-        let changed = self.next_hops.watch(&addresses).await;
-        if let Err(error) = self.install(&state, &changed) {
-            tracing::error!(error = %chain(&error), ?command, "refused: the tables do not take it");
+        if let Err(error) =
+            self.book_before(command).map_err(Into::into).and_then(|()| self.install(&state, &changed))
+        {
+            tracing::error!(error = %chain(&error), command = words(command), "refused: the tables do not take it");
             return Response::Failed(chain(&error));
         }
         self.state = state;
@@ -106,13 +104,16 @@ impl Director {
             Command::AddServer { server, .. } => self.wait_for_hop(server.address).await,
             _ => {}
         }
-        tracing::info!(?command, "done");
+        tracing::info!(command = words(command), "done");
         Response::Done
     }
 
     /// Makes the tables mean `state`.
     fn install(&mut self, state: &State, changed_hops: &[IpAddr]) -> Result<(), ChangeError> {
         self.write_ports()?;
+        let is_closed = |key: &&ServiceKey| !state.services.contains_key(key);
+        let closed = self.state.services.keys().filter(is_closed);
+        let closed: Vec<_> = closed.map(|key| (*key, self.layout.server_ids(key).to_vec())).collect();
         let mut planned = self.plan(state);
         if matches!(planned, Err(LayoutError::MembersFull)) && self.layout.is_waiting_for_readers() {
             wait_for_packets();
@@ -120,8 +121,8 @@ impl Director {
             planned = self.plan(state);
         }
         let writes = planned?;
-        for (key, _) in self.state.services.iter().filter(|(key, _)| !state.services.contains_key(key)) {
-            self.accounts.close_service(key, &[]);
+        for (key, servers) in &closed {
+            self.accounts.close_service(key, servers);
         }
         self.carry_out(&writes)?;
         self.follow_hops(changed_hops)?;
@@ -147,7 +148,7 @@ impl Director {
     }
 
     fn write_ports(&mut self) -> Result<(), TableError> {
-        let ports: Vec<(u16, u32)> = self.next_hops.ports().collect();
+        let ports: Vec<(u16, u32)> = self.next_hops.new_ports();
         ports.into_iter().try_for_each(|(slot, ifindex)| self.tables.put_port(slot, ifindex))
     }
 
@@ -192,6 +193,7 @@ impl Director {
 
     /// What is to be done every second or so.
     pub(super) async fn keep_house(&mut self) {
+        self.next_hops.watch_only(&self.state.server_addresses());
         self.next_hops.keep_alive().await;
         let loads = self.tables.LOADS;
         let writes = self.layout.empty_trash(&|id| load_of(&loads, id), Instant::now());
@@ -225,13 +227,23 @@ impl Director {
     }
 
     fn book(&mut self) -> Result<(), TableError> {
-        for key in self.state.services.keys() {
-            for id in self.layout.server_ids(key) {
-                let counted = self.tables.counters(*id)?;
-                self.accounts.book(*key, *id, counted);
+        self.state
+            .services
+            .keys()
+            .try_for_each(|key| book(&self.tables, &self.layout, &mut self.accounts, key))
+    }
+
+    /// Counters of what is about to go, or to be zeroed, are booked for its service first.
+    fn book_before(&mut self, command: &Command) -> Result<(), TableError> {
+        match command {
+            Command::Flush | Command::Zero { service: None } => self.book(),
+            Command::DeleteService { service }
+            | Command::DeleteServer { service, .. }
+            | Command::Zero { service: Some(service) } => {
+                book(&self.tables, &self.layout, &mut self.accounts, service)
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn zero(&mut self, service: Option<&ServiceKey>) {
@@ -290,6 +302,23 @@ impl Director {
     }
 }
 
+/// A command as the operator would type it.
+fn words(command: &Command) -> String {
+    print(command, &mut Naming::numeric())
+}
+
 fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn book(
+    tables: &Tables,
+    layout: &Layout,
+    accounts: &mut Accounts,
+    key: &ServiceKey,
+) -> Result<(), TableError> {
+    for id in layout.server_ids(key) {
+        accounts.book(*key, *id, tables.counters(*id)?);
+    }
+    Ok(())
 }

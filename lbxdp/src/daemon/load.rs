@@ -67,7 +67,7 @@ pub enum LoadError {
     #[error("the kernel's verifier refuses the packet program")]
     Verifier(#[source] ProgramError),
     #[error(
-        "{0} already carries an XDP program that is not ours; take it off first: ip link set dev {0} xdp off"
+        "{0} already carries another XDP program (bpftool net show names it): another instance of lbxdp, or one to take off first: ip link set dev {0} xdp off"
     )]
     Busy(String),
     #[error("cannot attach the packet program to {0}")]

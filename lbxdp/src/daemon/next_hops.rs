@@ -48,7 +48,9 @@ pub(super) struct NextHops {
     links: HashMap<u32, Link>,
     neighbours: HashMap<(u32, Ipv4Addr), Neighbour>,
     watched: BTreeMap<Ipv4Addr, Watched>,
+    /// By interface index.
     slots: HashMap<u32, u16>,
+    new_slots: Vec<(u16, u32)>,
 }
 
 /// A neighbour whose MAC address is known.
@@ -81,8 +83,15 @@ impl NextHops {
         tokio::spawn(connection);
         let events = messages.map(|(message, _)| message).boxed();
         let (links, neighbours) = (HashMap::new(), HashMap::new());
-        let mut hops =
-            Self { handle, events, links, neighbours, watched: BTreeMap::new(), slots: HashMap::new() };
+        let mut hops = Self {
+            handle,
+            events,
+            links,
+            neighbours,
+            watched: BTreeMap::new(),
+            slots: HashMap::new(),
+            new_slots: Vec::new(),
+        };
         let mut links = hops.handle.link().get().execute();
         while let Some(link) = links.try_next().await.map_err(|e| NetlinkError::Ask("links", e))? {
             hops.learn_link(&link);
@@ -114,26 +123,29 @@ impl NextHops {
         }
     }
 
-    /// The interfaces that packets are sent out by, each with its slot in the device map.
-    pub(super) fn ports(&self) -> impl Iterator<Item = (u16, u32)> {
-        self.slots.iter().map(|(ifindex, slot)| (*slot, *ifindex))
+    /// The interfaces that packets are sent out by and were not when this was last asked, with their slots in the device
+    /// map.
+    pub(super) fn new_ports(&mut self) -> Vec<(u16, u32)> {
+        std::mem::take(&mut self.new_slots)
     }
 
-    /// Follows these addresses from now on, and no others. Returns those whose hop is another one now.
-    pub(super) async fn watch(&mut self, addresses: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
-        self.watched.retain(|address, _| addresses.contains(&IpAddr::V4(*address)));
-        let mut changed = Vec::new();
-        for address in addresses {
-            let IpAddr::V4(address) = *address else {
-                continue;
-            };
-            if let std::collections::btree_map::Entry::Vacant(e) = self.watched.entry(address) {
-                e.insert(Watched::default());
-                changed.extend(self.resolve(address).await);
-                self.use_neighbour(address).await;
-            }
+    /// Follows an address from now on. Whether its hop is another one now.
+    pub(super) async fn watch(&mut self, address: IpAddr) -> bool {
+        let IpAddr::V4(address) = address else {
+            return false;
+        };
+        if self.watched.contains_key(&address) {
+            return false;
         }
+        self.watched.insert(address, Watched::default());
+        let changed = self.resolve(address).await.is_some();
+        self.use_neighbour(address).await;
         changed
+    }
+
+    /// Follows no other addresses any more.
+    pub(super) fn watch_only(&mut self, addresses: &BTreeSet<IpAddr>) {
+        self.watched.retain(|address, _| addresses.contains(&IpAddr::V4(*address)));
     }
 
     /// The next event; give it to [`NextHops::digest`].
@@ -205,6 +217,7 @@ impl NextHops {
             Some(slot) => Some(*slot),
             None => next.inspect(|next| {
                 self.slots.insert(ifindex, *next);
+                self.new_slots.push((*next, ifindex));
             }),
         }
     }

@@ -63,6 +63,8 @@ pub struct Layout {
     services: BTreeMap<ServiceKey, Laid>,
     gone: BTreeMap<ServerKey, Gone>,
     vips: BTreeSet<Ipv4Addr>,
+    /// A service or a deleted server has come or gone.
+    are_vips_dirty: bool,
     server_ids: ServerIds,
     service_rows: Rows,
     runs: Runs,
@@ -94,6 +96,7 @@ impl Layout {
             services: BTreeMap::new(),
             gone: BTreeMap::new(),
             vips: BTreeSet::new(),
+            are_vips_dirty: false,
             server_ids: ServerIds::new(servers),
             service_rows: Rows::new(0..services),
             runs: Runs::new(members),
@@ -160,6 +163,7 @@ impl Layout {
         for key in &done {
             if let Some(gone) = self.gone.remove(key) {
                 self.server_ids.give_back(gone.id);
+                self.are_vips_dirty = true;
             }
         }
         let (mut writes, mut removals) = (Vec::new(), Vec::new());
@@ -220,7 +224,10 @@ impl Layout {
                 self.runs.give_back(old.list);
                 self.bury(key, old, service, hop, now, removals);
             }
-            None => writes.extend(service_id(&key).map(|key| Write::ServiceId { key, index })),
+            None => {
+                self.are_vips_dirty = true;
+                writes.extend(service_id(&key).map(|key| Write::ServiceId { key, index }));
+            }
         }
         self.services.insert(key, Laid { index, service: service.clone(), list, ids, members });
         Ok(())
@@ -306,6 +313,7 @@ impl Layout {
         let Some(laid) = self.services.remove(&key) else {
             return;
         };
+        self.are_vips_dirty = true;
         removals.extend(service_id(&key).map(|key| Write::RemoveServiceId { key }));
         let empty = Service { scheduler: laid.service.scheduler, servers: Vec::new() };
         self.bury(key, &laid, &empty, hop, now, removals);
@@ -316,6 +324,9 @@ impl Layout {
     /// An address is a VIP while a service has it, or a connection of a deleted server may. Without any service there is
     /// none: as in IPVS, the stack then gets what is left of the connections.
     fn change_vips(&mut self, writes: &mut Vec<Write>, removals: &mut Vec<Write>) {
+        if !std::mem::take(&mut self.are_vips_dirty) {
+            return;
+        }
         let mut wanted = BTreeSet::new();
         if !self.services.is_empty() {
             let of_gone = self.gone.iter().filter(|(_, gone)| !gone.server.address.is_unspecified());
