@@ -1,1 +1,25 @@
+//! The proving ground: whole networks of hosts in network namespaces of their own, with real servers and a real director.
+//!
+//! A [`Lab`] is the classic topology; a [`Daemon`] is lbxdp at work in it; a [`Client`] asks the servers through both. All
+//! of it is gone when it is dropped, also by a test that fails. What a killed process left is removed by the next lab.
 
+pub mod body;
+pub mod client;
+pub mod command;
+pub mod daemon;
+pub mod http;
+pub mod label;
+pub mod leftovers;
+pub mod link;
+pub mod namespace;
+#[expect(unsafe_code, reason = "bpf(2) has no other way in for two raw instructions")]
+pub mod pass;
+pub mod topology;
+pub mod wait;
+
+pub use client::{Client, Connection};
+pub use daemon::{Answer, Daemon};
+pub use http::Host;
+pub use label::Label;
+pub use namespace::Namespace;
+pub use topology::{Lab, Legs, Plan, Server};

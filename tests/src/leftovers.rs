@@ -1,0 +1,68 @@
+//! What labs of dead processes left: a killed test cannot clean up. The next lab does it, by the process in the names.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::label::Label;
+use crate::{command, namespace, wait};
+
+/// Where daemons pin their maps, one directory an instance.
+pub(crate) const PINS: &str = "/sys/fs/bpf/lbxdp";
+
+/// Where daemons have their sockets and locks.
+pub(crate) const SOCKETS: &str = "/run/lbxdp";
+
+/// How long a daemon may take to end.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Removes all that labs of dead processes left: daemons, namespaces, pins and sockets.
+pub fn remove() -> Result<()> {
+    for name in orphans(namespace::DIRECTORY) {
+        for process in daemons_in(&name) {
+            // One that has just ended by itself is no failure.
+            let _ = kill(process, Signal::SIGTERM);
+            wait::until("a daemon left behind ends", DEADLINE, || kill(process, None).is_err())?;
+        }
+        // Another process may be removing the same: what counts is that it is gone.
+        let _ = command::read(Command::new("ip").args(["netns", "del", &name]));
+    }
+    for name in orphans(PINS) {
+        let _ = fs::remove_dir_all(Path::new(PINS).join(name));
+    }
+    for name in orphans(SOCKETS) {
+        let _ = fs::remove_file(Path::new(SOCKETS).join(name));
+    }
+    Ok(())
+}
+
+/// Names of all labels' things in a directory.
+pub fn labelled(directory: &str) -> Vec<String> {
+    let entries = PathBuf::from(directory).read_dir().into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| Label::of(name).is_some()).collect()
+}
+
+fn orphans(directory: &str) -> Vec<String> {
+    let is_orphaned = |name: &String| Label::of(name).is_some_and(|label| label.is_orphaned());
+    labelled(directory).into_iter().filter(is_orphaned).collect()
+}
+
+/// The daemons inside a namespace. Whatever else is there, such as somebody's shell, is none of ours.
+fn daemons_in(namespace: &str) -> Vec<Pid> {
+    let processes = command::read(Command::new("ip").args(["netns", "pids", namespace])).unwrap_or_default();
+    let is_daemon = |process: &i32| {
+        fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|program| program.trim() == "lbxdp")
+    };
+    processes
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .filter(is_daemon)
+        .map(Pid::from_raw)
+        .collect()
+}

@@ -1,0 +1,38 @@
+//! Links between hosts of the lab: veth pairs, and what these need for native XDP.
+
+use anyhow::Result;
+
+use crate::namespace::Namespace;
+use crate::pass::Pass;
+
+/// One end of a link: an interface in a namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct End<'a> {
+    pub namespace: &'a Namespace,
+    /// At most 15 characters.
+    pub interface: &'a str,
+}
+
+/// Joins two hosts by a veth pair and brings both ends up. `mtu` is in bytes.
+pub fn join(one: End<'_>, other: End<'_>, mtu: u32) -> Result<()> {
+    one.namespace.ip(&format!(
+        "link add {} mtu {mtu} type veth peer name {} mtu {mtu} netns {}",
+        one.interface,
+        other.interface,
+        other.namespace.name()
+    ))?;
+    for end in [one, other] {
+        end.namespace.ip(&format!("link set {} up", end.interface))?;
+    }
+    Ok(())
+}
+
+/// Makes an end fit to be the peer of an interface that sends by native XDP, until the returned program is dropped.
+///
+/// - What the peer transmits by `XDP_TX` arrives only if this end has a program too; a redirect needs that or GRO.
+/// - What this end transmits must carry its checksum: native XDP forgets that one is still to be filled in, and the
+///   server would see a wrong one.
+pub fn face_native_xdp(end: End<'_>) -> Result<Pass> {
+    end.namespace.run(&format!("ethtool -K {} tx off gro on", end.interface))?;
+    Pass::attach(end)
+}

@@ -1,0 +1,79 @@
+//! What tests and demo ask of the machine: root, a kernel that is new enough, its types, a mounted bpffs, and tools.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::sys::utsname::uname;
+use nix::unistd::geteuid;
+
+use crate::{packages, step};
+
+/// The oldest kernel that has all the packet path uses.
+const OLDEST_KERNEL: (u32, u32) = (6, 1);
+
+const BPFFS: &str = "/sys/fs/bpf";
+
+pub(crate) fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// Makes sure that programs can be loaded and namespaces made here, and that what serves them is there.
+pub(crate) fn require_lab(verb: &str) -> Result<()> {
+    if !is_root() {
+        bail!(
+            "{verb} needs root, to make network namespaces and load BPF programs: run `sudo -E env PATH=\"$PATH\" cargo xtask {verb}`"
+        );
+    }
+    require_kernel()?;
+    packages::require_program("ip", "iproute2", "the lab's networks are made with ip")?;
+    packages::require_program("ethtool", "ethtool", "checksum offload is set on the lab's links with it")?;
+    packages::require_program("nsenter", "util-linux", "commands are run inside namespaces with it")?;
+    mount_bpffs()
+}
+
+fn require_kernel() -> Result<()> {
+    let release =
+        uname().context("asking the kernel for its version")?.release().to_string_lossy().into_owned();
+    if version(&release).is_some_and(|version| version < OLDEST_KERNEL) {
+        let (major, minor) = OLDEST_KERNEL;
+        bail!(
+            "this kernel is {release}, the packet path needs {major}.{minor} or newer: install one (on Debian 11: `apt-get install -t bullseye-backports linux-image-amd64`) and boot it"
+        );
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        bail!(
+            "this kernel has no BTF (/sys/kernel/btf/vmlinux): boot one built with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are; `grep BTF /boot/config-{release}` shows what this one has"
+        );
+    }
+    Ok(())
+}
+
+/// Major and minor number of a kernel release such as `6.1.0-18-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn mount_bpffs() -> Result<()> {
+    if statfs(BPFFS).is_ok_and(|filesystem| filesystem.filesystem_type() == BPF_FS_MAGIC) {
+        return Ok(());
+    }
+    step::say(format_args!("mounting bpffs at {BPFFS}: the daemon pins its maps there"));
+    mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), None::<&str>)
+        .with_context(|| format!("mounting bpffs; `mount -t bpf bpf {BPFFS}` does the same"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn a_kernel_release_is_read_by_its_first_two_numbers() {
+        assert_eq!(version("6.1.0-18-amd64"), Some((6, 1)));
+        assert_eq!(version("5.15.167.4-microsoft-standard-WSL2"), Some((5, 15)));
+        assert_eq!(version("6.12-rc1"), Some((6, 12)));
+        assert_eq!(version("unknown"), None);
+    }
+}

@@ -1,0 +1,50 @@
+//! `cargo xtask test`: the tests of the host, then the root tests, against the loaded program in networks of namespaces.
+
+use std::ffi::OsString;
+
+use anyhow::{Result, bail};
+
+use crate::{build, machine, object, project, step};
+
+/// The variable that tells the root tests which binary is tested.
+const BINARY_VARIABLE: &str = "LBXDP_BIN";
+
+pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
+    step::say("the host's tests");
+    let host = step::run(project::cargo().args(["test", "--quiet", "--workspace", "--no-fail-fast"]));
+    // A failure here does not hide what the root tests have to say.
+    if let Err(error) = &host {
+        eprintln!("{error:#}");
+    }
+    if !machine::is_root() {
+        if host.is_err() {
+            eprintln!("the host's tests failed");
+        }
+        bail!("the root tests did not run: run `sudo -E env PATH=\"$PATH\" cargo xtask test`");
+    }
+    let root = root_tests(arguments);
+    match (host, root) {
+        (Ok(()), root) => root,
+        (Err(_), Ok(())) => bail!("the host's tests failed (the root tests passed)"),
+        (Err(_), Err(root)) => Err(root.context("the host's tests failed, and the root tests too")),
+    }
+}
+
+fn root_tests(arguments: &[OsString]) -> Result<()> {
+    machine::require_lab("test")?;
+    let built = build::build()?;
+    step::say("the root tests: the loaded program, in networks of namespaces");
+    let mut cargo = project::cargo();
+    cargo.args([
+        "test",
+        "--quiet",
+        "--release",
+        "--package",
+        "lbxdp-tests",
+        "--no-fail-fast",
+        "--",
+        "--ignored",
+    ]);
+    cargo.args(arguments).env(object::VARIABLE, &built.object).env(BINARY_VARIABLE, &built.binary);
+    step::run(&mut cargo)
+}
