@@ -14,6 +14,7 @@ pub mod link;
 pub mod namespace;
 #[expect(unsafe_code, reason = "bpf(2) has no other way in for two raw instructions")]
 pub mod pass;
+pub mod service;
 pub mod topology;
 pub mod wait;
 

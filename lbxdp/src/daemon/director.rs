@@ -16,7 +16,7 @@ use super::sweep::load_of;
 use crate::cli::grammar::print;
 use crate::cli::names::Naming;
 use crate::command::Command;
-use crate::layout::{Layout, LayoutError, Write};
+use crate::layout::{Hop, Layout, LayoutError, Write};
 use crate::message::{Request, Response};
 use crate::snapshot::{ServerSnapshot, ServiceSnapshot, Snapshot};
 use crate::state::{ServiceKey, State, Timeouts};
@@ -154,6 +154,7 @@ impl Director {
 
     fn follow_hops(&mut self, changed: &[IpAddr]) -> Result<(), TableError> {
         for address in changed {
+            report(*address, self.next_hops.hop(*address));
             let next_hops = &self.next_hops;
             let writes = self.layout.change_hop(*address, &|address| next_hops.hop(address));
             self.carry_out(&writes)?;
@@ -169,18 +170,6 @@ impl Director {
     /// Takes in an event of the network.
     pub(super) async fn digest(&mut self, event: Event) {
         let changed = self.next_hops.digest(event).await;
-        for address in &changed {
-            let hop = self.next_hops.hop(*address);
-            match hop.mac {
-                Some(mac) => {
-                    tracing::info!(%address, mac = %mac_text(mac), ifindex = hop.ifindex, "next hop");
-                }
-                None if hop.is_local => tracing::info!(%address, "the server is the director itself"),
-                None => {
-                    tracing::warn!(%address, "next hop unknown: the server gets no connections while others can");
-                }
-            }
-        }
         if let Err(error) = self.write_ports().and_then(|()| self.follow_hops(&changed)) {
             tracing::error!(error = %chain(&error), "cannot write next hops");
         }
@@ -299,6 +288,15 @@ impl Director {
                 row.store(at, *cell);
             }
         }
+    }
+}
+
+/// Logs what became of a next hop.
+fn report(address: IpAddr, hop: Hop) {
+    match hop.mac {
+        Some(mac) => tracing::info!(%address, mac = mac_text(mac), ifindex = hop.ifindex, "next hop"),
+        None if hop.is_local => tracing::info!(%address, "the server is the director itself"),
+        None => tracing::warn!(%address, "next hop unknown: the server gets no connections while others can"),
     }
 }
 

@@ -2,15 +2,19 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use aya::maps::MapData;
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::programs::{ProgramError, Xdp, XdpMode, loaded_links};
 use aya::{Ebpf, EbpfLoader};
 use lbxdp_common::server::MAX_SERVERS;
 
 use crate::tables::MAP_NAMES;
 use crate::tables::pins::Instance;
+
+/// How long the kernel may take to end a link that nobody holds any more.
+const DETACH_TIME: Duration = Duration::from_secs(2);
 
 /// The program's name, in the object and in the kernel.
 pub const PROGRAM: &str = "lbxdp";
@@ -227,11 +231,31 @@ fn create_directory(path: &Path) -> Result<(), LoadError> {
 }
 
 /// Takes everything of an instance out of the kernel: links (so the program leaves the interfaces), programs, tables.
-pub fn unload(instance: &Instance) -> io::Result<()> {
+/// When this returns, the interfaces are free.
+pub(super) fn unload(instance: &Instance) -> io::Result<()> {
+    let links = pinned_links(instance);
     match std::fs::remove_dir_all(instance.pins()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
+    // The kernel ends a link in its own time once the last pin is gone.
+    let deadline = Instant::now() + DETACH_TIME;
+    while loaded_links().flatten().any(|link| links.contains(&link.id())) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// The ids of an instance's links, of whatever layout.
+fn pinned_links(instance: &Instance) -> Vec<u32> {
+    let directories = std::fs::read_dir(instance.pins()).into_iter().flatten().flatten();
+    let pins = directories
+        .filter_map(|layout| std::fs::read_dir(layout.path().join("links")).ok())
+        .flatten()
+        .flatten();
+    pins.filter_map(|pin| FdLink::from(PinnedLink::from_pin(pin.path()).ok()?).info().ok())
+        .map(|info| info.id())
+        .collect()
 }
 
 /// The error number at the end of a chain of causes.

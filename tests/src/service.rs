@@ -1,0 +1,65 @@
+//! A lab with a director at work and a service on it: where most tests begin.
+
+use std::net::SocketAddrV4;
+
+use anyhow::Result;
+
+use crate::daemon::{self, Daemon};
+use crate::topology::{Lab, Plan};
+
+/// Builds the lab, starts the daemon, and adds a TCP service with all servers, in their order, with these weights.
+pub fn serve(plan: Plan, scheduler: &str, port: u16, weights: &[u32]) -> Result<(Lab, Daemon)> {
+    let lab = Lab::build(plan)?;
+    let daemon = lab.start_daemon(&daemon::binary()?)?;
+    let service = lab.service(port);
+    daemon.must(&format!("-A -t {service} -s {scheduler}"))?;
+    for (server, weight) in lab.servers.iter().zip(weights) {
+        daemon.must(&format!("-a -t {service} -r {} -g -w {weight}", server.address))?;
+    }
+    Ok((lab, daemon))
+}
+
+/// A line of `-L -n -c`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub protocol: String,
+    /// Seconds until it expires.
+    pub expires_s: u32,
+    pub state: String,
+    pub client: SocketAddrV4,
+    pub service: SocketAddrV4,
+    pub server: SocketAddrV4,
+}
+
+/// The connections as `-L -n -c` lists them.
+pub fn connections(daemon: &Daemon) -> Result<Vec<Listed>> {
+    daemon.must("-L -n -c")?.lines().skip(2).map(listed).collect()
+}
+
+fn listed(line: &str) -> Result<Listed> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let [protocol, expires, state, client, service, server] = fields[..] else {
+        anyhow::bail!("not a line of a listing: `{line}`");
+    };
+    let (minutes, seconds) = expires.split_once(':').unwrap_or_default();
+    Ok(Listed {
+        protocol: protocol.into(),
+        expires_s: minutes.parse::<u32>()? * 60 + seconds.parse::<u32>()?,
+        state: state.into(),
+        client: client.parse()?,
+        service: service.parse()?,
+        server: server.parse()?,
+    })
+}
+
+/// Active and inactive connections of a server in `-L -n`.
+pub fn load(daemon: &Daemon, server: SocketAddrV4) -> Result<(u32, u32)> {
+    let listing = daemon.must("-L -n")?;
+    let name = server.to_string();
+    let line = listing.lines().find(|line| line.split_whitespace().nth(1) == Some(&name));
+    let fields: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
+    match fields[..] {
+        [.., active, inactive] => Ok((active.parse()?, inactive.parse()?)),
+        _ => anyhow::bail!("{name} is not listed:\n{listing}"),
+    }
+}

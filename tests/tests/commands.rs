@@ -1,0 +1,118 @@
+//! The command line against a real daemon: what it is called, saved files, counters, refusals.
+
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use anyhow::Result;
+use lbxdp_tests::http::HTTP_PORT;
+use lbxdp_tests::service::serve;
+use lbxdp_tests::{Lab, Plan, daemon};
+
+const SAVED: &str = "-A -t 10.0.0.100:80 -s wrr
+-a -t 10.0.0.100:80 -r 10.0.0.11:80 -g -w 3
+-a -t 10.0.0.100:80 -r 10.0.0.12:80 -g -w 0
+-A -u 10.0.0.100:53 -s rr
+-a -u 10.0.0.100:53 -r 10.0.0.11:53 -g -w 1
+";
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn a_saved_configuration_is_restored_as_it_was() -> Result<()> {
+    let lab = Lab::build(Plan::default())?;
+    let daemon = lab.start_daemon(&daemon::binary()?)?;
+    let answer = daemon.ipvsadm_reading("-R", SAVED)?;
+    assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""));
+    assert_eq!(daemon.must("-S -n")?, SAVED);
+    daemon.must("-C")?;
+    assert_eq!(daemon.must("-S -n")?, "");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn called_as_ipvsadm_it_is_ipvsadm() -> Result<()> {
+    let (lab, daemon) = serve(Plan::default(), "wlc", HTTP_PORT, &[2, 1])?;
+    let link = std::env::temp_dir().join(format!("{}-ipvsadm", lab.instance())).join("ipvsadm");
+    std::fs::create_dir_all(link.parent().unwrap_or(&link))?;
+    symlink(daemon::binary()?, &link)?;
+    let listed = Command::new(&link).arg("-ln").env("LBXDP_INSTANCE", daemon.instance()).output();
+    std::fs::remove_dir_all(link.parent().unwrap_or(&link))?;
+    let text = String::from_utf8_lossy(&listed?.stdout).into_owned();
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        [
+            "Prot LocalAddress:Port Scheduler Flags",
+            "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn",
+            "TCP  10.0.0.100:80 wlc",
+            "  -> 10.0.0.11:80                 Route   2      0          0         ",
+            "  -> 10.0.0.12:80                 Route   1      0          0         ",
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn what_is_refused_changes_nothing() -> Result<()> {
+    let (lab, daemon) = serve(Plan::default(), "wlc", HTTP_PORT, &[2, 1])?;
+    let before = daemon.must("-S -n")?;
+    let service = lab.service(HTTP_PORT);
+    for (line, code, says) in [
+        (format!("-A -t {service}"), 255, "Service already exists\n"),
+        (format!("-D -u {service}"), 255, "No such service\n"),
+        (format!("-a -t {service} -r {}", lab.servers[0].address), 255, "Destination already exists\n"),
+        (format!("-e -t {service} -r 10.0.0.77"), 255, "No such destination\n"),
+        (
+            format!("-a -t {service} -r 224.0.0.1"),
+            255,
+            "Invalid operation.  Possibly wrong module version, address not unicast, ...\n",
+        ),
+        (format!("-L -n -u {service}"), 1, "No such service\n"),
+        (format!("-E -t {service} -s nosuch"), 255, "Scheduler or persistence engine not found\n"),
+        (format!("-a -t {service} -r 10.0.0.77 -w x"), 2, "illegal weight specified\n"),
+    ] {
+        let answer = daemon.ipvsadm(&line)?;
+        assert_eq!((answer.code, answer.stderr.as_str()), (Some(code), says), "{line}");
+    }
+    for line in
+        [format!("-E -t {service} -p 60"), format!("-a -t {service} -r 10.0.0.77 -m"), "-A -f 1".into()]
+    {
+        let answer = daemon.ipvsadm(&line)?;
+        assert_eq!(answer.code, Some(2), "{line}");
+        assert!(answer.stderr.ends_with("is not supported yet\n"), "{answer:?}");
+    }
+    assert_eq!(daemon.must("-S -n")?, before);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn zeroed_counters_begin_again_and_a_servers_outlive_its_deletion() -> Result<()> {
+    let (lab, daemon) = serve(Plan { servers: 1, ..Plan::default() }, "rr", HTTP_PORT, &[1])?;
+    let (service, server) = (lab.service(HTTP_PORT), lab.servers[0].address);
+    let connections = |what: &str| -> Result<Option<String>> {
+        let listed = daemon.must("-L -n --stats --exact")?;
+        let line = listed.lines().find(|line| line.contains(what)).unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        Ok(words.get(2).map(|word| (*word).to_owned()))
+    };
+    for _ in 0..3 {
+        lab.client().who(service)?;
+    }
+    assert_eq!(connections("TCP")?.as_deref(), Some("3"));
+    assert_eq!(connections(&server.to_string())?.as_deref(), Some("3"));
+    daemon.must(&format!("-Z -t {service}"))?;
+    assert_eq!(connections("TCP")?.as_deref(), Some("0"));
+    lab.client().who(service)?;
+    daemon.must(&format!("-d -t {service} -r {server}:{HTTP_PORT}"))?;
+    assert_eq!(connections("TCP")?.as_deref(), Some("1"), "the service keeps what the server counted");
+    daemon.must(&format!("-a -t {service} -r {server}"))?;
+    assert_eq!(
+        connections(&server.to_string())?.as_deref(),
+        Some("1"),
+        "and so does the server, when it is back"
+    );
+    assert_eq!(connections("TCP")?.as_deref(), Some("1"), "but it is not counted twice");
+    Ok(())
+}
