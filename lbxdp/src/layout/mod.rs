@@ -219,15 +219,12 @@ impl Layout {
                 change: TurnChange::Start { scheduler: service.scheduler, shares },
             }),
         }
-        match &old {
-            Some(old) => {
-                self.runs.give_back(old.list);
-                self.bury(key, old, service, hop, now, removals);
-            }
-            None => {
-                self.are_vips_dirty = true;
-                writes.extend(service_id(&key).map(|key| Write::ServiceId { key, index }));
-            }
+        if let Some(old) = &old {
+            self.runs.give_back(old.list);
+            self.bury(key, old, service, hop, now, removals);
+        } else {
+            self.are_vips_dirty = true;
+            writes.extend(service_id(&key).map(|key| Write::ServiceId { key, index }));
         }
         self.services.insert(key, Laid { index, service: service.clone(), list, ids, members });
         Ok(())

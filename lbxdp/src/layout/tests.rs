@@ -1,1 +1,214 @@
+//! The order of writes is what packets see: these tests play the writes one by one.
 
+use std::collections::{BTreeMap, HashSet};
+
+use lbxdp_common::{Forward, Protocol, Scheduler};
+use proptest::prelude::*;
+
+use super::*;
+
+fn key(port: u16) -> ServiceKey {
+    ServiceKey { protocol: Protocol::Tcp, address: [10, 0, 0, 100].into(), port }
+}
+
+fn server(last: u8, weight: u32) -> Server {
+    Server { address: [10, 0, 0, last].into(), port: 80, forward: Forward::Direct, weight }
+}
+
+fn state(services: &[(u16, &[Server])]) -> State {
+    let service =
+        |servers: &[Server]| Service { scheduler: Scheduler::RoundRobin, servers: servers.to_vec() };
+    State {
+        services: services.iter().map(|(port, servers)| (key(*port), service(servers))).collect(),
+        ..State::default()
+    }
+}
+
+fn resolved(_: IpAddr) -> Hop {
+    Hop { mac: Some([2, 0, 0, 0, 0, 9]), source: [2, 0, 0, 0, 0, 1], ifindex: 3, port: 0, is_local: false }
+}
+
+/// The tables as packets would find them.
+#[derive(Default)]
+struct Played {
+    servers: BTreeMap<u32, ServerRow>,
+    members: BTreeMap<u32, Member>,
+    services: BTreeMap<u32, ServiceRow>,
+    ids: BTreeMap<service::ServiceKey, u32>,
+    vips: HashSet<Ipv4Addr>,
+}
+
+impl Played {
+    fn play(&mut self, write: &Write) {
+        match write {
+            Write::FreshServer { .. } | Write::Turn { .. } => {}
+            Write::Server { id, row } => {
+                self.servers.insert(id.row(), *row);
+            }
+            Write::Members { start, members } => self.members.extend((*start..).zip(members.iter().copied())),
+            Write::Service { index, row } => {
+                self.services.insert(*index, *row);
+            }
+            Write::ServiceId { key, index } => {
+                self.ids.insert(*key, *index);
+            }
+            Write::RemoveServiceId { key } => {
+                self.ids.remove(key);
+            }
+            Write::Vip(vip) => {
+                self.vips.insert(*vip);
+            }
+            Write::RemoveVip(vip) => {
+                self.vips.remove(vip);
+            }
+        }
+    }
+
+    /// The RIPs and weights that packets to a port may be scheduled to; `None` if they find no service. Fails if any row
+    /// on the way is not there, or is another server's.
+    fn seen_by_packets(&self, port: u16) -> Option<Vec<([u8; 4], u32)>> {
+        let index = self.ids.get(&service_id(&key(port)).expect("IPv4"))?;
+        let list = self.services[index].list;
+        let members = (list.start..list.start + list.length).map(|row| self.members[&row]);
+        Some(
+            members
+                .map(|member| {
+                    let row = self.servers[&member.server().row()];
+                    assert_eq!(row.id, member.server().0, "a list names a server whose row is another's");
+                    assert!(row.flags.has(ServerFlags::AVAILABLE), "a list names a deleted server");
+                    (row.address, member.weight())
+                })
+                .collect(),
+        )
+    }
+}
+
+fn wanted(state: &State, port: u16) -> Option<Vec<([u8; 4], u32)>> {
+    let servers = &state.services.get(&key(port))?.servers;
+    Some(servers.iter().map(|s| (ipv4(s.address).expect("IPv4").octets(), s.weight)).collect())
+}
+
+#[test]
+fn what_is_so_already_writes_nothing() {
+    let mut layout = Layout::new(16, 16, 64);
+    let state = state(&[(80, &[server(1, 1), server(2, 3)]), (81, &[])]);
+    assert!(!layout.change(&state, &resolved, Instant::now()).expect("room").is_empty());
+    assert_eq!(layout.change(&state, &resolved, Instant::now()), Ok(vec![]));
+}
+
+#[test]
+fn a_deleted_server_that_returns_has_its_old_row() {
+    let (mut layout, now) = (Layout::new(16, 16, 64), Instant::now());
+    let with = state(&[(80, &[server(1, 1), server(2, 1)])]);
+    layout.change(&with, &resolved, now).expect("room");
+    let id = layout.server_ids(&key(80))[0];
+    let writes = layout.change(&state(&[(80, &[server(2, 1)])]), &resolved, now).expect("room");
+    let Some(Write::Server { id: buried, row }) = writes.last() else {
+        panic!("the last write takes the server away: {writes:?}");
+    };
+    assert_eq!((*buried, row.flags.has(ServerFlags::AVAILABLE)), (id, false));
+    let writes = layout.change(&with, &resolved, now).expect("room");
+    assert_eq!(layout.server_ids(&key(80))[0], id);
+    assert!(!writes.iter().any(|write| matches!(write, Write::FreshServer { .. })), "its counters go on");
+}
+
+#[test]
+fn the_trash_keeps_a_row_for_two_minutes_and_as_long_as_connections_live() {
+    let (mut layout, now) = (Layout::new(3, 16, 64), Instant::now());
+    layout.change(&state(&[(80, &[server(1, 1), server(2, 1)])]), &resolved, now).expect("room");
+    layout.change(&state(&[(80, &[])]), &resolved, now).expect("room");
+    let another = state(&[(80, &[server(3, 1)])]);
+    assert_eq!(layout.change(&another, &resolved, now), Err(LayoutError::ServersFull));
+    let (idle, busy) = (|_| Load(0), |_| Load(1));
+    layout.empty_trash(&idle, now + TRASH_TIME / 2);
+    assert_eq!(layout.change(&another, &resolved, now), Err(LayoutError::ServersFull));
+    layout.empty_trash(&busy, now + TRASH_TIME);
+    assert_eq!(layout.change(&another, &resolved, now), Err(LayoutError::ServersFull));
+    layout.empty_trash(&idle, now + TRASH_TIME);
+    assert!(layout.change(&another, &resolved, now).is_ok());
+}
+
+#[test]
+fn a_vip_stays_while_connections_of_its_deleted_service_may_live() {
+    let (mut layout, mut played, now) = (Layout::new(16, 16, 64), Played::default(), Instant::now());
+    let other_vip = ServiceKey { address: [10, 0, 0, 101].into(), ..key(80) };
+    let mut both = state(&[(80, &[server(1, 1)])]);
+    let service = Service { scheduler: Scheduler::RoundRobin, servers: vec![server(2, 1)] };
+    both.services.insert(other_vip, service);
+    let mut go_to = |state: &State, layout: &mut Layout| {
+        layout.change(state, &resolved, now).expect("room").iter().for_each(|write| played.play(write));
+        let mut vips: Vec<u8> = played.vips.iter().map(|vip| vip.octets()[3]).collect();
+        vips.sort_unstable();
+        vips
+    };
+    assert_eq!(go_to(&both, &mut layout), [100, 101]);
+    both.services.remove(&key(80));
+    assert_eq!(go_to(&both, &mut layout), [100, 101]);
+    // Without any service what is left of them belongs to the stack, as in IPVS.
+    assert_eq!(go_to(&State::default(), &mut layout), [0u8; 0]);
+}
+
+#[test]
+fn an_unresolved_server_is_avoided_only_while_others_can_be_reached() {
+    let (mut layout, now) = (Layout::new(16, 16, 64), Instant::now());
+    let unresolved = |address: IpAddr| match address {
+        IpAddr::V4(v4) if v4.octets()[3] == 1 => Hop::default(),
+        _ => resolved(address),
+    };
+    layout.change(&state(&[(80, &[server(1, 4), server(2, 1)])]), &unresolved, now).expect("room");
+    let usable = |layout: &Layout| -> Vec<u32> {
+        layout.services[&key(80)].members.iter().map(|member| member.usable_weight()).collect()
+    };
+    assert_eq!(usable(&layout), [0, 1]);
+    layout.change(&state(&[(80, &[server(1, 4), server(2, 0)])]), &unresolved, now).expect("room");
+    assert_eq!(usable(&layout), [4, 0]);
+    layout.change(&state(&[(80, &[server(1, 4), server(2, 1)])]), &unresolved, now).expect("room");
+    let writes = layout.change_hop([10, 0, 0, 1].into(), &resolved);
+    assert_eq!(usable(&layout), [4, 1]);
+    assert!(matches!(writes[..], [Write::Server { .. }, Write::Members { .. }]), "{writes:?}");
+}
+
+#[test]
+fn a_service_too_many_changes_nothing() {
+    let (mut layout, now) = (Layout::new(16, 1, 64), Instant::now());
+    let one = state(&[(80, &[server(1, 1)])]);
+    layout.change(&one, &resolved, now).expect("room");
+    let two = state(&[(80, &[server(1, 1)]), (81, &[server(1, 1)])]);
+    assert_eq!(layout.change(&two, &resolved, now), Err(LayoutError::ServicesFull));
+    assert_eq!(layout.change(&one, &resolved, now), Ok(vec![]));
+}
+
+fn any_servers() -> impl Strategy<Value = Vec<Server>> {
+    proptest::collection::btree_map(1..6u8, 0..4u32, 0..5)
+        .prop_map(|servers| servers.into_iter().map(|(last, weight)| server(last, weight)).collect())
+}
+
+proptest! {
+    /// After every single write each service is as it was or as it is to be, and never in between.
+    #[test]
+    fn packets_see_the_old_service_or_the_new_one(
+        edits in proptest::collection::vec(proptest::collection::btree_map(80..83u16, any_servers(), 0..3), 1..12),
+    ) {
+        let (mut layout, mut played, now) = (Layout::new(64, 8, 256), Played::default(), Instant::now());
+        let mut before = State::default();
+        for edit in edits {
+            let services: Vec<(u16, &[Server])> = edit.iter().map(|(port, servers)| (*port, &servers[..])).collect();
+            let after = state(&services);
+            layout.readers_are_gone();
+            for write in layout.change(&after, &resolved, now).expect("room") {
+                played.play(&write);
+                for port in 80..83 {
+                    let seen = played.seen_by_packets(port);
+                    prop_assert!(
+                        seen == wanted(&before, port) || seen == wanted(&after, port),
+                        "after {:?} packets to {} see {:?}", write, port, seen
+                    );
+                }
+            }
+            for port in 80..83 {
+                prop_assert_eq!(played.seen_by_packets(port), wanted(&after, port));
+            }
+            before = after;
+        }
+    }
+}
