@@ -6,7 +6,7 @@ use crate::cells::Cells;
 use crate::state::Timer;
 use crate::table::Seed;
 
-/// The row. Its first 64 bytes are all that an established connection needs.
+/// The row. Its first 64 bytes are all that an established TCP connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct Settings {
@@ -14,19 +14,19 @@ pub struct Settings {
     pub seed_offset: u64,
     /// [`Seed::multiplier`].
     pub seed_multiplier: u64,
-    /// How long a connection lives without a packet, in ticks, by [`Timer`]. Sixteen, for a state has four bits.
-    pub timeouts: [u32; TIMEOUTS],
     /// A connection's due time is written anew only if it moves by at least so many ticks.
     pub refresh: u32,
     /// Always zero.
     pub pad: u32,
+    /// How long a connection lives without a packet, in ticks, by [`Timer`]. Sixteen, for a state has four bits.
+    pub timeouts: [u32; TIMEOUTS],
 }
 
 const TIMEOUTS: usize = 16;
 /// Cells of the row.
 pub const SETTINGS_CELLS: usize = size_of::<Settings>() / 8;
-const TIMEOUTS_CELL: usize = 2;
-const REFRESH_CELL: usize = TIMEOUTS_CELL + TIMEOUTS / 2;
+const REFRESH_CELL: usize = 2;
+const TIMEOUTS_CELL: usize = 3;
 
 impl Settings {
     /// The row as cells.

@@ -39,7 +39,7 @@ for_each_map!(define_maps);
 /// Buckets of the connection table less one; the daemon sets it when it loads the program.
 #[unsafe(no_mangle)]
 static BUCKET_MASK: Global<u32> = Global::new(0);
-/// MAC address of the interface this program is loaded for, in the lower six bytes.
+/// MAC address of the interface this program is loaded for (`wire::ethernet::number`).
 #[unsafe(no_mangle)]
 static PORT_MAC: Global<u64> = Global::new(0);
 /// Index of that interface.

@@ -8,8 +8,11 @@ use crate::vip;
 
 /// Whether the packet's destination is a VIP, and the frame's is this machine.
 #[inline(always)]
-pub(super) fn is_for_a_vip<W: World>(world: &W, headers: &Headers) -> Result<(), Reason> {
-    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+pub(super) fn is_for_a_vip<W: World>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    headers: &Headers,
+) -> Result<(), Reason> {
     let destination = headers.destination.to_ne_bytes();
     let bucket = world.vip_bucket(vip::bucket(destination, settings.seed())).ok_or(Reason::NotReady)?;
     if !vip::holds(bucket, destination) {

@@ -30,8 +30,11 @@ pub(super) struct Way {
 
 /// Finds the packet's connection, or makes one, and tells where the packet goes.
 #[inline(always)]
-pub(super) fn follow<W: World>(world: &W, packet: &Packet) -> Result<Way, Reason> {
-    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+pub(super) fn follow<W: World>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    packet: &Packet,
+) -> Result<Way, Reason> {
     let now = world.now();
     let hash = Hash::of(packet.key, settings.seed());
     let known = table::find(world, hash, packet.key).and_then(|(slot, word)| {

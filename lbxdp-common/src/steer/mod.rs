@@ -15,6 +15,7 @@ use crate::counters::ServerCounters;
 use crate::schedule::Pool;
 use crate::server::ServerId;
 use crate::service::ServiceKey;
+use crate::settings::SettingsView;
 use crate::table::Buckets;
 use crate::time::Ticks;
 use crate::verdict::{Reason, Verdict};
@@ -39,7 +40,7 @@ pub trait World: Buckets + Pool {
     fn load_row(&self, server: ServerId) -> Option<Self::Row>;
     /// The time.
     fn now(&self) -> Ticks;
-    /// MAC address of the interface the packet came in by, in the lower six bytes in memory order.
+    /// MAC address of the interface the packet came in by, as a number ([`wire::ethernet::number`](crate::wire::ethernet::number)).
     fn ingress_mac(&self) -> u64;
     /// Index of that interface.
     fn ingress_ifindex(&self) -> u32;
@@ -51,8 +52,9 @@ pub trait World: Buckets + Pool {
 #[inline(always)]
 pub fn steer<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Verdict, Reason> {
     let headers = parse::headers(frame)?;
-    classify::is_for_a_vip(world, &headers)?;
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    classify::is_for_a_vip(world, settings, &headers)?;
     let packet = parse::packet(frame, &headers)?;
-    let way = follow::follow(world, &packet)?;
+    let way = follow::follow(world, settings, &packet)?;
     forward::forward(frame, world, &way)
 }

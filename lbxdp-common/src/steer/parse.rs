@@ -1,27 +1,31 @@
 //! What a frame holds, as far as balancing needs it. VLAN tags, IPv6 and the packets quoted in ICMP errors belong here.
 
+use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::connection::Key;
 use crate::protocol::Protocol;
 use crate::verdict::Reason;
 use crate::wire::Frame;
-use crate::wire::ethernet::{self, Ethernet};
+use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::tcp::{Flags, Tcp};
 use crate::wire::udp::Udp;
 
-/// The two headers every packet of ours begins with, in one read.
+/// The two headers every packet of ours begins with, in one read. Ethernet's is cut as it is compared.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct Front {
-    ethernet: Ethernet,
+    /// Destination, and the first two bytes of the source.
+    start: [u8; 8],
+    source: [u8; 4],
+    ethertype: U16,
     ip: Ipv4,
 }
 
 /// What is needed of them. Numbers, not bytes: what the compiler keeps on the kernel's stack must be aligned.
 pub(super) struct Headers {
-    /// The frame's destination, in the lower six bytes in memory order.
+    /// The frame's destination; see [`ethernet::number`].
     pub(super) destination_mac: u64,
     /// The addresses as in the packet, in memory order.
     source: u32,
@@ -50,14 +54,14 @@ pub(super) struct Packet {
 /// Ethernet and IPv4; anything else is not ours.
 #[inline(always)]
 pub(super) fn headers<F: Frame>(frame: &F) -> Result<Headers, Reason> {
-    let Some(Front { ethernet: frame_header, ip }) = frame.read(0) else {
+    let Some(Front { start, ethertype, ip, .. }) = frame.read(0) else {
         return Err(Reason::NotOurs);
     };
-    if frame_header.ethertype != ethernet::IPV4 {
+    if ethertype != ethernet::IPV4 {
         return Err(Reason::NotOurs);
     }
     Ok(Headers {
-        destination_mac: ethernet::number(frame_header.destination),
+        destination_mac: ethernet::destination_number(start),
         source: u32::from_ne_bytes(ip.source),
         destination: u32::from_ne_bytes(ip.destination),
         protocol: ip.protocol,
@@ -78,21 +82,22 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
     }
     let protocol = Protocol::from_raw(headers.protocol).ok_or(Reason::OtherProtocol)?;
     let offset = IP_OFFSET + headers.ip_header_bytes as usize;
+    // Numbers in the packet's order, made of their bytes at once: bytes that are carried apart are loaded apart.
     let (client_port, vip_port, flags) = match protocol {
         Protocol::Tcp => {
             let tcp: Tcp = frame.read(offset).ok_or(Reason::Malformed)?;
-            (tcp.source, tcp.destination, tcp.flags)
+            (u16::from_ne_bytes(tcp.source), u16::from_ne_bytes(tcp.destination), tcp.flags)
         }
         Protocol::Udp => {
             let udp: Udp = frame.read(offset).ok_or(Reason::Malformed)?;
-            (udp.source, udp.destination, Flags::default())
+            (u16::from_ne_bytes(udp.source), u16::from_ne_bytes(udp.destination), Flags::default())
         }
     };
     let key = Key {
         client: headers.source.to_ne_bytes(),
         vip: headers.destination.to_ne_bytes(),
-        client_port,
-        vip_port,
+        client_port: client_port.to_ne_bytes(),
+        vip_port: vip_port.to_ne_bytes(),
         protocol: headers.protocol,
         pad: [0; 3],
     };

@@ -6,10 +6,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// A MAC address.
 pub type Mac = [u8; 6];
 
-/// A MAC address as a number, in memory order: what can be compared in one step.
+/// A MAC address as a number: its bytes from the lowest on. What can be compared in one step.
 #[inline(always)]
 pub const fn number(mac: Mac) -> u64 {
-    u64::from_ne_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], 0, 0])
+    u64::from_le_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], 0, 0])
+}
+
+/// The number of the destination in the first eight bytes of a frame.
+#[inline(always)]
+pub const fn destination_number(start: [u8; 8]) -> u64 {
+    u64::from_le_bytes(start) & 0xffff_ffff_ffff
 }
 
 /// Bytes of the header.
