@@ -35,10 +35,11 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    machine::require_lab("demo")?;
     if options.remove {
+        machine::require_root("demo --remove")?;
         return keep::remove();
     }
+    machine::require_lab("demo")?;
     let binary = build::build()?.binary;
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let paint = Paint::new(stdout().is_terminal() && !is_plain);
