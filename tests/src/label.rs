@@ -1,7 +1,7 @@
 //! What a lab's namespaces and instances are called: the name carries the process, so that what a dead one left is known.
 
 use std::fmt;
-use std::path::Path;
+use std::fs;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -32,9 +32,9 @@ impl Label {
         self.process
     }
 
-    /// Whether that process has ended.
+    /// Whether that process has ended. One that has ended and was not yet reaped still has a number, but no command line.
     pub fn is_orphaned(&self) -> bool {
-        !Path::new("/proc").join(self.process.to_string()).exists()
+        fs::read(format!("/proc/{}/cmdline", self.process)).unwrap_or_default().is_empty()
     }
 }
 

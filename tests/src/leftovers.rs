@@ -41,8 +41,13 @@ pub fn remove() -> Result<()> {
     Ok(())
 }
 
+/// The namespaces of all labs there are, of any process.
+pub fn namespaces() -> Vec<String> {
+    labelled(namespace::DIRECTORY)
+}
+
 /// Names of all labels' things in a directory.
-pub fn labelled(directory: &str) -> Vec<String> {
+fn labelled(directory: &str) -> Vec<String> {
     let entries = PathBuf::from(directory).read_dir().into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| Label::of(name).is_some()).collect()

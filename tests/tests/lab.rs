@@ -10,7 +10,7 @@ use lbxdp_tests::{Lab, Label, Legs, Namespace, Plan, body, leftovers};
 
 fn namespaces_of(instance: &str) -> Vec<String> {
     let mine = Label::of(instance);
-    leftovers::labelled("/run/netns").into_iter().filter(|name| Label::of(name) == mine).collect()
+    leftovers::namespaces().into_iter().filter(|name| Label::of(name) == mine).collect()
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn what_a_killed_process_left_is_removed() -> Result<()> {
     let alive = Namespace::create(format!("{}-client", Label::unique()))?;
 
     leftovers::remove()?;
-    let left = leftovers::labelled("/run/netns");
+    let left = leftovers::namespaces();
     assert!(!left.contains(&dead));
     assert!(left.iter().any(|name| name == alive.name()));
     Ok(())

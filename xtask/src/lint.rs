@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::compiler::Compiler;
 use crate::{object, project, step};
@@ -12,16 +12,34 @@ use crate::{object, project, step};
 const FORBIDDEN: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("dbg", "!(")];
 
 pub(crate) fn run() -> Result<()> {
-    step::say("layout, by rustfmt");
-    step::run(project::cargo().args(["fmt", "--check"]))?;
-    step::run(
-        project::cargo()
-            .args(["fmt", "--check", "--manifest-path"])
-            .arg(project::packet_crate().join("Cargo.toml")),
-    )?;
-    step::say("words that do not land");
-    forbidden_words()?;
-    step::say("lints, by clippy");
+    let checks: [(&str, fn() -> Result<()>); 5] = [
+        ("layout, by rustfmt", layout),
+        ("words that do not land", forbidden_words),
+        ("lints, by clippy", lints),
+        ("lints of the packet program, by clippy", packet_lints),
+        ("docs, by rustdoc", docs),
+    ];
+    // All of them are made, whatever the first finds: one round of mending is enough.
+    let mut failed = Vec::new();
+    for (name, check) in checks {
+        step::say(name);
+        if let Err(error) = check() {
+            eprintln!("{error:#}");
+            failed.push(name);
+        }
+    }
+    ensure!(failed.is_empty(), "not clean: {}", failed.join("; "));
+    Ok(())
+}
+
+fn layout() -> Result<()> {
+    let host = step::run(project::cargo().args(["fmt", "--check"]));
+    let manifest = project::packet_crate().join("Cargo.toml");
+    let packet = step::run(project::cargo().args(["fmt", "--check", "--manifest-path"]).arg(manifest));
+    host.and(packet)
+}
+
+fn lints() -> Result<()> {
     step::run(project::cargo().args([
         "clippy",
         "--quiet",
@@ -29,12 +47,14 @@ pub(crate) fn run() -> Result<()> {
         "--all-targets",
         "--",
         "-Dwarnings",
-    ]))?;
-    packet_lints()?;
-    step::say("docs, by rustdoc");
+    ]))
+}
+
+fn docs() -> Result<()> {
+    let mut cargo = project::cargo();
     step::run(
-        project::cargo()
-            .args(["doc", "--quiet", "--workspace", "--no-deps"])
+        cargo
+            .args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])
             .env("RUSTDOCFLAGS", "-Dwarnings"),
     )
 }
@@ -43,10 +63,9 @@ pub(crate) fn run() -> Result<()> {
 fn packet_lints() -> Result<()> {
     let compiler = Compiler::require()?;
     if !compiler.cargo().with_file_name("cargo-clippy").exists() {
-        step::say("clippy of the packet program is left out: its compiler has no clippy");
+        step::say("left out: the packet program's compiler has no clippy");
         return Ok(());
     }
-    step::say("lints of the packet program");
     let directory = project::packet_crate();
     let mut cargo = compiler.packet_cargo(&directory);
     cargo.args([

@@ -19,13 +19,19 @@ pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// Makes sure that programs can be loaded and namespaces made here, and that what serves them is there.
-pub(crate) fn require_lab(verb: &str) -> Result<()> {
+/// Makes sure of root; `verb` is what to run as root.
+pub(crate) fn require_root(verb: &str) -> Result<()> {
     if !is_root() {
         bail!(
-            "{verb} needs root, to make network namespaces and load BPF programs: run `sudo -E env PATH=\"$PATH\" cargo xtask {verb}`"
+            "{verb} needs root, for network namespaces and BPF programs: run `sudo -E env PATH=\"$PATH\" cargo xtask {verb}`"
         );
     }
+    Ok(())
+}
+
+/// Makes sure that programs can be loaded and namespaces made here, and that what serves them is there.
+pub(crate) fn require_lab(verb: &str) -> Result<()> {
+    require_root(verb)?;
     require_kernel()?;
     packages::require_program("ip", "iproute2", "the lab's networks are made with ip")?;
     packages::require_program("ethtool", "ethtool", "checksum offload is set on the lab's links with it")?;

@@ -4,6 +4,7 @@
 
 mod build;
 mod compiler;
+mod demo;
 mod linker;
 mod lint;
 mod machine;
@@ -40,6 +41,11 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Show a virtual service balanced over real servers, in a network of namespaces
+    Demo(demo::Options),
+    /// Serve a demo that is to stay, in the background (`demo --keep` starts it)
+    #[command(hide = true)]
+    DemoHost(demo::HostOptions),
     /// Run the host's tests, then those that need root and the packet program
     Test {
         /// Filters and options for the root tests, as after `cargo test --`
@@ -55,6 +61,8 @@ fn main() -> ExitCode {
         Verb::Setup => setup::run(),
         Verb::Build => build::run(),
         Verb::Run { arguments } => run::run(&arguments),
+        Verb::Demo(options) => demo::run(&options),
+        Verb::DemoHost(options) => demo::host(&options),
         Verb::Test { arguments } => test::run(&arguments),
         Verb::Lint => lint::run(),
     };

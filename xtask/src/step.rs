@@ -5,6 +5,9 @@ use std::io::{IsTerminal, stderr};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use lbxdp_tests::command::line;
+
+pub(crate) use lbxdp_tests::command::read;
 
 /// Says what is being done and why. On stderr: the output of what `run` starts stays clean.
 pub(crate) fn say(text: impl Display) {
@@ -22,20 +25,4 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{}` failed ({status})", line(command));
     }
     Ok(())
-}
-
-/// Runs a command and gives what it printed; a failure carries what it complained of.
-pub(crate) fn read(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("starting `{}`", line(command)))?;
-    if !output.status.success() {
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        bail!("`{}` failed ({}): {}", line(command), output.status, complaint.trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// The command as one would type it.
-fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

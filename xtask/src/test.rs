@@ -35,16 +35,8 @@ fn root_tests(arguments: &[OsString]) -> Result<()> {
     let built = build::build()?;
     step::say("the root tests: the loaded program, in networks of namespaces");
     let mut cargo = project::cargo();
-    cargo.args([
-        "test",
-        "--quiet",
-        "--release",
-        "--package",
-        "lbxdp-tests",
-        "--no-fail-fast",
-        "--",
-        "--ignored",
-    ]);
-    cargo.args(arguments).env(object::VARIABLE, &built.object).env(BINARY_VARIABLE, &built.binary);
+    cargo.args(["test", "--quiet", "--release", "--package", "lbxdp-tests", "--tests", "--no-fail-fast"]);
+    cargo.args(["--", "--ignored"]).args(arguments);
+    cargo.env(object::VARIABLE, &built.object).env(BINARY_VARIABLE, &built.binary);
     step::run(&mut cargo)
 }
