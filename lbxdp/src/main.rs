@@ -41,6 +41,11 @@ enum Verb {
         #[command(flatten)]
         instance: InstanceArgument,
     },
+    /// Show interfaces, unknown next hops, and how many packets were not forwarded and why.
+    Status {
+        #[command(flatten)]
+        instance: InstanceArgument,
+    },
     /// Show what the kernel's verifier says of the packet program, without attaching it.
     Verify,
 }
@@ -66,6 +71,7 @@ fn main() -> ExitCode {
             run(daemon::Options { instance: instance.name, interfaces, connections, leave })
         }
         Verb::Unload { instance } => daemon::unload(&instance.name).map_err(Into::into),
+        Verb::Status { instance } => lbxdp::cli::status::print(&instance.name).map_err(Into::into),
         Verb::Verify => verify::print().map_err(Into::into),
     };
     match done {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, CommandError};
-use crate::snapshot::{ConnectionSnapshot, Snapshot};
+use crate::snapshot::{ConnectionSnapshot, Snapshot, Status};
 use crate::state::Timeouts;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub enum Request {
     Connections,
     /// The three timeouts.
     Timeouts,
+    /// What the director itself is doing.
+    Status,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,7 @@ pub enum Response {
     Services(Snapshot),
     Connections(Vec<ConnectionSnapshot>),
     Timeouts(Timeouts),
+    Status(Status),
     /// The daemon could not carry it out: the chain of causes in one line.
     Failed(String),
 }

@@ -72,3 +72,33 @@ pub struct ConnectionSnapshot {
     pub service: std::net::SocketAddr,
     pub server: std::net::SocketAddr,
 }
+
+/// The director itself: what an operator asks first when something does not arrive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Places in the connection table, and how many are taken.
+    pub places: u64,
+    pub connections: u64,
+    /// Servers whose next hop is unknown.
+    pub unresolved: Vec<std::net::IpAddr>,
+    /// How many packets were not forwarded, by reason; all reasons, in their order.
+    pub not_forwarded: Vec<NotForwarded>,
+}
+
+/// An interface that packets come in by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    pub name: String,
+    /// Whether the program runs in the driver, not behind a socket buffer.
+    pub is_native: bool,
+}
+
+/// One reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NotForwarded {
+    pub reason: String,
+    /// Whether the kernel's stack got them; else nobody did.
+    pub passed: bool,
+    pub packets: u64,
+}

@@ -116,3 +116,32 @@ fn zeroed_counters_begin_again_and_a_servers_outlive_its_deletion() -> Result<()
     assert_eq!(connections("TCP")?.as_deref(), Some("1"), "but it is not counted twice");
     Ok(())
 }
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn every_packet_that_is_not_forwarded_is_counted_by_its_reason() -> Result<()> {
+    let (lab, daemon) = serve(Plan::default(), "rr", HTTP_PORT, &[0, 0])?;
+    let status = || -> Result<String> {
+        let output =
+            Command::new(daemon::binary()?).args(["status", "--instance", daemon.instance()]).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let count = |reason: &str| -> Result<u64> {
+        let status = status()?;
+        let line = status.lines().find(|line| line.split_whitespace().next() == Some(reason));
+        Ok(line.and_then(|line| line.split_whitespace().nth(1)).map_or(Ok(0), str::parse)?)
+    };
+    assert!(status()?.contains("eth0, native XDP"));
+    assert_eq!((count("no_server")?, count("no_service")?), (0, 0));
+    let client = lab.client().with_deadline(std::time::Duration::from_millis(300));
+    assert!(client.open(lab.service(HTTP_PORT)).is_err(), "all weights are 0");
+    assert_eq!((count("no_server")?, count("no_service")?), (1, 0));
+    assert!(client.open(lab.service(81)).is_err(), "no service there");
+    assert_eq!((count("no_server")?, count("no_service")?), (1, 1));
+    // One hop: spent at the director.
+    daemon.must(&format!("-e -t {} -r {}", lab.service(HTTP_PORT), lab.servers[0].address))?;
+    lab.client.set("ipv4/ip_default_ttl", "2")?;
+    assert!(client.open(lab.service(HTTP_PORT)).is_err(), "no hop is left");
+    assert_eq!(count("ttl_expired")?, 1);
+    Ok(())
+}

@@ -9,5 +9,6 @@ mod list;
 pub mod names;
 mod restore;
 mod save;
+pub mod status;
 
 pub use failure::Failure;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use lbxdp_common::settings::Settings;
 use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer};
-use lbxdp_common::table::Seed;
-use lbxdp_common::{Cells, Protocol};
+use lbxdp_common::table::{Seed, WAYS};
+use lbxdp_common::{Cells, Fate, Protocol, Reason};
 
 use super::accounts::Accounts;
 use super::clock::Clock;
@@ -18,7 +18,7 @@ use crate::cli::names::Naming;
 use crate::command::Command;
 use crate::layout::{Hop, Layout, LayoutError, Write};
 use crate::message::{Request, Response};
-use crate::snapshot::{ServerSnapshot, ServiceSnapshot, Snapshot};
+use crate::snapshot::{InterfaceStatus, NotForwarded, ServerSnapshot, ServiceSnapshot, Snapshot, Status};
 use crate::state::{ServiceKey, State, Timeouts};
 use crate::tables::{TableError, Tables, wait_for_packets};
 
@@ -48,6 +48,7 @@ pub(super) struct Director {
     clock: Clock,
     seed: Seed,
     waited_last: Option<Instant>,
+    interfaces: Vec<InterfaceStatus>,
 }
 
 impl Director {
@@ -63,6 +64,7 @@ impl Director {
             clock,
             seed,
             waited_last: None,
+            interfaces: Vec::new(),
         };
         director.write_settings(director.state.timeouts);
         director
@@ -77,6 +79,10 @@ impl Director {
                 Err(error) => Response::Failed(chain(&error)),
             },
             Request::Timeouts => Response::Timeouts(self.state.timeouts),
+            Request::Status => match self.status() {
+                Ok(status) => Response::Status(status),
+                Err(error) => Response::Failed(chain(&error)),
+            },
             Request::Connections => Response::Connections(Vec::new()),
         }
     }
@@ -96,6 +102,7 @@ impl Director {
             self.book_before(command).map_err(Into::into).and_then(|()| self.install(&state, &changed))
         {
             tracing::error!(error = %chain(&error), command = words(command), "refused: the tables do not take it");
+            self.go_back();
             return Response::Failed(chain(&error));
         }
         self.state = state;
@@ -132,6 +139,20 @@ impl Director {
         Ok(())
     }
 
+    /// Makes the tables mean the old state again after a change that failed in its midst.
+    fn go_back(&mut self) {
+        let state = self.state.clone();
+        let writes = match self.plan(&state) {
+            Ok(writes) => writes,
+            Err(error) => return tracing::error!(%error, "the old configuration does not fit any more"),
+        };
+        for write in writes {
+            if let Err(error) = write.carry_out(&mut self.tables, self.seed) {
+                tracing::error!(error = %chain(&error), ?write, "cannot take a change back");
+            }
+        }
+    }
+
     fn plan(&mut self, state: &State) -> Result<Vec<Write>, LayoutError> {
         let next_hops = &self.next_hops;
         self.layout.change(state, &|address| next_hops.hop(address), Instant::now())
@@ -148,8 +169,14 @@ impl Director {
     }
 
     fn write_ports(&mut self) -> Result<(), TableError> {
-        let ports: Vec<(u16, u32)> = self.next_hops.new_ports();
-        ports.into_iter().try_for_each(|(slot, ifindex)| self.tables.put_port(slot, ifindex))
+        for (slot, ifindex) in self.next_hops.new_ports() {
+            if let Err(error) = self.tables.put_port(slot, ifindex) {
+                // The interface may be gone already; if not, the next event brings it up again.
+                self.next_hops.forget_port(ifindex);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     fn follow_hops(&mut self, changed: &[IpAddr]) -> Result<(), TableError> {
@@ -267,6 +294,31 @@ impl Director {
             }
         });
         Snapshot { table_size: self.tables.CONNECTIONS.rows(), services: services.collect() }
+    }
+
+    fn status(&self) -> Result<Status, TableError> {
+        let not_forwarded = Reason::ALL.iter().filter(|reason| **reason != Reason::NotOurs);
+        let not_forwarded = not_forwarded.map(|reason| {
+            Ok(NotForwarded {
+                reason: reason.name().into(),
+                passed: reason.fate() == Fate::Pass,
+                packets: self.tables.reason_count(*reason)?,
+            })
+        });
+        let loads = self.layout.all_server_ids().map(|id| load_of(&self.tables.LOADS, id));
+        let is_unknown = |address: &IpAddr| !self.next_hops.hop(*address).is_usable();
+        Ok(Status {
+            interfaces: self.interfaces.clone(),
+            places: u64::from(self.tables.CONNECTIONS.rows()) * WAYS as u64,
+            connections: loads.map(|load| u64::from(load.active()) + u64::from(load.inactive())).sum(),
+            unresolved: self.state.server_addresses().into_iter().filter(is_unknown).collect(),
+            not_forwarded: not_forwarded.collect::<Result<_, TableError>>()?,
+        })
+    }
+
+    /// The program was attached to an interface.
+    pub(super) fn has_attached(&mut self, name: &str, is_native: bool) {
+        self.interfaces.push(InterfaceStatus { name: name.into(), is_native });
     }
 
     fn write_settings(&self, timeouts: Timeouts) {

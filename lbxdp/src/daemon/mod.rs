@@ -148,10 +148,11 @@ async fn start(options: &Options) -> Result<Started, StartError> {
     let clock = Clock::measure(load::clock(clock_program)?).map_err(StartError::Clock)?;
     let (connections, loads) = (tables.CONNECTIONS, tables.LOADS);
     let listing = Listing { connections, servers: tables.SERVERS, clock };
-    let director = Director::new(tables, next_hops, clock, seed()?);
+    let mut director = Director::new(tables, next_hops, clock, seed()?);
     let sweep = Sweep::start(connections, loads, clock).map_err(StartError::Sweep)?;
     for (interface, ebpf) in interfaces.iter().zip(&mut programs) {
         let mode = load::attach(&options.instance, interface, load::program(ebpf)?)?;
+        director.has_attached(&interface.name, mode == Mode::Native);
         if mode == Mode::Native {
             tracing::info!(interface = interface.name, "attached in the driver");
         }

@@ -129,6 +129,11 @@ impl NextHops {
         std::mem::take(&mut self.new_slots)
     }
 
+    /// The interface has no slot any more: it is gone, or the device map did not take it.
+    pub(super) fn forget_port(&mut self, ifindex: u32) {
+        self.slots.remove(&ifindex);
+    }
+
     /// Follows an address from now on. Whether its hop is another one now.
     pub(super) async fn watch(&mut self, address: IpAddr) -> bool {
         let IpAddr::V4(address) = address else {
@@ -212,7 +217,7 @@ impl NextHops {
 
     /// The interface's slot in the device map, a new one if need be; `None` if all are taken.
     fn slot(&mut self, ifindex: u32) -> Option<u16> {
-        let next = u16::try_from(self.slots.len()).ok().filter(|next| u32::from(*next) < MAX_PORTS);
+        let next = (0..MAX_PORTS).find(|slot| self.slots.values().all(|taken| taken != slot));
         match self.slots.get(&ifindex) {
             Some(slot) => Some(*slot),
             None => next.inspect(|next| {
@@ -252,6 +257,7 @@ impl NextHops {
             }
             RouteNetlinkMessage::DelLink(link) => {
                 self.links.remove(&link.header.index);
+                self.forget_port(link.header.index);
                 return true;
             }
             _ => return true,
@@ -304,7 +310,7 @@ impl NextHops {
 }
 
 /// Slots of the device map.
-const MAX_PORTS: u32 = 64;
+const MAX_PORTS: u16 = 64;
 
 fn route(answer: &RouteMessage, address: Ipv4Addr) -> Option<Route> {
     match answer.header.kind {

@@ -108,6 +108,12 @@ impl Layout {
         self.services.get(service).map_or(&[], |laid| &laid.ids)
     }
 
+    /// The ids of all servers that connections may point to, deleted ones included.
+    pub fn all_server_ids(&self) -> impl Iterator<Item = ServerId> {
+        let configured = self.services.values().flat_map(|laid| &laid.ids).copied();
+        configured.chain(self.gone.values().map(|gone| gone.id))
+    }
+
     /// Makes the tables mean `state`; says what to write, in order. An error leaves all as it was, but for services
     /// before the one that does not fit: a command touches only one.
     pub fn change(
