@@ -105,18 +105,18 @@ const CLAIMED: Word = Word(Phase::Claimed as u64);
 ///
 /// Made by shifts alone: where each way were a branch, the kernel's verifier would go through every combination.
 #[derive(Clone, Copy)]
-struct Ways(u32);
+pub(super) struct Ways(pub(super) u32);
 
 impl Ways {
     /// Those whose place is free. A phase of 0 means free.
     #[inline(always)]
-    fn empty<C: Cells>(bucket: C) -> Self {
+    pub(super) fn empty<C: Cells>(bucket: C) -> Self {
         Self::where_(bucket, |word| !(word | word >> 1))
     }
 
     /// Those that are live (a phase of 3) and whose due time is not ahead.
     #[inline(always)]
-    fn overdue<C: Cells>(bucket: C, now: Ticks) -> Self {
+    pub(super) fn overdue<C: Cells>(bucket: C, now: Ticks) -> Self {
         Self::where_(bucket, |word| {
             let ahead = Word(word).due().since(now).wrapping_sub(1).cast_unsigned() >> 31;
             word & word >> 1 & u64::from(ahead)
@@ -131,24 +131,24 @@ impl Ways {
     }
 
     #[inline(always)]
-    fn is_none(self) -> bool {
+    pub(super) fn is_none(self) -> bool {
         self.0 == 0
     }
 
     /// How many: a number of four bits for each of the sixteen sets.
     #[inline(always)]
-    fn count(self) -> u32 {
+    pub(super) fn count(self) -> u32 {
         (0x4332_3221_3221_2110_u64 >> (self.0 * 4)) as u32 & 7
     }
 
     /// The lowest one (0 of none): two bits for each of the sixteen sets.
     #[inline(always)]
-    fn lowest(self) -> usize {
+    pub(super) fn lowest(self) -> usize {
         (0x1213_1210_u32 >> (self.0 * 2)) as usize & 3
     }
 
     #[inline(always)]
-    fn without_lowest(self) -> Self {
+    pub(super) fn without_lowest(self) -> Self {
         Self(self.0 & self.0.wrapping_sub(1))
     }
 }
