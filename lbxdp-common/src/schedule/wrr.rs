@@ -144,7 +144,12 @@ impl<P: Pool> Step<P> for Attempt {
         // The rest of the list, a pass that nobody reaches the bar in, and one in which somebody does.
         pool.repeat(list.length.saturating_mul(3), &mut walk);
         self.chosen = ServerId(walk.chosen);
-        let after = Turn { next: walk.index, bar: walk.bar };
+        let after = match walk.chosen {
+            // Nobody can be chosen now. IPVS stops where it began if only the last pass was left, else at the top.
+            0 if next > 0 && bar <= shares.step => Turn { next, bar },
+            0 => Turn { next: 0, bar: shares.top },
+            _ => Turn { next: walk.index, bar: walk.bar },
+        };
         if turn.replace(0, seen, after.cell()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

@@ -7,8 +7,6 @@ mod classify;
 mod follow;
 mod forward;
 mod parse;
-#[cfg(test)]
-mod tests;
 
 use crate::cells::Cells;
 use crate::counters::ServerCounters;

@@ -1,6 +1,6 @@
 //! Putting a connection into the table, against rivals.
 
-use super::{Buckets, Hash, Slot, WAYS, WORD, find, is_overdue};
+use super::{Buckets, Hash, Slot, WAYS, WORD, is_overdue};
 use crate::cells::Cells;
 use crate::connection::{Key, Phase, Word};
 use crate::time::Ticks;
@@ -54,8 +54,7 @@ pub fn insert<B: Buckets>(table: &B, hash: Hash, key: Key, word: Word, now: Tick
     }
     slot.bucket.swap(slot.cell(WORD), 0);
     // The winner is live, or about to be: its decision stands already.
-    let theirs = find(table, hash, key).map(|(_, theirs)| theirs);
-    let decision = theirs.or_else(|| announced_in(first, cells)).or_else(|| announced_in(second, cells));
+    let decision = decided_in(first, cells).or_else(|| decided_in(second, cells));
     Inserted::Existing(decision.unwrap_or(word), claim.replaced)
 }
 
@@ -78,8 +77,11 @@ fn claim<C: Cells>(first: C, second: C, now: Ticks) -> Option<Claim<C>> {
         if slot.change(Word(0), CLAIMED) {
             return Some(Claim { slot, in_first, replaced: None });
         }
-        // Another CPU took it. It would be odd if all other places were taken too, but what is odd happens.
-        let slot = Slot::new(bucket, empty.without_lowest().lowest());
+        // Another CPU took it. It would be odd if it took the next one too, but what is odd happens.
+        let rest = empty.without_lowest();
+        let other = if in_first { (second, false, empty_in_second) } else { (first, true, empty_in_first) };
+        let (bucket, in_first, rest) = if rest.is_none() { other } else { (bucket, in_first, rest) };
+        let slot = Slot::new(bucket, rest.lowest());
         if slot.change(Word(0), CLAIMED) {
             return Some(Claim { slot, in_first, replaced: None });
         }
@@ -103,18 +105,18 @@ const CLAIMED: Word = Word(Phase::Claimed as u64);
 ///
 /// Made by shifts alone: where each way were a branch, the kernel's verifier would go through every combination.
 #[derive(Clone, Copy)]
-struct Ways(u32);
+pub(super) struct Ways(pub(super) u32);
 
 impl Ways {
     /// Those whose place is free. A phase of 0 means free.
     #[inline(always)]
-    fn empty<C: Cells>(bucket: C) -> Self {
+    pub(super) fn empty<C: Cells>(bucket: C) -> Self {
         Self::where_(bucket, |word| !(word | word >> 1))
     }
 
     /// Those that are live (a phase of 3) and whose due time is not ahead.
     #[inline(always)]
-    fn overdue<C: Cells>(bucket: C, now: Ticks) -> Self {
+    pub(super) fn overdue<C: Cells>(bucket: C, now: Ticks) -> Self {
         Self::where_(bucket, |word| {
             let ahead = Word(word).due().since(now).wrapping_sub(1).cast_unsigned() >> 31;
             word & word >> 1 & u64::from(ahead)
@@ -129,24 +131,24 @@ impl Ways {
     }
 
     #[inline(always)]
-    fn is_none(self) -> bool {
+    pub(super) fn is_none(self) -> bool {
         self.0 == 0
     }
 
     /// How many: a number of four bits for each of the sixteen sets.
     #[inline(always)]
-    fn count(self) -> u32 {
+    pub(super) fn count(self) -> u32 {
         (0x4332_3221_3221_2110_u64 >> (self.0 * 4)) as u32 & 7
     }
 
     /// The lowest one (0 of none): two bits for each of the sixteen sets.
     #[inline(always)]
-    fn lowest(self) -> usize {
+    pub(super) fn lowest(self) -> usize {
         (0x1213_1210_u32 >> (self.0 * 2)) as usize & 3
     }
 
     #[inline(always)]
-    fn without_lowest(self) -> Self {
+    pub(super) fn without_lowest(self) -> Self {
         Self(self.0 & self.0.wrapping_sub(1))
     }
 }
@@ -192,19 +194,24 @@ fn beats<C: Cells>(rival: Slot<C>, rank: Rank, mine: Rank, key: [u64; 2]) -> boo
     match word.phase() {
         Phase::Empty | Phase::Claimed => true,
         Phase::Live => false,
-        // If the exchange fails, the rival has become live, or is gone: giving way is right, or harmless.
-        Phase::Announced => mine.comes_before(rank) && rival.change(word, CLAIMED),
+        // If the exchange fails, the rival has become live, or has given way. Whoever stands there next has announced
+        // itself later than this entry, and gives way when it sees it.
+        Phase::Announced => {
+            mine.comes_before(rank) && (rival.change(word, CLAIMED) || rival.holds(key).is_none())
+        }
     }
 }
 
-/// The word of an announced entry of the key.
+/// The word of the key's entry that is live or about to be. One look at each word: an entry that is first only announced
+/// and then live must not be missed in between.
 #[inline(always)]
-fn announced_in<C: Cells>(bucket: C, key: [u64; 2]) -> Option<Word> {
+fn decided_in<C: Cells>(bucket: C, key: [u64; 2]) -> Option<Word> {
     let mut found = None;
     for way in 0..WAYS {
         let slot = Slot::new(bucket, way);
         let word = slot.word();
-        if found.is_none() && word.phase() == Phase::Announced && slot.key_cells() == key {
+        let is_decided = matches!(word.phase(), Phase::Announced | Phase::Live);
+        if found.is_none() && is_decided && slot.key_cells() == key {
             found = Some(word.in_phase(Phase::Live));
         }
     }

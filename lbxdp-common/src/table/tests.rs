@@ -1,1 +1,278 @@
+use core::sync::atomic::AtomicU64;
+use std::collections::BTreeMap;
+use std::vec::Vec;
 
+use proptest::prelude::*;
+
+use super::insert::Ways;
+use super::*;
+use crate::connection::Phase;
+use crate::server::ServerId;
+use crate::state::{State, TcpState};
+
+/// A table in ordinary memory.
+struct Table(Vec<[AtomicU64; BUCKET_CELLS]>);
+
+impl Table {
+    fn new(buckets: usize) -> Self {
+        Self((0..buckets).map(|_| [const { AtomicU64::new(0) }; BUCKET_CELLS]).collect())
+    }
+
+    fn live(&self) -> usize {
+        let slots = self.0.iter().flat_map(|bucket| (0..WAYS).map(move |way| Slot::new(&bucket[..], way)));
+        slots.filter(|slot| slot.word().is_live()).count()
+    }
+}
+
+impl<'a> Buckets for &'a Table {
+    type Bucket = &'a [AtomicU64];
+
+    fn index(&self, hash: u32) -> u32 {
+        hash & (self.0.len() as u32 - 1)
+    }
+
+    fn bucket(&self, index: u32) -> Option<Self::Bucket> {
+        self.0.get(index as usize).map(|bucket| &bucket[..])
+    }
+}
+
+const SEEDS: [Seed; 4] = [
+    Seed { offset: 0, multiplier: 1 },
+    Seed { offset: 0x0123_4567_89ab_cdef, multiplier: 0x9e37_79b9_7f4a_7c15 },
+    Seed { offset: u64::MAX, multiplier: 0xda94_2042_e4dd_58b5 },
+    Seed { offset: 0x55aa_55aa_1234_0000, multiplier: 0xffff_ffff_0000_0001 },
+];
+
+/// The keys a test of a load generator makes: addresses in a row, each with ports in a row.
+fn key(number: u32) -> Key {
+    Key {
+        client: (0x0a00_0000 + number / 64).to_be_bytes(),
+        vip: [10, 0, 0, 100],
+        client_port: (1024 + (number % 64) as u16).to_be_bytes(),
+        vip_port: [0, 80],
+        protocol: 6,
+        pad: [0; 3],
+    }
+}
+
+fn word(server: u32, due: u32) -> Word {
+    Word::live(ServerId(server), State::tcp(TcpState::Established), Ticks(due))
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    /// A packet of a connection: it is refreshed, or made.
+    Packet {
+        key: u32,
+        lives: u32,
+    },
+    Retire(u32),
+    Wait(u32),
+}
+
+fn operations() -> impl Strategy<Value = Vec<Operation>> {
+    let operation = prop_oneof![
+        6 => (0..60u32, 1..400u32).prop_map(|(key, lives)| Operation::Packet { key, lives }),
+        1 => (0..60u32).prop_map(Operation::Retire),
+        2 => (0..100u32).prop_map(Operation::Wait),
+    ];
+    proptest::collection::vec(operation, 1..300)
+}
+
+/// The table beside a plain map of what should be in it.
+struct Pair<'a> {
+    table: &'a Table,
+    seed: Seed,
+    now: Ticks,
+    expected: BTreeMap<u32, Word>,
+}
+
+impl Pair<'_> {
+    fn hash(&self, number: u32) -> Hash {
+        Hash::of(key(number), self.seed)
+    }
+
+    fn has_room(&self, number: u32) -> bool {
+        let hash = self.hash(number);
+        [hash.first(), hash.second()].into_iter().any(|half| {
+            let bucket = self.table.bucket(self.table.index(half)).expect("a bucket");
+            let free = |word: Word| !word.is_live() || is_overdue(word, self.now);
+            (0..WAYS).any(|way| free(Slot::new(bucket, way).word()))
+        })
+    }
+
+    fn packet(&mut self, number: u32, lives: u32) {
+        let word = word(number, self.now.0.wrapping_add(lives));
+        if let Some((slot, seen)) = find(&self.table, self.hash(number), key(number)) {
+            assert!(slot.change(seen, word));
+            assert!(seen == word || !slot.change(seen, seen), "an old word was exchanged");
+            self.expected.insert(number, word);
+            return;
+        }
+        let has_room = self.has_room(number);
+        match insert(&self.table, self.hash(number), key(number), word, self.now) {
+            Inserted::New(replaced) => {
+                if let Some(Replaced { key: old, word }) = replaced {
+                    assert!(is_overdue(word, self.now), "a connection that still lives was replaced");
+                    let was = self.expected.remove(&word.server().0);
+                    assert_eq!((was, old), (Some(word), key(word.server().0)));
+                }
+                self.expected.insert(number, word);
+            }
+            Inserted::Full => assert!(!has_room, "there was room"),
+            Inserted::Existing(..) => panic!("there is no rival"),
+        }
+    }
+
+    fn carry_out(&mut self, operation: Operation) {
+        match operation {
+            Operation::Packet { key, lives } => self.packet(key, lives),
+            Operation::Retire(number) => {
+                let found = find(&self.table, self.hash(number), key(number));
+                let retired = found.is_some_and(|(slot, seen)| slot.retire(seen) && !slot.retire(seen));
+                assert_eq!(retired, self.expected.remove(&number).is_some());
+            }
+            Operation::Wait(ticks) => self.now = self.now + ticks,
+        }
+    }
+
+    fn assert_equal(&self) {
+        for number in 0..60 {
+            let found = find(&self.table, self.hash(number), key(number)).map(|(_, word)| word);
+            assert_eq!(found, self.expected.get(&number).copied(), "key {number}");
+        }
+        assert_eq!(self.table.live(), self.expected.len());
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_table_holds_what_a_map_would(
+        operations in operations(),
+        buckets in prop_oneof![Just(1usize), Just(2), Just(4), Just(8)],
+        seed in 0..SEEDS.len(),
+        start: u32,
+    ) {
+        let table = Table::new(buckets);
+        let mut pair =
+            Pair { table: &table, seed: SEEDS[seed], now: Ticks(start), expected: BTreeMap::new() };
+        for operation in operations {
+            pair.carry_out(operation);
+            pair.assert_equal();
+        }
+    }
+
+    #[test]
+    fn a_way_is_overdue_when_its_word_is_live_and_due(words: [u64; WAYS], now: u32, near in -2i32..3) {
+        let mut words = words.map(Word);
+        // One of them around the very moment.
+        words[0] = word(1, now.wrapping_add_signed(near));
+        let bucket = bucket_of(words);
+        let expected = |word: &Word| word.is_live() && is_overdue(*word, Ticks(now));
+        prop_assert_eq!(Ways::overdue(&bucket[..], Ticks(now)).0, set_of(words, expected));
+        prop_assert_eq!(Ways::empty(&bucket[..]).0, set_of(words, |word| word.phase() == Phase::Empty));
+    }
+}
+
+fn bucket_of(words: [Word; WAYS]) -> [AtomicU64; BUCKET_CELLS] {
+    core::array::from_fn(|cell| {
+        AtomicU64::new(if cell % ENTRY_CELLS == WORD { words[cell / ENTRY_CELLS].0 } else { u64::MAX })
+    })
+}
+
+fn set_of(words: [Word; WAYS], is_in: impl Fn(&Word) -> bool) -> u32 {
+    words.iter().enumerate().map(|(way, word)| u32::from(is_in(word)) << way).sum()
+}
+
+#[test]
+fn all_phases_in_all_ways_are_told_apart() {
+    const PHASES: [Phase; 4] = [Phase::Empty, Phase::Claimed, Phase::Announced, Phase::Live];
+    for number in 0..256 {
+        let words = core::array::from_fn(|way| word(7, 99).in_phase(PHASES[number >> (way * 2) & 3]));
+        let bucket = bucket_of(words);
+        assert_eq!(Ways::empty(&bucket[..]).0, set_of(words, |word| word.phase() == Phase::Empty));
+        assert_eq!(Ways::overdue(&bucket[..], Ticks(98)).0, 0);
+        assert_eq!(Ways::overdue(&bucket[..], Ticks(99)).0, set_of(words, |word| word.is_live()));
+    }
+}
+
+#[test]
+fn a_set_of_ways_is_counted_and_its_lowest_found() {
+    for set in 0..16u32 {
+        let ways = Ways(set);
+        assert_eq!(ways.is_none(), set == 0);
+        assert_eq!(ways.count(), set.count_ones());
+        assert_eq!(ways.lowest() as u32, if set == 0 { 0 } else { set.trailing_zeros() });
+        let lowest = if set == 0 { 0 } else { 1 << set.trailing_zeros() };
+        assert_eq!(ways.without_lowest().0, set - lowest);
+    }
+}
+
+#[test]
+fn a_key_whose_hashes_choose_one_bucket_has_four_places_there() {
+    let table = Table::new(1);
+    for number in 0..4 {
+        let hash = Hash::of(key(number), SEEDS[1]);
+        let inserted = insert(&&table, hash, key(number), word(number, 100), Ticks(0));
+        assert_eq!(inserted, Inserted::New(None));
+        let again = insert(&&table, hash, key(number), word(9, 100), Ticks(0));
+        if number < 3 {
+            assert_eq!(again, Inserted::Existing(word(number, 100), None), "the same key again");
+        }
+    }
+    assert_eq!(insert(&&table, Hash(5), key(5), word(5, 100), Ticks(0)), Inserted::Full);
+    let replaced = Some(Replaced { key: key(0), word: word(0, 100) });
+    assert_eq!(insert(&&table, Hash(5), key(5), word(5, 200), Ticks(100)), Inserted::New(replaced));
+}
+
+#[test]
+fn at_half_load_hardly_any_key_finds_both_buckets_full() {
+    for seed in &SEEDS[1..] {
+        let table = Table::new(1 << 16);
+        let keys = (1 << 16) * WAYS as u32 / 2;
+        let full = (0..keys)
+            .filter(|&n| {
+                let inserted = insert(&&table, Hash::of(key(n), *seed), key(n), word(1, 9), Ticks(0));
+                inserted == Inserted::Full
+            })
+            .count();
+        assert!(full as u32 * 10_000 < keys, "{full} of {keys} with {seed:?}");
+    }
+}
+
+#[test]
+fn keys_in_a_row_spread_as_if_thrown_at_random() {
+    const BUCKETS: u32 = 1 << 10;
+    const KEYS: u32 = 1 << 16;
+    for seed in &SEEDS[1..] {
+        for half in [Hash::first, Hash::second] {
+            let mut counts = std::vec![0u32; BUCKETS as usize];
+            for number in 0..KEYS {
+                counts[half(Hash::of(key(number), *seed)) as usize % BUCKETS as usize] += 1;
+            }
+            let mean = f64::from(KEYS) / f64::from(BUCKETS);
+            let chi_square: f64 = counts.iter().map(|&n| (f64::from(n) - mean).powi(2) / mean).sum();
+            // 1023 degrees of freedom: mean 1023, deviation 45; seven of them either way.
+            assert!((700.0..1350.0).contains(&chi_square), "{chi_square} with {seed:?}");
+        }
+    }
+}
+
+#[test]
+fn each_bit_of_a_key_turns_about_half_of_the_bits_of_its_hash() {
+    const KEYS: u32 = 2000;
+    for seed in &SEEDS[1..] {
+        // The bits that can differ: all but the padding.
+        for bit in 0..104 {
+            let mut turned = 0;
+            for number in 0..KEYS {
+                let mut cells = key(number).cells();
+                cells[bit / 64] ^= 1 << (bit % 64);
+                let hashes = [key(number), Key::from_cells(cells)].map(|key| Hash::of(key, *seed).0);
+                turned += (hashes[0] ^ hashes[1]).count_ones();
+            }
+            let mean = f64::from(turned) / f64::from(KEYS);
+            assert!((28.0..36.0).contains(&mean), "bit {bit} turns {mean} of 64 with {seed:?}");
+        }
+    }
+}
