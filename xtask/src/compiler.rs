@@ -5,13 +5,16 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::linker::NEWEST_LLVM;
-use crate::{packages, step};
+use crate::{machine, packages, step};
 
 /// The oldest compiler that has the atomics the packet program uses, in the shape it uses them.
 const OLDEST: (u32, u32) = (1, 95);
+
+/// What to type where nothing could be installed.
+const RUSTUP_HELPS: &str = "no compiler for the packet program: run `rustup toolchain install stable --profile minimal --component rust-src` (rustup is at https://rustup.rs; Debian 12 and later also have `apt-get install rustc-web cargo-web rust-web-src`)";
 
 /// Variables that would bend the packet program's build: set by the cargo that runs us, or meant for the host's code.
 const OF_HOST: [&str; 6] = [
@@ -125,20 +128,22 @@ impl Compiler {
         Ok(self)
     }
 
-    /// Installs Debian's newest compiler, which comes with its sources, or says how to get rustup's.
+    /// Gets one: Debian's newest compiler where there is apt, else the sources for rustup's; or says how to.
     fn install(refused: &[String]) -> Result<Self> {
-        let why = "building the packet program needs a Rust compiler with the sources of core";
-        step::say(format_args!("{why}; looked at {}", refused.join("; ")));
-        if !packages::is_offered("rustc-web") {
-            bail!(
-                "no compiler for the packet program, and this system's apt (if any) offers none; rustup has one: run `rustup toolchain install stable --profile minimal --component rust-src`"
-            );
+        let why = "the packet program is built by a Rust compiler with the sources of core";
+        step::say(format_args!("no compiler for the packet program yet; looked at {}", refused.join("; ")));
+        if machine::is_root() && packages::is_offered("rustc-web") {
+            packages::install(&["rustc-web", "cargo-web", "rust-web-src"], why)?;
+            return Self::of_rustc("/usr/bin/rustc".as_ref()).and_then(Self::check).context(RUSTUP_HELPS);
         }
-        packages::install(&["rustc-web", "cargo-web", "rust-web-src"], why)?;
-        let installed = Self::of_rustc("/usr/bin/rustc".as_ref()).and_then(Self::check);
-        installed.context(
-            "Debian's compiler will not do; run `rustup toolchain install stable --profile minimal --component rust-src`",
-        )
+        if packages::find_program("rustup").is_some() {
+            step::say(format_args!("adding rust-src to rustup's stable: {why}"));
+            let mut rustup = Command::new("rustup");
+            step::run(rustup.args(["component", "add", "rust-src", "--toolchain", "stable"]))
+                .context(RUSTUP_HELPS)?;
+            return Self::of_rustup("stable".as_ref()).and_then(Self::check).context(RUSTUP_HELPS);
+        }
+        Err(anyhow!("{why}, and there is none")).context(RUSTUP_HELPS)
     }
 
     pub(crate) fn cargo(&self) -> PathBuf {

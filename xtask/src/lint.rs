@@ -11,8 +11,11 @@ use crate::{object, project, step};
 /// What does not land. Each is put together here, or this file would be the first to be found.
 const FORBIDDEN: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("dbg", "!(")];
 
+/// A check, and what it is called.
+type Check = (&'static str, fn() -> Result<()>);
+
 pub(crate) fn run() -> Result<()> {
-    let checks: [(&str, fn() -> Result<()>); 5] = [
+    let checks: [Check; 5] = [
         ("layout, by rustfmt", layout),
         ("words that do not land", forbidden_words),
         ("lints, by clippy", lints),
@@ -50,13 +53,11 @@ fn lints() -> Result<()> {
     ]))
 }
 
+/// The docs are for those who work here, so they are of private items too, and may point to them.
 fn docs() -> Result<()> {
     let mut cargo = project::cargo();
-    step::run(
-        cargo
-            .args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])
-            .env("RUSTDOCFLAGS", "-Dwarnings"),
-    )
+    cargo.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
+    step::run(cargo.env("RUSTDOCFLAGS", "-Dwarnings -Arustdoc::private_intra_doc_links"))
 }
 
 /// Clippy over the packet program, if the compiler that builds it has one.
