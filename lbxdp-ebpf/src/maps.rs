@@ -2,11 +2,11 @@
 
 use core::ffi::c_void;
 
+use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_action};
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_loop};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray};
-use aya_ebpf::Global;
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::schedule::{Pool, Step};
 use lbxdp_common::server::{Load, ServerId};
