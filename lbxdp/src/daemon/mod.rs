@@ -227,7 +227,10 @@ async fn serve(
                 director.digest(event).await;
                 follow_macs(&director, instance, &mut interfaces);
             }
-            _ = housekeeping.tick() => director.keep_house().await,
+            _ = housekeeping.tick() => {
+                director.keep_house().await;
+                follow_macs(&director, instance, &mut interfaces);
+            }
             _ = estimates.tick() => director.estimate(),
         }
     }

@@ -51,6 +51,7 @@ pub(super) struct NextHops {
     /// By interface index.
     slots: HashMap<u32, u16>,
     new_slots: Vec<(u16, u32)>,
+    has_missed_events: bool,
 }
 
 /// A neighbour whose MAC address is known.
@@ -91,16 +92,25 @@ impl NextHops {
             watched: BTreeMap::new(),
             slots: HashMap::new(),
             new_slots: Vec::new(),
+            has_missed_events: false,
         };
-        let mut links = hops.handle.link().get().execute();
-        while let Some(link) = links.try_next().await.map_err(|e| NetlinkError::Ask("links", e))? {
-            hops.learn_link(&link);
-        }
-        let mut neighbours = hops.handle.neighbours().get().execute();
-        while let Some(n) = neighbours.try_next().await.map_err(|e| NetlinkError::Ask("neighbours", e))? {
-            hops.learn_neighbour(&n, true);
-        }
+        hops.learn_all().await?;
         Ok(hops)
+    }
+
+    /// Learns all links and neighbours anew.
+    async fn learn_all(&mut self) -> Result<(), NetlinkError> {
+        self.links.clear();
+        self.neighbours.clear();
+        let mut links = self.handle.link().get().execute();
+        while let Some(link) = links.try_next().await.map_err(|e| NetlinkError::Ask("links", e))? {
+            self.learn_link(&link);
+        }
+        let mut neighbours = self.handle.neighbours().get().execute();
+        while let Some(n) = neighbours.try_next().await.map_err(|e| NetlinkError::Ask("neighbours", e))? {
+            self.learn_neighbour(&n, true);
+        }
+        Ok(())
     }
 
     /// The interface of an index.
@@ -163,6 +173,15 @@ impl NextHops {
         let mut are_routes_dirty = self.learn(event);
         while let Some(Some(event)) = self.events.next().now_or_never() {
             are_routes_dirty |= self.learn(event);
+        }
+        if std::mem::take(&mut self.has_missed_events) {
+            tracing::warn!("the kernel had more events than this could take in; all is asked for anew");
+            if let Err(error) = self.learn_all().await {
+                // The next event tries again.
+                self.has_missed_events = true;
+                tracing::error!(%error, "the kernel does not answer");
+            }
+            are_routes_dirty = true;
         }
         let addresses: Vec<Ipv4Addr> = self.watched.keys().copied().collect();
         let mut changed = Vec::new();
@@ -245,8 +264,13 @@ impl NextHops {
 
     /// Whether routes may be others after this.
     fn learn(&mut self, event: Event) -> bool {
-        let NetlinkPayload::InnerMessage(message) = event.payload else {
-            return false;
+        let message = match event.payload {
+            NetlinkPayload::InnerMessage(message) => message,
+            NetlinkPayload::Overrun(_) => {
+                self.has_missed_events = true;
+                return true;
+            }
+            _ => return false,
         };
         match message {
             RouteNetlinkMessage::NewNeighbour(neighbour) => self.learn_neighbour(&neighbour, true),
