@@ -1,14 +1,30 @@
 //! The packet path on the host: every case, and frames by chance.
 
+use lbxdp_common::{Reason, Verdict};
 use lbxdp_tests::cases::frame::{self, IP};
 use lbxdp_tests::cases::random::{self, Dice};
-use lbxdp_tests::cases::{self, Host, Runner, memory};
+use lbxdp_tests::cases::{self, Host, OTHER_PORT, Runner, Step, memory};
 use proptest::prelude::*;
 
 #[test]
 fn every_case_on_the_host() {
     for case in cases::all() {
         cases::run(&mut Host::default(), &case);
+    }
+}
+
+#[test]
+fn every_reason_and_verdict_has_a_case() {
+    let verdicts: Vec<_> = cases::all()
+        .iter()
+        .flat_map(|case| case.steps.iter().map(Step::verdict).collect::<Vec<_>>())
+        .collect();
+    // What is not ready is a program without its daemon.
+    for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::NotReady) {
+        assert!(verdicts.contains(&Err(*reason)), "no case ends with {reason}");
+    }
+    for verdict in [Verdict::Transmit, Verdict::Local, Verdict::Redirect(OTHER_PORT.0)] {
+        assert!(verdicts.contains(&Ok(verdict)), "no case ends with {verdict:?}");
     }
 }
 
@@ -19,7 +35,7 @@ const CHANGING: [usize; 3] = [IP + 8, IP + 10, IP + 11];
 fn assert_little_changes(host: &mut Host, before: &[u8]) {
     let mut after = before.to_vec();
     host.run(&mut after);
-    if matches!(host.last(), Some(Ok(lbxdp_common::Verdict::Local) | Err(_)) | None) {
+    if matches!(host.last(), Some(Ok(Verdict::Local) | Err(_)) | None) {
         assert_eq!(before, after);
     }
     assert_eq!(before.len(), after.len());

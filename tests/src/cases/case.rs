@@ -98,7 +98,8 @@ impl Case {
 }
 
 impl Step {
-    fn verdict(&self) -> Result<Verdict, Reason> {
+    /// What the packet path must say of the frame.
+    pub fn verdict(&self) -> Result<Verdict, Reason> {
         match self.expected {
             Expected::To(_) => Ok(Verdict::Transmit),
             Expected::ToElsewhere(_) => Ok(Verdict::Redirect(OTHER_PORT.0)),
@@ -122,9 +123,6 @@ impl Step {
 }
 
 /// Runs a case; what the tables hold at its end, due times counted from its beginning.
-///
-/// # Panics
-/// If anything is not as the case says.
 pub fn run<R: Runner>(runner: &mut R, case: &Case) -> Snapshot {
     memory::write(runner, &case.setup);
     let start = runner.now();

@@ -116,11 +116,8 @@ fn scheduled() -> Vec<Case> {
         for (port, server) in (40_000..).zip(servers) {
             case = case.to(server, tcp(port, 80).syn());
         }
-        cases.push(case.then(Fact::Counted(
-            1,
-            if scheduler == RoundRobin { 2 } else { 3 },
-            if scheduler == RoundRobin { 2 } else { 3 },
-        )));
+        let to_first = servers.iter().map(|server| u64::from(*server == 1)).sum();
+        cases.push(case.then(Fact::Counted(1, to_first, to_first)));
     }
     let avoided = vec![Member::new(server_id(2), 5).avoided(), Member::new(server_id(1), 1)];
     for scheduler in [RoundRobin, WeightedRoundRobin, WeightedLeastConnection] {
