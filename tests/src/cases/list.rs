@@ -5,10 +5,13 @@ use lbxdp_common::connection::Key;
 use lbxdp_common::server::{ServerFlags, ServerId};
 use lbxdp_common::service::Member;
 use lbxdp_common::state::{State, TcpState};
+use lbxdp_common::table::Hash;
 use lbxdp_common::{Protocol, Reason, Scheduler};
 
+use super::SEED;
 use super::case::{Case, Fact};
 use super::frame::{IP, Packet, other, tcp, udp};
+use super::memory::BUCKETS;
 use super::setup::{Setup, key, server_id};
 
 use Protocol::{Tcp, Udp};
@@ -268,8 +271,25 @@ fn expiry() -> Vec<Case> {
         .to(2, udp(40_000, 53))
         .then(Fact::Load(1, 0, 0))
         .then(Fact::Load(2, 0, 1)),
+        Case::new(
+            "an overdue connection makes room in a full table, and comes off its server's counts",
+            overdue(-1).full(),
+        )
+        .to(2, tcp(neighbour(), 80).syn())
+        .then(Fact::NoConnection(web_key()))
+        .then(Fact::Connection(key(Tcp, neighbour(), 80), State::tcp(SynReceived), 2))
+        .then(Fact::Load(1, 0, 0))
+        .then(Fact::Load(2, 1, 0)),
         Case::new("a connection that is nearly over lives on with a packet", overdue(2000))
             .to(1, web().ack())
             .then(is(Established, 1)),
     ]
+}
+
+/// A client's port whose connection may stand where [`web_key`]'s stands in a table that was empty: in its first bucket.
+fn neighbour() -> u16 {
+    let first = |port| Hash::of(key(Tcp, port, CONNECTION.1), SEED).first() % BUCKETS;
+    (CONNECTION.0 + 1..)
+        .find(|port| first(*port) == first(CONNECTION.0))
+        .expect("there are more ports than buckets")
 }
