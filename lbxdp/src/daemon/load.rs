@@ -85,8 +85,12 @@ type Anything = Box<dyn std::error::Error + Send + Sync>;
 
 /// Creates the tables (or takes the pinned ones) and loads the program for one interface, without attaching it.
 pub fn load(instance: &Instance, interface: &Interface, sizes: Sizes) -> Result<Ebpf, LoadError> {
-    let maps = instance.map_pins();
-    create_directory(&maps)?;
+    load_beside(&instance.map_pins(), interface, sizes)
+}
+
+/// As [`load`], with the tables pinned in any directory of the BPF file system.
+pub fn load_beside(maps: &Path, interface: &Interface, sizes: Sizes) -> Result<Ebpf, LoadError> {
+    create_directory(maps)?;
     verified(interface, sizes, |loader| {
         for name in MAP_NAMES {
             loader.map_pin_path(name, maps.join(name));

@@ -1,0 +1,174 @@
+//! A case, and how it is run.
+
+use lbxdp_common::connection::Key;
+use lbxdp_common::server::{Load, ServerId};
+use lbxdp_common::state::State;
+use lbxdp_common::{Cells, Reason, Verdict};
+
+use super::OTHER_PORT;
+use super::frame::{Packet, forwarded};
+use super::memory::{self, Outcome, Runner, Snapshot, Table, connection};
+use super::setup::{Setup, server_id};
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    /// To a server, out by the interface it came in by, or by the other one.
+    To(u8),
+    ToElsewhere(u8),
+    /// Up to the stack: its server is the director.
+    Local,
+    Not(Reason),
+}
+
+/// What the tables hold after a frame.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact {
+    /// A connection in a state, of a server.
+    Connection(Key, State, u8),
+    NoConnection(Key),
+    /// A server's active and inactive connections.
+    Load(u8, u32, u32),
+    /// Packets and connections that were counted for a server.
+    Counted(u8, u64, u64),
+}
+
+/// A frame, what becomes of it, and what the tables hold then.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub frame: Vec<u8>,
+    expected: Expected,
+    facts: Vec<Fact>,
+}
+
+/// Rows, and frames that meet them.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub name: &'static str,
+    pub setup: Setup,
+    pub steps: Vec<Step>,
+}
+
+impl Case {
+    pub fn new(name: &'static str, setup: Setup) -> Self {
+        Self { name, setup, steps: Vec::new() }
+    }
+
+    fn step(mut self, frame: Vec<u8>, expected: Expected) -> Self {
+        self.steps.push(Step { frame, expected, facts: Vec::new() });
+        self
+    }
+
+    /// A packet that goes to a server.
+    #[must_use]
+    pub fn to(self, server: u8, packet: Packet) -> Self {
+        self.step(packet.bytes(), Expected::To(server))
+    }
+
+    /// A packet that goes to a server by another interface.
+    #[must_use]
+    pub fn to_elsewhere(self, server: u8, packet: Packet) -> Self {
+        self.step(packet.bytes(), Expected::ToElsewhere(server))
+    }
+
+    /// A packet whose server is the director.
+    #[must_use]
+    pub fn local(self, packet: Packet) -> Self {
+        self.step(packet.bytes(), Expected::Local)
+    }
+
+    /// A packet that is not forwarded.
+    #[must_use]
+    pub fn not(self, reason: Reason, packet: Packet) -> Self {
+        self.step(packet.bytes(), Expected::Not(reason))
+    }
+
+    /// A frame that is not forwarded.
+    #[must_use]
+    pub fn not_frame(self, reason: Reason, frame: Vec<u8>) -> Self {
+        self.step(frame, Expected::Not(reason))
+    }
+
+    /// What the tables hold after the step before.
+    #[must_use]
+    pub fn then(mut self, fact: Fact) -> Self {
+        self.steps.last_mut().expect("a fact follows a frame").facts.push(fact);
+        self
+    }
+}
+
+impl Step {
+    /// What the packet path must say of the frame.
+    pub fn verdict(&self) -> Result<Verdict, Reason> {
+        match self.expected {
+            Expected::To(_) => Ok(Verdict::Transmit),
+            Expected::ToElsewhere(_) => Ok(Verdict::Redirect(OTHER_PORT.0)),
+            Expected::Local => Ok(Verdict::Local),
+            Expected::Not(reason) => Err(reason),
+        }
+    }
+
+    fn frame_out(&self, setup: &Setup) -> Vec<u8> {
+        match self.expected {
+            Expected::To(number) | Expected::ToElsewhere(number) => {
+                let row = setup.servers[usize::from(number) - 1];
+                let mut macs = [0; 12];
+                macs[..6].copy_from_slice(&row.next_hop);
+                macs[6..].copy_from_slice(&row.source);
+                forwarded(&self.frame, macs)
+            }
+            Expected::Local | Expected::Not(_) => self.frame.clone(),
+        }
+    }
+}
+
+/// Runs a case; what the tables hold at its end, due times counted from its beginning.
+pub fn run<R: Runner>(runner: &mut R, case: &Case) -> Snapshot {
+    memory::write(runner, &case.setup);
+    let start = runner.now();
+    for (number, step) in case.steps.iter().enumerate() {
+        if step.frame.len() < R::MIN_FRAME_BYTES {
+            continue;
+        }
+        let at = format!("{}, frame {number}", case.name);
+        let mut frame = step.frame.clone();
+        let outcome = runner.run(&mut frame);
+        if let Some(said) = runner.last() {
+            assert_eq!(said, step.verdict(), "{at}");
+        }
+        assert_eq!(outcome, Outcome::from(step.verdict()), "{at}");
+        assert_eq!(frame, step.frame_out(&case.setup), "{at}: the frame");
+        for fact in &step.facts {
+            check(runner, *fact, &at);
+        }
+    }
+    let mut end = memory::snapshot(runner);
+    for (due, (_, word)) in end.dues.iter_mut().zip(&end.entries) {
+        if word.0 != 0 {
+            due.0 = due.0.wrapping_sub(start.0);
+        }
+    }
+    end
+}
+
+fn check<R: Runner>(runner: &R, fact: Fact, at: &str) {
+    match fact {
+        Fact::Connection(key, state, server) => {
+            let found = connection(runner, key).map(|word| (word.state(), word.server()));
+            assert_eq!(found, Some((state, server_id(server))), "{at}");
+        }
+        Fact::NoConnection(key) => assert_eq!(connection(runner, key), None, "{at}"),
+        Fact::Load(server, active, inactive) => {
+            let load = Load(runner.row(Table::Loads, server.into()).expect("a row").load(0));
+            assert_eq!((load.active(), load.inactive()), (active, inactive), "{at}: server {server}");
+        }
+        Fact::Counted(server, packets, connections) => {
+            let counted = runner.counters(ServerId(server.into()));
+            assert_eq!(
+                (counted.packets, counted.connections),
+                (packets, connections),
+                "{at}: server {server}"
+            );
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Frames of clients, built header by header. A new packet is the plainest there is; each test says what is special.
+
+use etherparse::{
+    EtherType, Ethernet2Header, IpFragOffset, IpNumber, Ipv4Header, Ipv4Options, TcpHeader, UdpHeader,
+};
+
+use super::{CLIENT, CLIENT_MAC, DIRECTOR_MAC, VIP};
+
+/// Bytes of an Ethernet header, after which the IP header stands.
+pub const IP: usize = Ethernet2Header::LEN;
+
+/// A packet on its way to a VIP.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    ethernet: Ethernet2Header,
+    ip: Ipv4Header,
+    transport: Transport,
+}
+
+#[derive(Clone, Debug)]
+enum Transport {
+    Tcp(TcpHeader),
+    Udp { from: u16, to: u16 },
+    Other,
+}
+
+const PAYLOAD: &[u8] = b"lbxdp";
+
+fn packet(protocol: IpNumber, transport: Transport) -> Packet {
+    Packet {
+        ethernet: Ethernet2Header {
+            source: CLIENT_MAC,
+            destination: DIRECTOR_MAC,
+            ether_type: EtherType::IPV4,
+        },
+        ip: Ipv4Header::new(0, 64, protocol, CLIENT, VIP).expect("an empty payload is not too long"),
+        transport,
+    }
+}
+
+/// A TCP packet without flags, from a client's port to a port of the VIP.
+pub fn tcp(from: u16, to: u16) -> Packet {
+    packet(IpNumber::TCP, Transport::Tcp(TcpHeader::new(from, to, 1000, 64_000)))
+}
+
+/// A UDP packet.
+pub fn udp(from: u16, to: u16) -> Packet {
+    packet(IpNumber::UDP, Transport::Udp { from, to })
+}
+
+/// A packet of another protocol.
+pub fn other(protocol: IpNumber) -> Packet {
+    packet(protocol, Transport::Other)
+}
+
+impl Packet {
+    #[must_use]
+    pub fn ether_type(mut self, ether_type: EtherType) -> Self {
+        self.ethernet.ether_type = ether_type;
+        self
+    }
+
+    #[must_use]
+    pub fn to_mac(mut self, mac: [u8; 6]) -> Self {
+        self.ethernet.destination = mac;
+        self
+    }
+
+    #[must_use]
+    pub fn to_address(mut self, address: [u8; 4]) -> Self {
+        self.ip.destination = address;
+        self
+    }
+
+    #[must_use]
+    pub fn ttl(mut self, ttl: u8) -> Self {
+        self.ip.time_to_live = ttl;
+        self
+    }
+
+    /// Options of the IP header: a multiple of four bytes, at most 40.
+    #[must_use]
+    pub fn ip_options(mut self, options: &[u8]) -> Self {
+        self.ip.options = Ipv4Options::try_from(options).expect("options of a length that can be");
+        self
+    }
+
+    #[must_use]
+    pub fn first_fragment(mut self) -> Self {
+        self.ip.more_fragments = true;
+        self
+    }
+
+    #[must_use]
+    pub fn later_fragment(mut self) -> Self {
+        self.ip.fragment_offset = IpFragOffset::try_new(100).expect("an offset of 13 bits");
+        self
+    }
+
+    #[must_use]
+    pub fn syn(self) -> Self {
+        self.flag(|tcp| tcp.syn = true)
+    }
+
+    #[must_use]
+    pub fn ack(self) -> Self {
+        self.flag(|tcp| tcp.ack = true)
+    }
+
+    #[must_use]
+    pub fn fin(self) -> Self {
+        self.flag(|tcp| tcp.fin = true)
+    }
+
+    #[must_use]
+    pub fn rst(self) -> Self {
+        self.flag(|tcp| tcp.rst = true)
+    }
+
+    fn flag(mut self, set: impl Fn(&mut TcpHeader)) -> Self {
+        if let Transport::Tcp(tcp) = &mut self.transport {
+            set(tcp);
+        }
+        self
+    }
+
+    /// The frame, with lengths and checksums.
+    pub fn bytes(mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        match &mut self.transport {
+            Transport::Tcp(tcp) => {
+                tcp.checksum = tcp.calc_checksum_ipv4(&self.ip, PAYLOAD).expect("a short payload");
+                tcp.write(&mut body).expect("memory takes all");
+            }
+            Transport::Udp { from, to } => {
+                let header = UdpHeader::with_ipv4_checksum(*from, *to, &self.ip, PAYLOAD);
+                header.expect("a short payload").write(&mut body).expect("memory takes all");
+            }
+            Transport::Other => {}
+        }
+        body.extend_from_slice(PAYLOAD);
+        self.ip.set_payload_len(body.len()).expect("a short payload");
+        let mut frame = Vec::new();
+        self.ethernet.write(&mut frame).expect("memory takes all");
+        self.ip.write(&mut frame).expect("memory takes all");
+        frame.extend(body);
+        frame
+    }
+}
+
+/// The frame as its server must get it: one hop less, to other MAC addresses, and nothing else changed.
+pub fn forwarded(frame: &[u8], macs: [u8; 12]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    let (mut ip, _) = Ipv4Header::from_slice(&frame[IP..]).expect("an IP header");
+    ip.time_to_live -= 1;
+    ip.header_checksum = ip.calc_header_checksum();
+    frame[..macs.len()].copy_from_slice(&macs);
+    frame[IP..IP + ip.header_len()].copy_from_slice(&ip.to_bytes());
+    frame
+}

@@ -1,0 +1,152 @@
+//! The packet path on the host: `steer` itself, on tables in ordinary memory.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+
+use lbxdp_common::cells::Cells;
+use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::schedule::Pool;
+use lbxdp_common::server::{Load, ServerId};
+use lbxdp_common::service::{Member, ServiceKey};
+use lbxdp_common::steer::{World, steer};
+use lbxdp_common::table::Buckets;
+use lbxdp_common::wire::ethernet;
+use lbxdp_common::{Reason, Ticks, Verdict};
+
+use super::memory::{BUCKETS, Outcome, Runner, Table};
+use super::{DIRECTOR_MAC, IFINDEX};
+
+/// A director without a kernel. Its clock stands still, just before the tick counter wraps around.
+pub struct Host {
+    tables: Vec<Vec<AtomicU64>>,
+    services: BTreeMap<ServiceKey, u32>,
+    counters: RefCell<BTreeMap<u32, ServerCounters>>,
+    last: Option<Result<Verdict, Reason>>,
+}
+
+const NOW: Ticks = Ticks(u32::MAX - 500);
+
+impl Default for Host {
+    fn default() -> Self {
+        let table = |table: Table| {
+            let (width, rows) = table.shape();
+            (0..width * rows as usize).map(|_| AtomicU64::new(0)).collect()
+        };
+        let tables = Table::ALL.map(table).into();
+        Self { tables, services: BTreeMap::new(), counters: RefCell::default(), last: None }
+    }
+}
+
+impl Runner for Host {
+    const MIN_FRAME_BYTES: usize = 0;
+
+    fn row(&self, table: Table, index: u32) -> Option<&[AtomicU64]> {
+        let (width, _) = table.shape();
+        let start = index as usize * width;
+        self.tables[table as usize].get(start..start + width)
+    }
+
+    fn put_service(&mut self, key: ServiceKey, index: u32) {
+        self.services.insert(key, index);
+    }
+
+    fn forget(&mut self) {
+        self.services.clear();
+        self.counters.borrow_mut().clear();
+    }
+
+    fn counters(&self, server: ServerId) -> ServerCounters {
+        self.counters.borrow().get(&server.row()).copied().unwrap_or_default()
+    }
+
+    fn now(&mut self) -> Ticks {
+        NOW
+    }
+
+    fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
+        let result = steer(&mut &mut frame[..], &&*self);
+        self.last = Some(result);
+        result.into()
+    }
+
+    fn last(&self) -> Option<Result<Verdict, Reason>> {
+        self.last
+    }
+}
+
+impl<'a> Buckets for &'a Host {
+    type Bucket = &'a [AtomicU64];
+
+    fn index(&self, hash: u32) -> u32 {
+        hash % BUCKETS
+    }
+
+    fn bucket(&self, index: u32) -> Option<Self::Bucket> {
+        self.row(Table::Connections, index)
+    }
+}
+
+impl<'a> Pool for &'a Host {
+    type Turn = &'a [AtomicU64];
+
+    fn member(&self, index: u32) -> Option<Member> {
+        self.row(Table::Members, index).map(|row| Member::from_cell(row.load(0)))
+    }
+
+    fn load(&self, server: ServerId) -> Load {
+        self.load_row(server).map_or(Load(0), |row| Load(row.load(0)))
+    }
+
+    fn turn(&self, service: u32) -> Option<Self::Turn> {
+        self.row(Table::Turns, service)
+    }
+}
+
+impl<'a> World for &'a Host {
+    type Row = &'a [AtomicU64];
+
+    fn settings(&self) -> Option<Self::Row> {
+        self.row(Table::Settings, 0)
+    }
+
+    fn vip_bucket(&self, index: u32) -> Option<Self::Row> {
+        self.row(Table::Vips, index)
+    }
+
+    fn service(&self, key: ServiceKey) -> Option<u32> {
+        self.services.get(&key).copied()
+    }
+
+    fn service_row(&self, index: u32) -> Option<Self::Row> {
+        self.row(Table::Services, index)
+    }
+
+    fn server_row(&self, server: ServerId) -> Option<Self::Row> {
+        self.row(Table::Servers, server.row())
+    }
+
+    fn load_row(&self, server: ServerId) -> Option<Self::Row> {
+        self.row(Table::Loads, server.row())
+    }
+
+    fn now(&self) -> Ticks {
+        NOW
+    }
+
+    fn ingress_mac(&self) -> u64 {
+        ethernet::number(DIRECTOR_MAC)
+    }
+
+    fn ingress_ifindex(&self) -> u32 {
+        IFINDEX
+    }
+
+    fn count(&self, server: ServerId, more: ServerCounters) {
+        let mut counters = self.counters.borrow_mut();
+        let row = counters.entry(server.row()).or_default();
+        row.packets += more.packets;
+        row.bytes += more.bytes;
+        row.connections += more.connections;
+    }
+}

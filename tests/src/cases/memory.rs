@@ -1,0 +1,280 @@
+//! The tables of a director, wherever they lie: what a case writes into them and reads out of them.
+
+use std::sync::atomic::AtomicU64;
+
+use lbxdp_common::cells::Cells;
+use lbxdp_common::connection::{Key, Phase, Word};
+use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::schedule::wrr;
+use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerId, ServerRow};
+use lbxdp_common::service::{List, Member, SERVICE_CELLS, ServiceKey, ServiceRow, Shares, TURN_CELLS};
+use lbxdp_common::settings::{SETTINGS_CELLS, Settings};
+use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, Timer};
+use lbxdp_common::table::{self, BUCKET_CELLS, Buckets, ENTRY_CELLS, Hash, Inserted, Seed};
+use lbxdp_common::{Reason, Scheduler, Ticks, Verdict, vip};
+
+use super::setup::Setup;
+use super::{SEED, VIP};
+
+/// Buckets of the connection table.
+pub const BUCKETS: u32 = 256;
+/// Rows of servers.
+pub const SERVERS: u32 = 16;
+/// Rows of services.
+pub const SERVICES: u32 = 8;
+/// Rows of members.
+pub const MEMBERS: u32 = 64;
+
+/// Ticks in a second, as the settings of all cases have it. More than any kernel's, so that nothing expires while a
+/// case runs there.
+const HERTZ: u32 = 100_000;
+/// No connection's due time is written anew for less.
+const REFRESH: u32 = 100;
+
+/// The tables that are rows of cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    Settings,
+    Vips,
+    Connections,
+    Servers,
+    Loads,
+    Services,
+    Turns,
+    Members,
+}
+
+impl Table {
+    pub const ALL: [Self; 8] = [
+        Self::Settings,
+        Self::Vips,
+        Self::Connections,
+        Self::Servers,
+        Self::Loads,
+        Self::Services,
+        Self::Turns,
+        Self::Members,
+    ];
+
+    /// Cells of a row, and rows.
+    pub fn shape(self) -> (usize, u32) {
+        match self {
+            Self::Settings => (SETTINGS_CELLS, 1),
+            Self::Vips => (vip::VIP_CELLS, vip::VIP_BUCKETS),
+            Self::Connections => (BUCKET_CELLS, BUCKETS),
+            Self::Servers => (SERVER_CELLS, SERVERS),
+            Self::Loads => (LOAD_CELLS, SERVERS),
+            Self::Services => (SERVICE_CELLS, SERVICES),
+            Self::Turns => (TURN_CELLS, SERVICES),
+            Self::Members => (1, MEMBERS),
+        }
+    }
+}
+
+/// What became of a frame, as far as its sender and the counters can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The XDP action.
+    pub action: u32,
+    /// The reason that was counted.
+    pub counted: Option<Reason>,
+}
+
+impl From<Result<Verdict, Reason>> for Outcome {
+    fn from(result: Result<Verdict, Reason>) -> Self {
+        const DROP: u32 = 1;
+        const PASS: u32 = 2;
+        const TX: u32 = 3;
+        const REDIRECT: u32 = 4;
+        match result {
+            Ok(Verdict::Transmit) => Self { action: TX, counted: None },
+            Ok(Verdict::Redirect(_)) => Self { action: REDIRECT, counted: None },
+            Ok(Verdict::Local) | Err(Reason::NotOurs) => Self { action: PASS, counted: None },
+            Err(reason) => {
+                let action = if reason.fate() == lbxdp_common::Fate::Drop { DROP } else { PASS };
+                Self { action, counted: Some(reason) }
+            }
+        }
+    }
+}
+
+/// Something that has tables and runs frames through the packet path.
+pub trait Runner {
+    /// The least frame it can run.
+    const MIN_FRAME_BYTES: usize;
+
+    fn row(&self, table: Table, index: u32) -> Option<&[AtomicU64]>;
+    /// Makes a key find a service.
+    fn put_service(&mut self, key: ServiceKey, index: u32);
+    /// Makes all keys find nothing, and all counters 0.
+    fn forget(&mut self);
+    fn counters(&self, server: ServerId) -> ServerCounters;
+    /// The time.
+    fn now(&mut self) -> Ticks;
+    /// Runs a frame; its bytes are then as they leave.
+    fn run(&mut self, frame: &mut Vec<u8>) -> Outcome;
+    /// What `steer` said of the last frame, if that can be known.
+    fn last(&self) -> Option<Result<Verdict, Reason>> {
+        None
+    }
+}
+
+fn put<C: Cells>(row: Option<C>, cells: &[u64]) {
+    let row = row.expect("a row");
+    for (at, cell) in cells.iter().enumerate() {
+        row.store(at, *cell);
+    }
+}
+
+/// The connection table of a runner.
+struct Connections<'a, R>(&'a R);
+
+impl<'a, R: Runner> Buckets for Connections<'a, R> {
+    type Bucket = &'a [AtomicU64];
+
+    fn index(&self, hash: u32) -> u32 {
+        hash % BUCKETS
+    }
+
+    fn bucket(&self, index: u32) -> Option<Self::Bucket> {
+        self.0.row(Table::Connections, index)
+    }
+}
+
+/// Clears everything, then writes a setup.
+pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
+    for table in Table::ALL {
+        let (width, rows) = table.shape();
+        let zeros = vec![0; width];
+        for row in 0..rows {
+            put(runner.row(table, row), &zeros);
+        }
+    }
+    runner.forget();
+    put(runner.row(Table::Settings, 0), &settings().cells());
+    put(runner.row(Table::Vips, vip::bucket(VIP, SEED)), &[vip::cell([[10, 9, 8, 7], VIP]), 0]);
+    for server in &setup.servers {
+        put(runner.row(Table::Servers, ServerId(server.id).row()), &ServerRow::cells(*server));
+    }
+    let mut start = 3;
+    for (index, (key, scheduler, members)) in (1..).zip(&setup.services) {
+        write_service(runner, index, *scheduler, start, members);
+        runner.put_service(*key, index);
+        start += u32::try_from(members.len()).expect("few members");
+    }
+    let now = runner.now();
+    for (key, word, lives) in &setup.connections {
+        let word = word.after(word.state(), Ticks(now.0.wrapping_add_signed(*lives)));
+        let hash = Hash::of(*key, SEED);
+        // Put in as of a time at which none of them is overdue.
+        let then = Ticks(now.0.wrapping_sub(i32::MAX.cast_unsigned() / 2));
+        assert_eq!(table::insert(&Connections(runner), hash, *key, word, then), Inserted::New(None));
+        count(runner, *key, word);
+    }
+    if setup.is_full {
+        fill(runner, now);
+    }
+}
+
+fn settings() -> Settings {
+    let Seed { offset, multiplier } = SEED;
+    let mut timeouts = [0; 16];
+    for (timer, seconds) in timeouts.iter_mut().zip(DEFAULT_TIMEOUTS_S) {
+        *timer = seconds * HERTZ;
+    }
+    const { assert!(Timer::COUNT <= 16) };
+    Settings { seed_offset: offset, seed_multiplier: multiplier, timeouts, refresh: REFRESH, pad: 0 }
+}
+
+fn write_service<R: Runner>(runner: &R, index: u32, scheduler: Scheduler, start: u32, members: &[Member]) {
+    let length = u32::try_from(members.len()).expect("few members");
+    let shares = Shares::of(members);
+    for (row, member) in (start..).zip(members) {
+        put(runner.row(Table::Members, row), &[member.cell()]);
+    }
+    if scheduler == Scheduler::WeightedRoundRobin {
+        put(runner.row(Table::Turns, index), &[wrr::Turn::default().after_edit(shares).cell()]);
+    }
+    let row = ServiceRow {
+        list: List { start, length },
+        shares,
+        scheduler: scheduler.raw(),
+        ..ServiceRow::default()
+    };
+    put(runner.row(Table::Services, index), &row.cells());
+}
+
+fn count<R: Runner>(runner: &R, key: Key, word: Word) {
+    let protocol = key.protocol().expect("a protocol of ours");
+    let load = Load::gained(word.state().is_active(protocol));
+    runner.row(Table::Loads, word.server().row()).expect("a row").add(0, load);
+}
+
+/// Puts a connection that is not overdue into every place that is free.
+fn fill<R: Runner>(runner: &R, now: Ticks) {
+    for bucket in 0..BUCKETS {
+        let row = runner.row(Table::Connections, bucket).expect("a row");
+        for entry in (0..BUCKET_CELLS).step_by(ENTRY_CELLS) {
+            if row.load(entry + 2) == 0 {
+                let word = Word::live(ServerId(1), lbxdp_common::state::State::UDP, now + 300 * HERTZ);
+                put(Some(&row[entry..]), &[u64::MAX, u64::from(bucket), word.0]);
+            }
+        }
+    }
+}
+
+/// The connection of a key.
+pub fn connection<R: Runner>(runner: &R, key: Key) -> Option<Word> {
+    table::find(&Connections(runner), Hash::of(key, SEED), key).map(|(_, word)| word)
+}
+
+/// Everything packets change, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// All cells of loads and turns.
+    pub cells: Vec<u64>,
+    pub counters: Vec<ServerCounters>,
+    /// All entries of the connection table, with due time 0.
+    pub entries: Vec<(Key, Word)>,
+    /// Their due times.
+    pub dues: Vec<Ticks>,
+}
+
+/// Takes a snapshot.
+pub fn snapshot<R: Runner>(runner: &R) -> Snapshot {
+    let cells_of = |table: Table| {
+        (0..table.shape().1).flat_map(move |row| {
+            let row = runner.row(table, row).expect("a row");
+            (0..row.len()).map(move |cell| row.load(cell)).collect::<Vec<u64>>()
+        })
+    };
+    let connections: Vec<u64> = cells_of(Table::Connections).collect();
+    let (mut entries, mut dues) = (Vec::new(), Vec::new());
+    for entry in connections.chunks(ENTRY_CELLS) {
+        let (key, word) = (Key::from_cells([entry[0], entry[1]]), Word(entry[2]));
+        // What a place held before it became free is nobody's business.
+        let (key, word) =
+            if word.phase() == Phase::Empty { (Key::from_cells([0; 2]), Word(0)) } else { (key, word) };
+        entries.push((key, Word(word.0 & 0xffff_ffff)));
+        dues.push(word.due());
+    }
+    Snapshot {
+        cells: cells_of(Table::Loads).chain(cells_of(Table::Turns)).collect(),
+        counters: (0..SERVERS).map(|row| runner.counters(ServerId(row))).collect(),
+        entries,
+        dues,
+    }
+}
+
+/// Every live connection is in its server's load, as what it is, and nothing else is.
+pub fn assert_loads_are_right<R: Runner>(runner: &R) {
+    let mut loads = vec![0u64; SERVERS as usize];
+    for (key, word) in snapshot(runner).entries.into_iter().filter(|(_, word)| word.is_live()) {
+        let is_active = word.state().is_active(key.protocol().expect("a protocol of ours"));
+        loads[word.server().row() as usize] += Load::gained(is_active);
+    }
+    let counted: Vec<u64> =
+        (0..SERVERS).map(|row| runner.row(Table::Loads, row).expect("a row").load(0)).collect();
+    assert_eq!(counted, loads);
+    assert!(loads.iter().any(|load| *load > 0));
+}

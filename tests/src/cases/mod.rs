@@ -1,0 +1,33 @@
+//! One table of cases for the packet path, and two runners: `steer` on the host, and the loaded program.
+//!
+//! A case writes rows, sends frames, and says of each what becomes of it and what the tables hold then. Both runners must
+//! agree to the byte.
+
+mod case;
+pub mod frame;
+mod host;
+mod list;
+pub mod memory;
+pub mod random;
+pub mod setup;
+
+pub use case::{Case, Fact, Step, run};
+pub use host::Host;
+pub use list::all;
+pub use memory::{Outcome, Runner, Table};
+
+use lbxdp_common::table::Seed;
+
+/// The VIP of all cases.
+pub const VIP: [u8; 4] = [10, 0, 0, 100];
+/// Their client.
+pub const CLIENT: [u8; 4] = [10, 0, 0, 10];
+pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x10];
+/// The director's MAC address on the interface that the client's frames come in by.
+pub const DIRECTOR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x01];
+/// Index of that interface.
+pub const IFINDEX: u32 = 7;
+/// The slot of another interface in the device map, and its index.
+pub const OTHER_PORT: (u16, u32) = (3, 1);
+/// The secret of all tables.
+pub const SEED: Seed = Seed { offset: 0x0123_4567_89ab_cdef, multiplier: 0x9e37_79b9_7f4a_7c15 };

@@ -1,0 +1,101 @@
+//! What the tables hold when a case begins.
+
+use lbxdp_common::connection::{Key, Word};
+use lbxdp_common::server::{ServerFlags, ServerId, ServerRow};
+use lbxdp_common::service::{Member, ServiceKey};
+use lbxdp_common::state::State;
+use lbxdp_common::{Protocol, Scheduler, Ticks};
+
+use super::{CLIENT, DIRECTOR_MAC, IFINDEX, OTHER_PORT, VIP};
+
+/// The rows of a case. Servers are numbered from 1; so are the rows that hold them.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    pub servers: Vec<ServerRow>,
+    pub services: Vec<(ServiceKey, Scheduler, Vec<Member>)>,
+    /// Connections, and in how many ticks they expire.
+    pub connections: Vec<(Key, Word, i32)>,
+    /// Whether all other places of the connection table hold connections of others.
+    pub is_full: bool,
+}
+
+/// A server's id: row `number` in its first life.
+pub fn server_id(number: u8) -> ServerId {
+    ServerId::new(number.into(), 1)
+}
+
+/// The key of the client's connection.
+pub fn key(protocol: Protocol, from: u16, to: u16) -> Key {
+    Key {
+        client: CLIENT,
+        vip: VIP,
+        client_port: from.to_be_bytes(),
+        vip_port: to.to_be_bytes(),
+        protocol: protocol.raw(),
+        pad: [0; 3],
+    }
+}
+
+/// The row of a server that is reached through the interface its packets came in by.
+pub fn server_row(number: u8) -> ServerRow {
+    ServerRow {
+        next_hop: [2, 0, 0, 0, 1, number],
+        source: DIRECTOR_MAC,
+        port: 0,
+        flags: ServerFlags::AVAILABLE,
+        id: server_id(number).0,
+        ifindex: IFINDEX,
+        address: [10, 0, 0, 100 + number],
+        ..ServerRow::default()
+    }
+}
+
+impl Setup {
+    /// Four plain servers and no service.
+    pub fn new() -> Self {
+        Self { servers: (1..=4).map(server_row).collect(), ..Self::default() }
+    }
+
+    /// Changes a server's row.
+    #[must_use]
+    pub fn server(mut self, number: u8, change: impl Fn(&mut ServerRow)) -> Self {
+        change(&mut self.servers[usize::from(number) - 1]);
+        self
+    }
+
+    /// Reaches a server through another interface.
+    #[must_use]
+    pub fn server_elsewhere(self, number: u8) -> Self {
+        self.server(number, |row| (row.port, row.ifindex) = OTHER_PORT)
+    }
+
+    /// A service on a port of the VIP, with servers of these numbers and weights.
+    #[must_use]
+    pub fn service(self, protocol: Protocol, port: u16, by: Scheduler, servers: &[(u8, u32)]) -> Self {
+        let members =
+            servers.iter().map(|(number, weight)| Member::new(server_id(*number), *weight)).collect();
+        self.service_of(protocol, port, by, members)
+    }
+
+    /// A service with these members.
+    #[must_use]
+    pub fn service_of(mut self, protocol: Protocol, port: u16, by: Scheduler, members: Vec<Member>) -> Self {
+        let key = ServiceKey { vip: VIP, port: port.to_be_bytes(), protocol: protocol.raw(), pad: 0 };
+        self.services.push((key, by, members));
+        self
+    }
+
+    /// A connection of the client to a server, that expires in so many ticks; less than 0: it is overdue.
+    #[must_use]
+    pub fn connection(mut self, key: Key, server: u8, state: State, lives: i32) -> Self {
+        self.connections.push((key, Word::live(server_id(server), state, Ticks(0)), lives));
+        self
+    }
+
+    /// No place is left in the connection table.
+    #[must_use]
+    pub fn full(mut self) -> Self {
+        self.is_full = true;
+        self
+    }
+}

@@ -1,0 +1,175 @@
+//! The loaded program, run by the kernel on single frames: it must do what `steer` does on the host, to the byte.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+
+use aya::Ebpf;
+use aya::programs::{TestRun, TestRunOptions, Xdp};
+use lbxdp::daemon::load::{self, Interface, Sizes};
+use lbxdp::tables::{Mapped, Tables};
+use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::server::ServerId;
+use lbxdp_common::service::ServiceKey;
+use lbxdp_common::{Reason, Ticks};
+use lbxdp_tests::cases::memory::{self, BUCKETS, MEMBERS, SERVERS, SERVICES, Snapshot};
+use lbxdp_tests::cases::random::{self, Dice};
+use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Outcome, Runner, Table};
+
+/// The program in the kernel, attached to nothing.
+struct Kernel {
+    ebpf: Ebpf,
+    tables: Tables,
+    services: Vec<ServiceKey>,
+    _pins: Pins,
+}
+
+/// Pins of this process, gone with it.
+struct Pins(PathBuf);
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+impl Kernel {
+    fn load() -> Self {
+        static LOADED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = LOADED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let pins = Pins(Path::new("/sys/fs/bpf").join(format!("lbxdp-law-{}-{number}", std::process::id())));
+        let interface = Interface { name: "none".into(), ifindex: IFINDEX, mac: DIRECTOR_MAC };
+        let sizes = Sizes { buckets: BUCKETS, servers: SERVERS, services: SERVICES, members: MEMBERS };
+        let ebpf = load::load_beside(&pins.0, &interface, sizes).expect("the kernel takes the program");
+        let mut tables = Tables::open(&pins.0).expect("the tables are pinned");
+        let (slot, ifindex) = OTHER_PORT;
+        tables.put_port(slot, ifindex).expect("a slot for the other interface");
+        Self { ebpf, tables, services: Vec::new(), _pins: pins }
+    }
+
+    fn table(&self, table: Table) -> Mapped {
+        match table {
+            Table::Settings => self.tables.SETTINGS,
+            Table::Vips => self.tables.VIPS,
+            Table::Connections => self.tables.CONNECTIONS,
+            Table::Servers => self.tables.SERVERS,
+            Table::Loads => self.tables.LOADS,
+            Table::Services => self.tables.SERVICES,
+            Table::Turns => self.tables.TURNS,
+            Table::Members => self.tables.MEMBERS,
+        }
+    }
+
+    fn reasons(&self) -> Vec<u64> {
+        Reason::ALL.iter().map(|reason| self.tables.reason_count(*reason).expect("a count")).collect()
+    }
+}
+
+/// Runs a program on a frame; its action, and the frame it leaves.
+fn test_run(program: &Xdp, frame: &[u8]) -> (u32, Vec<u8>) {
+    let mut out = vec![0; frame.len()];
+    let options = TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::new() };
+    let result = program.test_run(options).expect("the kernel runs the program");
+    out.truncate(result.data_size_out as usize);
+    (result.return_value, out)
+}
+
+impl Runner for Kernel {
+    /// The kernel wants at least an Ethernet header.
+    const MIN_FRAME_BYTES: usize = 14;
+
+    fn row(&self, table: Table, index: u32) -> Option<&[AtomicU64]> {
+        self.table(table).row(index)
+    }
+
+    fn put_service(&mut self, key: ServiceKey, index: u32) {
+        self.tables.put_service_id(key, index).expect("room for a service");
+        self.services.push(key);
+    }
+
+    fn forget(&mut self) {
+        for key in self.services.drain(..) {
+            self.tables.remove_service_id(key).expect("it was there");
+        }
+        for row in 0..SERVERS {
+            self.tables.clear_counters(ServerId(row)).expect("a row of counters");
+        }
+    }
+
+    fn counters(&self, server: ServerId) -> ServerCounters {
+        self.tables.counters(server).expect("a row of counters")
+    }
+
+    fn now(&mut self) -> Ticks {
+        let clock = load::clock(&mut self.ebpf).expect("the object has a clock");
+        Ticks(test_run(clock, &[0; 14]).0)
+    }
+
+    fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
+        let before = self.reasons();
+        let program = load::program(&mut self.ebpf).expect("the object has the packet path");
+        let (action, out) = test_run(program, frame);
+        *frame = out;
+        let grown: Vec<Reason> = Reason::ALL
+            .iter()
+            .zip(before.iter().zip(self.reasons()))
+            .filter(|(_, (before, after))| *before != after)
+            .map(|(reason, _)| *reason)
+            .collect();
+        assert!(grown.len() <= 1, "one frame was counted for {grown:?}");
+        Outcome { action, counted: grown.first().copied() }
+    }
+}
+
+/// How far due times may be apart, for one clock stands and the other runs: a second of the fastest kernel's ticks.
+const SECOND: u32 = 1000;
+
+/// Both must have left the same behind.
+fn assert_same(kernel: &Snapshot, host: &Snapshot, at: &str) {
+    assert_eq!(kernel.cells, host.cells, "{at}: loads and turns");
+    assert_eq!(kernel.entries, host.entries, "{at}: connections");
+    assert_eq!(kernel.counters, host.counters, "{at}: counters");
+    for ((kernel, host), entry) in kernel.dues.iter().zip(&host.dues).zip(&kernel.entries) {
+        let apart = kernel.since(*host).unsigned_abs();
+        assert!(apart <= SECOND, "{at}: due times are {apart} ticks apart: {entry:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn every_case_in_the_kernel_as_on_the_host() {
+    let mut kernel = Kernel::load();
+    let cases = cases::all();
+    for case in &cases {
+        let in_kernel = cases::run(&mut kernel, case);
+        // A host that sees what the kernel sees: frames too short for it are left out there too.
+        let mut case = case.clone();
+        case.steps.retain(|step| step.frame.len() >= Kernel::MIN_FRAME_BYTES);
+        assert_same(&in_kernel, &cases::run(&mut Host::default(), &case), case.name);
+    }
+    assert!(cases.len() > 30);
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn frames_by_chance_in_the_kernel_as_on_the_host() {
+    let (mut kernel, mut host) = (Kernel::load(), Host::default());
+    memory::write(&mut kernel, &random::setup());
+    memory::write(&mut host, &random::setup());
+    let mut dice = Dice::new(7);
+    let mut forwarded = 0;
+    for number in 0..20_000 {
+        let frame = dice.frame();
+        let (mut in_kernel, mut on_host) = (frame.clone(), frame);
+        let outcome = kernel.run(&mut in_kernel);
+        assert_eq!(outcome, host.run(&mut on_host), "frame {number}: {on_host:x?}");
+        assert_eq!(in_kernel, on_host, "frame {number}");
+        forwarded += usize::from(outcome.action > 2);
+    }
+    assert!(forwarded > 1000, "only {forwarded} frames were forwarded");
+    let (in_kernel, on_host) = (memory::snapshot(&kernel), memory::snapshot(&host));
+    assert_eq!(in_kernel.cells, on_host.cells);
+    assert_eq!(in_kernel.entries, on_host.entries);
+    assert_eq!(in_kernel.counters, on_host.counters);
+}

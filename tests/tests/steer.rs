@@ -1,0 +1,87 @@
+//! The packet path on the host: every case, and frames by chance.
+
+use lbxdp_common::{Reason, Verdict};
+use lbxdp_tests::cases::frame::{self, IP};
+use lbxdp_tests::cases::random::{self, Dice};
+use lbxdp_tests::cases::{self, Host, OTHER_PORT, Runner, Step, memory};
+use proptest::prelude::*;
+
+#[test]
+fn every_case_on_the_host() {
+    for case in cases::all() {
+        cases::run(&mut Host::default(), &case);
+    }
+}
+
+#[test]
+fn every_reason_and_verdict_has_a_case() {
+    let verdicts: Vec<_> = cases::all()
+        .iter()
+        .flat_map(|case| case.steps.iter().map(Step::verdict).collect::<Vec<_>>())
+        .collect();
+    // What is not ready is a program without its daemon.
+    for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::NotReady) {
+        assert!(verdicts.contains(&Err(*reason)), "no case ends with {reason}");
+    }
+    for verdict in [Verdict::Transmit, Verdict::Local, Verdict::Redirect(OTHER_PORT.0)] {
+        assert!(verdicts.contains(&Ok(verdict)), "no case ends with {verdict:?}");
+    }
+}
+
+/// TTL and checksum in the IP header.
+const CHANGING: [usize; 3] = [IP + 8, IP + 10, IP + 11];
+
+/// Runs a frame: nothing but what forwarding changes may differ afterwards, and only if it was forwarded.
+fn assert_little_changes(host: &mut Host, before: &[u8]) {
+    let mut after = before.to_vec();
+    host.run(&mut after);
+    if matches!(host.last(), Some(Ok(Verdict::Local) | Err(_)) | None) {
+        assert_eq!(before, after);
+    }
+    assert_eq!(before.len(), after.len());
+    let differ = (0..before.len()).filter(|&at| before[at] != after[at]);
+    for at in differ {
+        assert!(at < 12 || CHANGING.contains(&at), "byte {at} has changed");
+    }
+}
+
+proptest! {
+    #[test]
+    fn noise_is_never_touched(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let mut host = Host::default();
+        memory::write(&mut host, &random::setup());
+        assert_little_changes(&mut host, &frame);
+    }
+
+    #[test]
+    fn a_packet_with_bytes_changed_or_cut_off_is_changed_only_where_forwarding_does(
+        changes in proptest::collection::vec((0..70usize, any::<u8>()), 0..6),
+        length in 0..70usize,
+        is_tcp: bool,
+        ttl: u8,
+    ) {
+        let mut host = Host::default();
+        memory::write(&mut host, &random::setup());
+        let packet = if is_tcp { frame::tcp(40_000, 80).syn() } else { frame::udp(40_000, 53) };
+        let mut bytes = packet.ttl(ttl).bytes();
+        for (at, byte) in changes {
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+        }
+        assert_little_changes(&mut host, &bytes);
+        bytes.truncate(length);
+        assert_little_changes(&mut host, &bytes);
+    }
+}
+
+#[test]
+fn each_connection_is_counted_exactly_once_whatever_the_frames() {
+    let mut host = Host::default();
+    memory::write(&mut host, &random::setup());
+    let mut dice = Dice::new(42);
+    for _ in 0..20_000 {
+        assert_little_changes(&mut host, &dice.frame());
+    }
+    memory::assert_loads_are_right(&host);
+}
