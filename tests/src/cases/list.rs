@@ -289,7 +289,7 @@ fn expiry() -> Vec<Case> {
 /// A client's port whose connection may stand where [`web_key`]'s stands in a table that was empty: in its first bucket.
 fn neighbour() -> u16 {
     let first = |port| Hash::of(key(Tcp, port, CONNECTION.1), SEED).first() % BUCKETS;
-    (CONNECTION.0 + 1..)
+    (CONNECTION.0 + 1..=u16::MAX)
         .find(|port| first(*port) == first(CONNECTION.0))
         .expect("there are more ports than buckets")
 }
