@@ -3,7 +3,7 @@
 use super::World;
 use super::parse::Packet;
 use crate::cells::Cells;
-use crate::connection::Word;
+use crate::connection::{Key, Word};
 use crate::counters::ServerCounters;
 use crate::protocol::Protocol;
 use crate::schedule;
@@ -49,7 +49,12 @@ pub(super) fn follow<W: World>(
         None
     });
     let Some((slot, word)) = known else {
-        return open(world, packet, settings, hash, now);
+        let [first, second] = packet.key.cells();
+        let opened = open(world, first, second, packet.flags, hash, now);
+        let (server, connections) = Opened::unpacked(opened)?;
+        let way = way_to(world, server)?;
+        world.count(server, packet.counted(connections));
+        return Ok(way);
     };
     let way = way_to(world, word.server())?;
     advance(world, packet, settings, slot, word, now);
@@ -57,14 +62,27 @@ pub(super) fn follow<W: World>(
     Ok(way)
 }
 
+/// Whether a packet may open a connection: for TCP a SYN without RST.
+#[inline(always)]
+fn opens(protocol: Protocol, flags: Flags) -> bool {
+    match protocol {
+        Protocol::Tcp => flags.has(Flags::SYN) && !flags.has(Flags::RST),
+        Protocol::Udp => true,
+    }
+}
+
+#[inline(always)]
+fn state_after(protocol: Protocol, state: State, flags: Flags) -> State {
+    match protocol {
+        Protocol::Tcp => state::after_client_packet(state, flags),
+        Protocol::Udp => State::UDP,
+    }
+}
+
 impl Packet {
-    /// Whether it may open a connection: for TCP a SYN without RST.
     #[inline(always)]
     fn opens(&self) -> bool {
-        match self.protocol {
-            Protocol::Tcp => self.flags.has(Flags::SYN) && !self.flags.has(Flags::RST),
-            Protocol::Udp => true,
-        }
+        opens(self.protocol, self.flags)
     }
 
     /// Whether it opens a new connection in place of a finished one with the same ports (IPVS: `conn_reuse_mode` 1).
@@ -77,10 +95,7 @@ impl Packet {
 
     #[inline(always)]
     fn state_after(&self, state: State) -> State {
-        match self.protocol {
-            Protocol::Tcp => state::after_client_packet(state, self.flags),
-            Protocol::Udp => State::UDP,
-        }
+        state_after(self.protocol, state, self.flags)
     }
 
     #[inline(always)]
@@ -134,19 +149,50 @@ fn advance<W: World>(
     }
 }
 
-/// Schedules a new connection.
+/// What became of opening, in one number: functions that are not inlined can return no more.
+struct Opened;
+
+impl Opened {
+    const REFUSED: u64 = 1 << 63;
+    const NEW: u64 = 1 << 32;
+
+    #[inline(always)]
+    fn packed(opened: Result<(ServerId, bool), Reason>) -> u64 {
+        match opened {
+            Ok((server, is_new)) => u64::from(server.0) | if is_new { Self::NEW } else { 0 },
+            Err(reason) => Self::REFUSED | u64::from(reason.raw()),
+        }
+    }
+
+    /// The server, and how many connections are to be counted for it.
+    #[inline(always)]
+    fn unpacked(packed: u64) -> Result<(ServerId, u64), Reason> {
+        if packed & Self::REFUSED != 0 {
+            return Err(Reason::from_raw(packed as u32).unwrap_or(Reason::NotReady));
+        }
+        Ok((ServerId(packed as u32), packed >> 32))
+    }
+}
+
+/// Opens a new connection. A function of its own in the kernel, so that the path of known connections has the registers.
+#[inline(never)]
+fn open<W: World>(world: &W, first: u64, second: u64, flags: Flags, hash: Hash, now: Ticks) -> u64 {
+    Opened::packed(schedule_new(world, Key::from_cells([first, second]), flags, hash, now))
+}
+
 #[inline(always)]
-fn open<W: World>(
+fn schedule_new<W: World>(
     world: &W,
-    packet: &Packet,
-    settings: SettingsView<W::Row>,
+    key: Key,
+    flags: Flags,
     hash: Hash,
     now: Ticks,
-) -> Result<Way, Reason> {
-    let key = packet.key;
+) -> Result<(ServerId, bool), Reason> {
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    let protocol = key.protocol().ok_or(Reason::OtherProtocol)?;
     let service_key = ServiceKey { vip: key.vip, port: key.vip_port, protocol: key.protocol, pad: 0 };
     let index = world.service(service_key).ok_or(Reason::NoService)?;
-    if !packet.opens() {
+    if !opens(protocol, flags) {
         return Err(Reason::NoConnection);
     }
     if key.client_port == FTP_DATA_PORT {
@@ -154,12 +200,12 @@ fn open<W: World>(
     }
     let service = Service(world.service_row(index).ok_or(Reason::NotReady)?);
     let server = schedule::pick(world, index, service).ok_or(Reason::NoServer)?;
-    let state = packet.state_after(State::from_raw(TcpState::None.raw()));
-    let due = now + settings.timeout(state.timer(packet.protocol));
-    let (server, connections, replaced) =
+    let state = state_after(protocol, State::from_raw(TcpState::None.raw()), flags);
+    let due = now + settings.timeout(state.timer(protocol));
+    let (server, is_new, replaced) =
         match table::insert(world, hash, key, Word::live(server, state, due), now) {
-            Inserted::New(replaced) => (server, 1, replaced),
-            Inserted::Existing(theirs, replaced) => (theirs.server(), 0, replaced),
+            Inserted::New(replaced) => (server, true, replaced),
+            Inserted::Existing(theirs, replaced) => (theirs.server(), false, replaced),
             Inserted::Full => return Err(Reason::TableFull),
         };
     if let Some(replaced) = replaced
@@ -167,14 +213,10 @@ fn open<W: World>(
     {
         uncount(world, protocol, replaced.word);
     }
-    if connections == 1
-        && let Some(load) = world.load_row(server)
-    {
-        load.add(0, Load::gained(state.is_active(packet.protocol)));
+    if is_new && let Some(load) = world.load_row(server) {
+        load.add(0, Load::gained(state.is_active(protocol)));
     }
-    let way = way_to(world, server)?;
-    world.count(server, packet.counted(connections));
-    Ok(way)
+    Ok((server, is_new))
 }
 
 /// Takes a connection that has left the table off its server's counts.
