@@ -20,11 +20,15 @@ pub struct Settings {
     pub pad: u32,
     /// How long a connection lives without a packet, in ticks, by [`Timer`]. Sixteen, for a state has four bits.
     pub timeouts: [u32; TIMEOUTS],
+    /// Always zero; see [`Pool::zero`](crate::schedule::Pool::zero).
+    pub zero: u64,
 }
 
 const TIMEOUTS: usize = 16;
 /// Cells of the row.
 pub const SETTINGS_CELLS: usize = size_of::<Settings>() / 8;
+/// The cell that is always zero.
+pub const ZERO_CELL: usize = SETTINGS_CELLS - 1;
 const REFRESH_CELL: usize = 2;
 const TIMEOUTS_CELL: usize = 3;
 
@@ -78,6 +82,7 @@ mod tests {
             timeouts: core::array::from_fn(|timer| 1000 + timer as u32),
             refresh: 31,
             pad: 0,
+            zero: 0,
         };
         let cells = settings.cells().map(AtomicU64::new);
         let view = SettingsView(&cells[..]);

@@ -40,6 +40,14 @@ pub trait Pool {
     /// The turn of a service.
     fn turn(&self, service: u32) -> Option<Self::Turn>;
 
+    /// 0, but not for the verifier to know. Whatever a walk compares and changes begins with this.
+    ///
+    /// Kernels before 6.7 look at the first step of a walk only, with the values it begins with: if those are constants,
+    /// they take comparisons that come out otherwise in later steps for dead code, and remove it.
+    fn zero(&self) -> u32 {
+        0
+    }
+
     /// Does the steps 0, 1, 2 … until one breaks off, at most `times`. In the kernel this is `bpf_loop`: the verifier
     /// looks at a step once, however many servers there are.
     fn repeat<S: Step<Self>>(&self, times: u32, steps: &mut S)

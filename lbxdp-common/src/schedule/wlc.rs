@@ -42,7 +42,8 @@ impl<P: Pool> Step<P> for Walk {
 
 #[inline(always)]
 pub(super) fn pick<P: Pool>(pool: &P, list: List) -> Option<ServerId> {
-    let mut walk = Walk { list, server: ServerId::NONE, overhead: 0, weight: 0 };
+    let zero = pool.zero();
+    let mut walk = Walk { list, server: ServerId(zero), overhead: zero.into(), weight: zero.into() };
     pool.repeat(list.length, &mut walk);
     (walk.weight > 0).then_some(walk.server)
 }

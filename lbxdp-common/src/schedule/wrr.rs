@@ -73,8 +73,8 @@ struct Walk {
     bar: u32,
     /// The greatest usable weight seen in this pass.
     greatest: u32,
-    /// Whether this pass began at the start of the list.
-    is_whole: bool,
+    /// Not 0 if this pass began at the start of the list.
+    is_whole: u32,
     /// 0 while nobody is chosen.
     chosen: u32,
 }
@@ -85,7 +85,7 @@ impl Walk {
     fn turn_round(&mut self) -> ControlFlow<()> {
         let Shares { step, top } = self.shares;
         let mut bar = if self.bar > step { self.bar - step } else { top };
-        if self.is_whole {
+        if self.is_whole != 0 {
             if self.greatest == 0 {
                 return ControlFlow::Break(());
             }
@@ -95,7 +95,7 @@ impl Walk {
                 bar = bar.saturating_sub(steps.saturating_mul(step)).max(1);
             }
         }
-        (self.index, self.bar, self.greatest, self.is_whole) = (0, bar, 0, true);
+        (self.index, self.bar, self.greatest, self.is_whole) = (0, bar, 0, 1);
         ControlFlow::Continue(())
     }
 }
@@ -140,7 +140,9 @@ impl<P: Pool> Step<P> for Attempt {
         let (list, shares) = (self.list, self.shares);
         let seen = turn.load(0);
         let Turn { next, bar } = Turn::from_cell(seen);
-        let mut walk = Walk { list, shares, index: next, bar, greatest: 0, is_whole: next == 0, chosen: 0 };
+        let zero = pool.zero();
+        let is_whole = zero.wrapping_add(u32::from(next == 0));
+        let mut walk = Walk { list, shares, index: next, bar, greatest: zero, is_whole, chosen: zero };
         // The rest of the list, a pass that nobody reaches the bar in, and one in which somebody does.
         pool.repeat(list.length.saturating_mul(3), &mut walk);
         self.chosen = ServerId(walk.chosen);

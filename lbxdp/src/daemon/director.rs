@@ -334,6 +334,7 @@ impl Director {
             timeouts: seconds.map(|seconds| self.clock.ticks_of(seconds)),
             refresh: (self.clock.hertz() / REFRESH_PER_SECOND).max(1),
             pad: 0,
+            zero: 0,
         };
         if let Some(row) = self.tables.SETTINGS.row(0) {
             for (at, cell) in settings.cells().iter().enumerate() {

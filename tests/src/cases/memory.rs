@@ -183,7 +183,7 @@ fn settings() -> Settings {
         *timer = seconds * HERTZ;
     }
     const { assert!(Timer::COUNT <= 16) };
-    Settings { seed_offset: offset, seed_multiplier: multiplier, timeouts, refresh: REFRESH, pad: 0 }
+    Settings { seed_offset: offset, seed_multiplier: multiplier, timeouts, refresh: REFRESH, pad: 0, zero: 0 }
 }
 
 fn write_service<R: Runner>(runner: &R, index: u32, scheduler: Scheduler, start: u32, members: &[Member]) {
