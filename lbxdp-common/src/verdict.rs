@@ -44,6 +44,8 @@ named_enum! {
         TableFull = 12 => "table_full",
         /// A table has no such row: the program runs without its daemon's set-up.
         NotReady = 13 => "not_ready",
+        /// The interface that leads to the server cannot be redirected to (it is gone, or has just come).
+        NoWayOut = 14 => "no_way_out",
     }
 }
 
@@ -74,6 +76,7 @@ impl Reason {
             | Self::ServerGone
             | Self::NextHopUnresolved
             | Self::TtlExpired
+            | Self::NoWayOut
             | Self::TableFull => Fate::Drop,
         }
     }

@@ -35,7 +35,7 @@ fn lbxdp(context: XdpContext) -> u32 {
     }
 }
 
-/// What time it is for [`lbxdp`]: the daemon runs this once in a while to set its own clock. Never attached.
+/// What time it is for [`lbxdp`]: the daemon runs this at its start to set its own clock. Never attached.
 #[xdp(frags)]
 fn clock(_: XdpContext) -> u32 {
     steer::World::now(&maps::Kernel).0

@@ -184,7 +184,10 @@ pub(crate) fn count_reason(reason: Reason) {
 /// Sends the frame out by the interface in a slot of the device map.
 #[inline(always)]
 pub(crate) fn redirect(port: u16) -> u32 {
-    PORTS.redirect(u32::from(port), 0).unwrap_or(xdp_action::XDP_ABORTED)
+    PORTS.redirect(u32::from(port), 0).unwrap_or_else(|_| {
+        count_reason(Reason::NoWayOut);
+        xdp_action::XDP_DROP
+    })
 }
 
 /// The kernel asks for the licence of whoever calls its GPL helpers.

@@ -104,5 +104,7 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .with_ansi(is_terminal && !plain)
         .with_target(false)
+        // A log nobody reads any more is no reason to end.
+        .log_internal_errors(false)
         .init();
 }

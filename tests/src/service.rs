@@ -1,11 +1,14 @@
 //! A lab with a director at work and a service on it: where most tests begin.
 
 use std::net::SocketAddrV4;
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::daemon::{self, Daemon};
 use crate::topology::{Lab, Plan};
+use crate::wait;
 
 /// Builds the lab, starts the daemon, and adds a TCP service with all servers, in their order, with these weights.
 pub fn serve(plan: Plan, scheduler: &str, port: u16, weights: &[u32]) -> Result<(Lab, Daemon)> {
@@ -16,7 +19,21 @@ pub fn serve(plan: Plan, scheduler: &str, port: u16, weights: &[u32]) -> Result<
     for (server, weight) in lab.servers.iter().zip(weights) {
         daemon.must(&format!("-a -t {service} -r {} -g -w {weight}", server.address))?;
     }
+    // A server that is not found yet would be passed over, and the order be another one.
+    wait::until("all servers are found", DEADLINE, || {
+        status(&daemon).is_ok_and(|text| !text.contains("UNKNOWN"))
+    })?;
     Ok((lab, daemon))
+}
+
+/// How long ARP may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What `lbxdp status` says.
+pub fn status(daemon: &Daemon) -> Result<String> {
+    let output =
+        Command::new(daemon::binary()?).args(["status", "--instance", daemon.instance()]).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A line of `-L -n -c`.

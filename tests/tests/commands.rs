@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 use lbxdp_tests::http::HTTP_PORT;
-use lbxdp_tests::service::serve;
+use lbxdp_tests::service::{serve, status};
 use lbxdp_tests::{Lab, Plan, daemon};
 
 const SAVED: &str = "-A -t 10.0.0.100:80 -s wrr
@@ -121,17 +121,12 @@ fn zeroed_counters_begin_again_and_a_servers_outlive_its_deletion() -> Result<()
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn every_packet_that_is_not_forwarded_is_counted_by_its_reason() -> Result<()> {
     let (lab, daemon) = serve(Plan::default(), "rr", HTTP_PORT, &[0, 0])?;
-    let status = || -> Result<String> {
-        let output =
-            Command::new(daemon::binary()?).args(["status", "--instance", daemon.instance()]).output()?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    };
     let count = |reason: &str| -> Result<u64> {
-        let status = status()?;
+        let status = status(&daemon)?;
         let line = status.lines().find(|line| line.split_whitespace().next() == Some(reason));
         Ok(line.and_then(|line| line.split_whitespace().nth(1)).map_or(Ok(0), str::parse)?)
     };
-    assert!(status()?.contains("eth0, native XDP"));
+    assert!(status(&daemon)?.contains("eth0, native XDP"));
     assert_eq!((count("no_server")?, count("no_service")?), (0, 0));
     let client = lab.client().with_deadline(std::time::Duration::from_millis(300));
     assert!(client.open(lab.service(HTTP_PORT)).is_err(), "all weights are 0");

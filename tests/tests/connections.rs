@@ -31,14 +31,14 @@ fn a_connection_goes_through_the_states_of_ipvs_with_falling_timers() -> Result<
     let mut held = lab.client().from_port(40_001).open(lab.service(ECHO_PORT))?;
     assert_eq!(held.echo("hello")?, "s1 hello");
     let established = until(&daemon, "ESTABLISHED")?;
-    assert!((895..=900).contains(&established.expires_s), "{established:?}");
+    assert!((897..=900).contains(&established.expires_s), "{established:?}");
     assert_eq!(established.client, SocketAddrV4::new(lbxdp_tests::topology::CLIENT, 40_001));
     assert_eq!((established.service, established.server), (lab.service(ECHO_PORT), server));
     assert_eq!(load(&daemon, server)?, (1, 0));
     // Without a packet its time runs; with one it begins again.
-    wait::until("the timer falls", SOON, || only(&daemon).is_ok_and(|now| now.expires_s < 898))?;
+    wait::until("the timer falls", SOON, || only(&daemon).is_ok_and(|now| now.expires_s < 894))?;
     held.echo("again")?;
-    assert!(only(&daemon)?.expires_s >= 899);
+    assert!(only(&daemon)?.expires_s >= 895);
     drop(held);
     let closing = until(&daemon, "FIN_WAIT")?;
     assert!((115..=120).contains(&closing.expires_s), "{closing:?}");

@@ -61,7 +61,7 @@ fn what_cannot_be_started_says_so_in_one_line() -> Result<()> {
         let _ = std::fs::remove_file(format!("/run/lbxdp/{name}-{number}.lock"));
     }
     let nobody = Command::new("setpriv")
-        .args(["--reuid=65534", "--clear-groups"])
+        .args(["--bounding-set=-all", "--inh-caps=-all"])
         .arg(daemon::binary()?)
         .args(["run", "-i", "lo", "--instance", "nobody"])
         .output()?;

@@ -59,6 +59,13 @@ impl Accounts {
         }
     }
 
+    /// These servers will never be seen again.
+    pub(super) fn close_servers(&mut self, servers: &[ServerId]) {
+        for server in servers {
+            self.servers.remove(server);
+        }
+    }
+
     /// Sets a service's and its servers' counters to zero. What they have counted must be booked.
     pub(super) fn zero(&mut self, service: &ServiceKey, servers: &[ServerId]) {
         if let Some(account) = self.services.get_mut(service) {

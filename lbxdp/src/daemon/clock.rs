@@ -1,15 +1,22 @@
 //! The packet path's clock, seen from here.
 //!
 //! The kernel's tick counter moves with the monotonic clock, one step each 1/HZ of a second. HZ is a build option of the
-//! kernel that nothing tells, so both are measured once: two edges of the counter, a while apart.
+//! kernel; the resolution of the coarse clocks, which move with the ticks, tells it exactly (`clock_getres(2)`).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
 use lbxdp_common::Ticks;
+use nix::time::{ClockId, clock_getres};
 
-/// Time between the two edges: at 1000 Hz one tick in 100, so HZ is right to the unit.
-const MEASURED: Duration = Duration::from_millis(100);
+/// Why the clock could not be set.
+#[derive(Debug, thiserror::Error)]
+pub enum ClockError {
+    #[error("the kernel does not tell how long a tick is")]
+    Resolution(#[source] nix::Error),
+    #[error("the program that tells the time does not run")]
+    Program(#[from] ProgramError),
+}
 
 /// How ticks and seconds belong together.
 #[derive(Clone, Copy, Debug)]
@@ -23,19 +30,12 @@ pub(super) struct Clock {
 
 impl Clock {
     /// Sets the clock by a program that returns the tick counter.
-    pub(super) fn measure(program: &Xdp) -> Result<Self, ProgramError> {
-        let (first, first_ticks) = edge(program)?;
-        std::thread::sleep(MEASURED);
-        let (last, last_ticks) = edge(program)?;
-        let ticks = f64::from(last_ticks.since(first_ticks));
-        let hertz = (ticks / last.duration_since(first).as_secs_f64()).round();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a cast from f64 saturates"
-        )]
-        let hertz = (hertz as u32).max(1);
-        Ok(Self { edge: last, ticks: last_ticks, hertz })
+    pub(super) fn set(program: &Xdp) -> Result<Self, ClockError> {
+        let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).map_err(ClockError::Resolution)?;
+        let tick_ns = u64::try_from(tick.tv_nsec()).unwrap_or(0).max(1);
+        let hertz = u32::try_from((1_000_000_000 + tick_ns / 2) / tick_ns).unwrap_or(u32::MAX).max(1);
+        let (edge, ticks) = edge(program)?;
+        Ok(Self { edge, ticks, hertz })
     }
 
     /// The time.
@@ -53,8 +53,10 @@ impl Clock {
 
     /// Seconds in ticks.
     pub(super) fn ticks_of(&self, seconds: u32) -> u32 {
-        // Half the counter's range is the longest time it can tell; 31 days at 1000 Hz are more.
-        seconds.saturating_mul(self.hertz).min(i32::MAX as u32)
+        // Half the counter's range is the longest time it can tell; 31 days at 1000 Hz are more. A minute less, for two
+        // clocks never stand at quite the same.
+        let longest = i32::MAX as u32 - self.hertz.saturating_mul(60).min(i32::MAX as u32);
+        seconds.saturating_mul(self.hertz).min(longest)
     }
 }
 

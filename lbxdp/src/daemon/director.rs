@@ -117,7 +117,7 @@ impl Director {
 
     /// Makes the tables mean `state`.
     fn install(&mut self, state: &State, changed_hops: &[IpAddr]) -> Result<(), ChangeError> {
-        self.write_ports()?;
+        self.write_ports();
         let is_closed = |key: &&ServiceKey| !state.services.contains_key(key);
         let closed = self.state.services.keys().filter(is_closed);
         let closed: Vec<_> = closed.map(|key| (*key, self.layout.server_ids(key).to_vec())).collect();
@@ -168,15 +168,14 @@ impl Director {
         Ok(())
     }
 
-    fn write_ports(&mut self) -> Result<(), TableError> {
+    fn write_ports(&mut self) {
         for (slot, ifindex) in self.next_hops.new_ports() {
             if let Err(error) = self.tables.put_port(slot, ifindex) {
-                // The interface may be gone already; if not, the next event brings it up again.
+                // The interface may be gone already; if not, its next event brings it up again.
                 self.next_hops.forget_port(ifindex);
-                return Err(error);
+                tracing::error!(ifindex, error = %chain(&error), "no packet can be sent out by this interface");
             }
         }
-        Ok(())
     }
 
     fn follow_hops(&mut self, changed: &[IpAddr]) -> Result<(), TableError> {
@@ -197,7 +196,8 @@ impl Director {
     /// Takes in an event of the network.
     pub(super) async fn digest(&mut self, event: Event) {
         let changed = self.next_hops.digest(event).await;
-        if let Err(error) = self.write_ports().and_then(|()| self.follow_hops(&changed)) {
+        self.write_ports();
+        if let Err(error) = self.follow_hops(&changed) {
             tracing::error!(error = %chain(&error), "cannot write next hops");
         }
     }
@@ -212,7 +212,8 @@ impl Director {
         self.next_hops.watch_only(&self.state.server_addresses());
         self.next_hops.keep_alive().await;
         let loads = self.tables.LOADS;
-        let writes = self.layout.empty_trash(&|id| load_of(&loads, id), Instant::now());
+        let (forgotten, writes) = self.layout.empty_trash(&|id| load_of(&loads, id), Instant::now());
+        self.accounts.close_servers(&forgotten);
         if let Err(error) = self.carry_out(&writes) {
             tracing::error!(error = %chain(&error), "cannot clear away deleted servers");
         }

@@ -206,9 +206,8 @@ pub fn replace(instance: &Instance, interface: &Interface) -> Result<(), LoadErr
 
 fn replace_pinned(instance: &Instance, interface: &Interface, program: &mut Xdp) -> Result<(), Anything> {
     let link = FdLink::from(PinnedLink::from_pin(instance.link_pin(&interface.name))?);
-    let id = program.attach_to_link(link.try_into()?)?;
-    // The pin holds the link; the program object here must not end it when it goes.
-    std::mem::forget(program.take_link(id)?);
+    // Dropping it afterwards closes a descriptor; the pin is what holds the link.
+    program.attach_to_link(link.try_into()?)?;
     let pin = instance.program_pin(&interface.name);
     std::fs::remove_file(&pin)?;
     program.pin(pin)?;
@@ -229,7 +228,7 @@ fn pinned_sizes(instance: &Instance) -> Result<Sizes, Anything> {
 
 fn create_directory(path: &Path) -> Result<(), LoadError> {
     std::fs::create_dir_all(path).map_err(|source| match source.kind() {
-        io::ErrorKind::PermissionDenied => LoadError::NotPermitted,
+        io::ErrorKind::PermissionDenied if !nix::unistd::geteuid().is_root() => LoadError::NotPermitted,
         _ => LoadError::Pins(path.into(), source),
     })
 }

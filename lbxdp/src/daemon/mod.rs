@@ -13,12 +13,13 @@ pub mod verify;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use lbxdp_common::table::{BUCKET_BYTES, Seed, WAYS};
 use nix::fcntl::{Flock, FlockArg};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::tables::pins::Instance;
@@ -68,7 +69,7 @@ pub enum StartError {
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
     #[error("cannot set the clock by the kernel's")]
-    Clock(#[source] aya::programs::ProgramError),
+    Clock(#[from] clock::ClockError),
     #[error("the kernel gives no random numbers")]
     Random(#[source] io::Error),
     #[error("cannot start the sweep")]
@@ -84,6 +85,8 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         return Err(LoadError::NotPermitted.into());
     }
     let _lock = lock(instance)?;
+    // From here on a signal is remembered until somebody looks: a stop during the start cleans up too.
+    let stop = Stop::listen()?;
     if instance.pins().exists() {
         return Err(StartError::LeftBehind(instance.clone()));
     }
@@ -94,7 +97,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let (director, listing, sweep, interfaces) = started?;
     let listener = socket::listen(&instance.socket()).map_err(|e| StartError::File(instance.socket(), e));
     let served = match listener {
-        Ok(listener) => serve(director, listener, listing, instance, interfaces).await,
+        Ok(listener) => serve(director, listener, listing, instance, interfaces, stop).await,
         Err(error) => Err(error),
     };
     drop(sweep);
@@ -105,6 +108,26 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         take_out(instance);
     }
     served
+}
+
+/// The signals that end the daemon: SIGTERM, Ctrl-C, and the end of the terminal it runs in.
+struct Stop([Signal; 3]);
+
+impl Stop {
+    fn listen() -> Result<Self, StartError> {
+        let listen = |kind| signal(kind).map_err(StartError::Signals);
+        let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()];
+        Ok(Self([listen(terminate)?, listen(interrupt)?, listen(SignalKind::hangup())?]))
+    }
+
+    async fn requested(&mut self) {
+        let [terminate, interrupt, hangup] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }
 
 /// Takes an instance that no daemon runs any more out of the kernel.
@@ -126,8 +149,12 @@ fn lock(instance: &Instance) -> Result<Flock<File>, StartError> {
         io::ErrorKind::PermissionDenied => LoadError::NotPermitted.into(),
         _ => StartError::File(path.clone(), error),
     };
-    std::fs::create_dir_all(Instance::run_directory()).map_err(failed)?;
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    // Root's alone: whoever can open the file can hold the lock.
+    let directory = Instance::run_directory();
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
         .map_err(|_| StartError::AlreadyRunning(instance.clone()))
 }
@@ -145,7 +172,7 @@ async fn start(options: &Options) -> Result<Started, StartError> {
     }
     let tables = Tables::open(&options.instance.map_pins())?;
     let clock_program = programs.first_mut().ok_or(LoadError::NoProgram)?;
-    let clock = Clock::measure(load::clock(clock_program)?).map_err(StartError::Clock)?;
+    let clock = Clock::set(load::clock(clock_program)?)?;
     let (connections, loads) = (tables.CONNECTIONS, tables.LOADS);
     let listing = Listing { connections, servers: tables.SERVERS, clock };
     let mut director = Director::new(tables, next_hops, clock, seed()?);
@@ -207,23 +234,22 @@ async fn serve(
     listing: Listing,
     instance: &Instance,
     mut interfaces: Vec<Interface>,
+    mut stop: Stop,
 ) -> Result<(), StartError> {
     let (calls, mut called) = mpsc::channel(QUEUE);
     let clients = tokio::spawn(socket::serve(listener, calls, listing));
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     let mut estimates = tokio::time::interval(Duration::from_secs(ESTIMATE_EVERY_S));
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = stop.requested() => break,
             Some((request, answer)) = called.recv() => {
                 let response = director.answer(request).await;
                 // A client that has gone needs no answer; what it asked for is done.
                 let _ = answer.send(response);
             }
-            Some(event) = director.event() => {
+            event = director.event() => {
+                let event = event.ok_or(NetlinkError::Closed)?;
                 director.digest(event).await;
                 follow_macs(&director, instance, &mut interfaces);
             }
@@ -245,9 +271,11 @@ fn follow_macs(director: &Director, instance: &Instance, interfaces: &mut [Inter
         let Some(mac) = director.mac_of(interface.ifindex).filter(|mac| *mac != interface.mac) else {
             continue;
         };
-        interface.mac = mac;
-        match load::replace(instance, interface) {
-            Ok(()) => tracing::info!(interface = interface.name, "the interface has another MAC address"),
+        match load::replace(instance, &Interface { mac, ..interface.clone() }) {
+            Ok(()) => {
+                interface.mac = mac;
+                tracing::info!(interface = interface.name, "the interface has another MAC address");
+            }
             Err(error) => {
                 tracing::error!(interface = interface.name, error = %load::chain(&error), "cannot follow \
                 the interface's new MAC address: its packets go to the stack");

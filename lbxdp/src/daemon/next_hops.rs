@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use rtnetlink::{Handle, RouteMessageBuilder};
@@ -27,7 +28,11 @@ const GROUPS: u32 = 0x1 | 0x4 | 0x10 | 0x40;
 pub enum NetlinkError {
     #[error("cannot open a netlink socket")]
     Socket(#[from] std::io::Error),
-    #[error("the kernel does not answer about {0}")]
+    #[error("the kernel does not answer")]
+    Silent,
+    #[error("the connection to the kernel's routing has ended")]
+    Closed,
+    #[error("the kernel refuses to tell about {0}")]
     Ask(&'static str, #[source] rtnetlink::Error),
 }
 
@@ -58,7 +63,7 @@ pub(super) struct NextHops {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Neighbour {
     mac: [u8; 6],
-    /// Set by the operator, or on a link without ARP: nothing is to be kept alive.
+    /// Set by the operator or a routing daemon, or on a link without ARP: nothing is to be kept alive.
     is_fixed: bool,
 }
 
@@ -79,7 +84,10 @@ enum Route {
 impl NextHops {
     /// Connects to the kernel and learns its links and neighbours. Must be called within the runtime.
     pub(super) async fn connect() -> Result<Self, NetlinkError> {
-        let (mut connection, handle, messages) = rtnetlink::new_connection()?;
+        // Answers come by a connection of their own, which no burst of events can fill.
+        let (asking, handle, _) = rtnetlink::new_connection()?;
+        tokio::spawn(asking);
+        let (mut connection, _, messages) = rtnetlink::new_connection()?;
         connection.socket_mut().socket_mut().bind(&SocketAddr::new(0, GROUPS))?;
         tokio::spawn(connection);
         let events = messages.map(|(message, _)| message).boxed();
@@ -98,17 +106,20 @@ impl NextHops {
         Ok(hops)
     }
 
-    /// Learns all links and neighbours anew.
+    /// Learns all links and neighbours anew; what was known stays if the kernel does not answer.
     async fn learn_all(&mut self) -> Result<(), NetlinkError> {
+        let links = self.handle.link().get().execute().try_collect::<Vec<_>>();
+        let links = in_time(links).await?.map_err(|error| NetlinkError::Ask("links", error))?;
+        let neighbours = self.handle.neighbours().get().execute().try_collect::<Vec<_>>();
+        let neighbours =
+            in_time(neighbours).await?.map_err(|error| NetlinkError::Ask("neighbours", error))?;
         self.links.clear();
         self.neighbours.clear();
-        let mut links = self.handle.link().get().execute();
-        while let Some(link) = links.try_next().await.map_err(|e| NetlinkError::Ask("links", e))? {
-            self.learn_link(&link);
+        for link in &links {
+            self.learn_link(link);
         }
-        let mut neighbours = self.handle.neighbours().get().execute();
-        while let Some(n) = neighbours.try_next().await.map_err(|e| NetlinkError::Ask("neighbours", e))? {
-            self.learn_neighbour(&n, true);
+        for neighbour in &neighbours {
+            self.learn_neighbour(neighbour, true);
         }
         Ok(())
     }
@@ -206,10 +217,17 @@ impl NextHops {
     /// Looks the route up anew.
     async fn resolve(&mut self, address: Ipv4Addr) -> Option<IpAddr> {
         let question = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32).build();
-        // No route is an answer too.
-        let route = match self.handle.route().get(question).execute().try_next().await {
-            Ok(Some(answer)) => route(&answer, address),
-            Ok(None) | Err(_) => None,
+        let answer = self.handle.route().get(question).execute();
+        futures_util::pin_mut!(answer);
+        let route = match in_time(answer.try_next()).await {
+            Ok(Ok(Some(answer))) => route(&answer, address),
+            Ok(Ok(None)) => None,
+            // No route is an answer too.
+            Ok(Err(rtnetlink::Error::NetlinkError(refusal))) if is_no_route(refusal.raw_code()) => None,
+            Ok(Err(_)) | Err(_) => {
+                self.has_missed_events = true;
+                return None;
+            }
         };
         self.watched.get_mut(&address)?.route = route;
         self.refresh(address)
@@ -257,7 +275,7 @@ impl NextHops {
         }
         let request = self.handle.neighbours().add(*ifindex, IpAddr::V4(*neighbour));
         let request = request.state(NeighbourState::None).flags(NeighbourFlags::Use).replace();
-        if let Err(error) = request.execute().await {
+        if let Ok(Err(error)) = in_time(request.execute()).await {
             tracing::debug!(%address, %error, "the kernel does not look for the next hop");
         }
     }
@@ -279,6 +297,8 @@ impl NextHops {
                 self.learn_link(&link);
                 return true;
             }
+            // A port that leaves its bridge is told of so too, and is still there.
+            RouteNetlinkMessage::DelLink(link) if link.header.interface_family == AddressFamily::Bridge => {}
             RouteNetlinkMessage::DelLink(link) => {
                 self.links.remove(&link.header.index);
                 self.forget_port(link.header.index);
@@ -304,6 +324,10 @@ impl NextHops {
     }
 
     fn learn_neighbour(&mut self, message: &NeighbourMessage, exists: bool) {
+        // Bridges' forwarding entries come the same way.
+        if message.header.family != AddressFamily::Inet {
+            return;
+        }
         let (mut address, mut mac) = (None, None);
         for attribute in &message.attributes {
             match attribute {
@@ -324,14 +348,27 @@ impl NextHops {
             );
         match mac.filter(|_| is_valid) {
             Some(mac) => {
-                let is_fixed =
-                    matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp);
+                let is_fixed = message.header.flags.contains(NeighbourFlags::ExtLearned)
+                    || matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp);
                 self.neighbours.insert((message.header.ifindex, address), Neighbour { mac, is_fixed })
             }
             None => self.neighbours.remove(&(message.header.ifindex, address)),
         };
     }
 }
+
+/// The kernel's answer, if it comes: a reply that was lost must not stop the director for ever.
+async fn in_time<T>(answer: impl Future<Output = T>) -> Result<T, NetlinkError> {
+    tokio::time::timeout(PATIENCE, answer).await.map_err(|_| NetlinkError::Silent)
+}
+
+/// The errors by which the kernel says that there is no way to an address (negative error numbers).
+fn is_no_route(code: i32) -> bool {
+    [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES, libc::EINVAL].contains(&-code)
+}
+
+/// How long the kernel may take to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Slots of the device map.
 const MAX_PORTS: u16 = 64;

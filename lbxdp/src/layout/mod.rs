@@ -161,13 +161,19 @@ impl Layout {
         writes
     }
 
-    /// Forgets deleted servers that no connection points to any more.
-    pub fn empty_trash(&mut self, load: &dyn Fn(ServerId) -> Load, now: Instant) -> Vec<Write> {
+    /// Forgets deleted servers that no connection points to any more: which, and what is to be written.
+    pub fn empty_trash(
+        &mut self,
+        load: &dyn Fn(ServerId) -> Load,
+        now: Instant,
+    ) -> (Vec<ServerId>, Vec<Write>) {
         let is_done = |gone: &Gone| now.duration_since(gone.since) >= TRASH_TIME && load(gone.id) == Load(0);
         let done: Vec<ServerKey> =
             self.gone.iter().filter(|(_, gone)| is_done(gone)).map(|(key, _)| *key).collect();
+        let mut forgotten = Vec::new();
         for key in &done {
             if let Some(gone) = self.gone.remove(key) {
+                forgotten.push(gone.id);
                 self.server_ids.give_back(gone.id);
                 self.are_vips_dirty = true;
             }
@@ -175,7 +181,7 @@ impl Layout {
         let (mut writes, mut removals) = (Vec::new(), Vec::new());
         self.change_vips(&mut writes, &mut removals);
         writes.append(&mut removals);
-        writes
+        (forgotten, writes)
     }
 
     /// Whether lists that were replaced wait for their last readers; see [`LayoutError::MembersFull`].

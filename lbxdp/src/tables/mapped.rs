@@ -55,5 +55,8 @@ impl Mapped {
 pub fn wait_for_packets() {
     const GLOBAL: libc::c_int = 1;
     // SAFETY: a system call that takes numbers and touches no memory.
-    unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+    if unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) } != 0 {
+        // Not on kernels that run with nohz_full. No packet takes anywhere near this long.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
 }

@@ -16,7 +16,7 @@ pub struct Instance(String);
 
 /// Why a name cannot be an instance's.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` cannot name an instance: 1 to 64 letters, digits, `-`, `_` or `.`, not beginning with `.`")]
+#[error("`{0}` cannot name an instance: 1 to 64 letters, digits, `-` or `_`")]
 pub struct BadInstance(String);
 
 impl Default for Instance {
@@ -29,8 +29,8 @@ impl FromStr for Instance {
     type Err = BadInstance;
 
     fn from_str(name: &str) -> Result<Self, BadInstance> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if (1..=64).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_plain) {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        if (1..=64).contains(&name.len()) && name.chars().all(is_plain) {
             Ok(Self(name.into()))
         } else {
             Err(BadInstance(name.into()))
@@ -77,13 +77,18 @@ impl Instance {
 
     /// The pinned program of an interface.
     pub fn program_pin(&self, interface: &str) -> PathBuf {
-        self.layout_pins().join("programs").join(interface)
+        self.layout_pins().join("programs").join(pin_name(interface))
     }
 
     /// The pinned link of an interface: while it is there, the program stays attached.
     pub fn link_pin(&self, interface: &str) -> PathBuf {
-        self.layout_pins().join("links").join(interface)
+        self.layout_pins().join("links").join(pin_name(interface))
     }
+}
+
+/// An interface's name as the name of a pin: the BPF file system takes no dots (it keeps them for itself).
+fn pin_name(interface: &str) -> String {
+    interface.replace('.', ":")
 }
 
 #[cfg(test)]
@@ -92,10 +97,10 @@ mod tests {
 
     #[test]
     fn a_name_cannot_leave_its_directory() {
-        for name in ["default", "a", "web-1", "x_2.y", "0"] {
+        for name in ["default", "a", "web-1", "x_2", "0"] {
             assert!(name.parse::<Instance>().is_ok(), "{name}");
         }
-        for name in ["", ".", "..", ".x", "a/b", "a b", "ä", "x\n", &"x".repeat(65)] {
+        for name in ["", ".", "..", "x.y", "a/b", "a b", "ä", "x\n", &"x".repeat(65)] {
             assert!(name.parse::<Instance>().is_err(), "{name:?}");
         }
     }
