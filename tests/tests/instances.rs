@@ -1,10 +1,11 @@
 //! Daemons: several beside each other, one that is started twice, and what one leaves behind.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use anyhow::Result;
 use lbxdp_tests::http::HTTP_PORT;
-use lbxdp_tests::service::serve;
+use lbxdp_tests::service::{serve, status};
 use lbxdp_tests::topology::OUTER;
 use lbxdp_tests::{Lab, Plan, daemon};
 use nix::sys::signal::Signal;
@@ -114,5 +115,25 @@ fn a_daemon_that_leaves_keeps_the_packet_path_running() -> Result<()> {
     daemon.end_by(Signal::SIGTERM)?;
     assert_eq!(lab.client().who(service)?, "s1");
     assert!(lbxdp(&lab, &format!("unload --instance {instance}"))?.status.success());
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn an_interface_without_native_xdp_gets_the_generic_one_with_a_warning() -> Result<()> {
+    let lab = Lab::build(Plan { servers: 1, ..Plan::default() })?;
+    let daemon = daemon::Daemon::start(&daemon::binary()?, &lab.director, &lab.instance(), &["lo"], &[])?;
+    assert!(daemon.log().contains("GENERIC XDP"), "{}", daemon.log());
+    assert!(status(&daemon)?.contains("lo, GENERIC XDP"));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn the_socket_is_roots_alone() -> Result<()> {
+    let lab = Lab::build(Plan { servers: 1, ..Plan::default() })?;
+    let daemon = lab.start_daemon(&daemon::binary()?)?;
+    let socket = std::fs::metadata(format!("/run/lbxdp/{}.sock", daemon.instance()))?;
+    assert_eq!(socket.permissions().mode() & 0o777, 0o600);
     Ok(())
 }
