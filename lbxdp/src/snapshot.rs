@@ -90,8 +90,18 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InterfaceStatus {
     pub name: String,
-    /// Whether the program runs in the driver, not behind a socket buffer.
-    pub is_native: bool,
+    pub path: PacketPath,
+}
+
+/// Where the packet program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PacketPath {
+    /// In the driver.
+    Native,
+    /// Behind a socket buffer.
+    Generic,
+    /// Nowhere: the interface was removed, and its program with it.
+    Gone,
 }
 
 /// One reason.

@@ -2,12 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::Result;
 use lbxdp_tests::http::HTTP_PORT;
 use lbxdp_tests::service::{serve, status};
 use lbxdp_tests::topology::OUTER;
-use lbxdp_tests::{Lab, Plan, daemon};
+use lbxdp_tests::{Lab, Plan, daemon, wait};
 use nix::sys::signal::Signal;
 
 /// Runs lbxdp on the director with these words.
@@ -135,5 +136,18 @@ fn the_socket_is_roots_alone() -> Result<()> {
     let daemon = lab.start_daemon(&daemon::binary()?)?;
     let socket = std::fs::metadata(format!("/run/lbxdp/{}.sock", daemon.instance()))?;
     assert_eq!(socket.permissions().mode() & 0o777, 0o600);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn an_interface_that_is_removed_is_missed() -> Result<()> {
+    let lab = Lab::build(Plan { servers: 1, ..Plan::default() })?;
+    let daemon = lab.start_daemon(&daemon::binary()?)?;
+    lab.director.ip(&format!("link del {OUTER}"))?;
+    wait::until("status misses the interface", Duration::from_secs(10), || {
+        status(&daemon).is_ok_and(|text| text.contains("eth0, GONE"))
+    })?;
+    assert!(daemon.log().contains("the interface is gone"));
     Ok(())
 }

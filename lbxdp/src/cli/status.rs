@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::client::{Client, ClientError, Director};
 use crate::message::{Request, Response};
-use crate::snapshot::Status;
+use crate::snapshot::{PacketPath, Status};
 use crate::tables::pins::Instance;
 
 /// Asks the daemon of an instance, and prints what it says.
@@ -26,8 +26,11 @@ fn text(instance: &Instance, status: &Status) -> String {
         let _ = writeln!(text, "{words}");
     };
     for interface in &status.interfaces {
-        let mode =
-            if interface.is_native { "native XDP" } else { "GENERIC XDP: several times slower than native" };
+        let mode = match interface.path {
+            PacketPath::Native => "native XDP",
+            PacketPath::Generic => "GENERIC XDP: several times slower than native",
+            PacketPath::Gone => "GONE: no packet comes in by it; once it is back, start the daemon again",
+        };
         line(format_args!("interface    {}, {mode}", interface.name));
     }
     line(format_args!("connections  {} in {} places", status.connections, status.places));
@@ -57,7 +60,7 @@ mod tests {
     #[test]
     fn what_is_wrong_stands_out() {
         let status = Status {
-            interfaces: vec![InterfaceStatus { name: "eth0".into(), is_native: false }],
+            interfaces: vec![InterfaceStatus { name: "eth0".into(), path: PacketPath::Generic }],
             places: 1024,
             connections: 3,
             unresolved: vec![[10, 0, 0, 11].into()],

@@ -18,7 +18,9 @@ use crate::cli::names::Naming;
 use crate::command::Command;
 use crate::layout::{Hop, Layout, LayoutError, Write};
 use crate::message::{Request, Response};
-use crate::snapshot::{InterfaceStatus, NotForwarded, ServerSnapshot, ServiceSnapshot, Snapshot, Status};
+use crate::snapshot::{
+    InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot, Status,
+};
 use crate::state::{ServiceKey, State, Timeouts};
 use crate::tables::{TableError, Tables, wait_for_packets};
 
@@ -318,8 +320,15 @@ impl Director {
     }
 
     /// The program was attached to an interface.
-    pub(super) fn has_attached(&mut self, name: &str, is_native: bool) {
-        self.interfaces.push(InterfaceStatus { name: name.into(), is_native });
+    pub(super) fn has_attached(&mut self, name: &str, path: PacketPath) {
+        self.interfaces.push(InterfaceStatus { name: name.into(), path });
+    }
+
+    /// The interface is gone, and the program with it.
+    pub(super) fn has_lost(&mut self, name: &str) {
+        for interface in self.interfaces.iter_mut().filter(|interface| interface.name == name) {
+            interface.path = PacketPath::Gone;
+        }
     }
 
     fn write_settings(&self, timeouts: Timeouts) {

@@ -22,6 +22,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::snapshot::PacketPath;
 use crate::tables::pins::Instance;
 use crate::tables::{TableError, Tables};
 use accounts::ESTIMATE_EVERY_S;
@@ -179,7 +180,11 @@ async fn start(options: &Options) -> Result<Started, StartError> {
     let sweep = Sweep::start(connections, loads, clock).map_err(StartError::Sweep)?;
     for (interface, ebpf) in interfaces.iter().zip(&mut programs) {
         let mode = load::attach(&options.instance, interface, load::program(ebpf)?)?;
-        director.has_attached(&interface.name, mode == Mode::Native);
+        let path = match mode {
+            Mode::Native => PacketPath::Native,
+            Mode::Generic => PacketPath::Generic,
+        };
+        director.has_attached(&interface.name, path);
         if mode == Mode::Native {
             tracing::info!(interface = interface.name, "attached in the driver");
         }
@@ -251,11 +256,11 @@ async fn serve(
             event = director.event() => {
                 let event = event.ok_or(NetlinkError::Closed)?;
                 director.digest(event).await;
-                follow_macs(&director, instance, &mut interfaces);
+                follow_interfaces(&mut director, instance, &mut interfaces);
             }
             _ = housekeeping.tick() => {
                 director.keep_house().await;
-                follow_macs(&director, instance, &mut interfaces);
+                follow_interfaces(&mut director, instance, &mut interfaces);
             }
             _ = estimates.tick() => director.estimate(),
         }
@@ -265,21 +270,32 @@ async fn serve(
     Ok(())
 }
 
-/// The program knows its interface's MAC address as a constant; a new address needs a new program.
-fn follow_macs(director: &Director, instance: &Instance, interfaces: &mut [Interface]) {
-    for interface in interfaces {
-        let Some(mac) = director.mac_of(interface.ifindex).filter(|mac| *mac != interface.mac) else {
-            continue;
+/// The program knows its interface's MAC address as a constant; a new address needs a new program. And an interface that
+/// was removed has taken its program along.
+fn follow_interfaces(director: &mut Director, instance: &Instance, interfaces: &mut Vec<Interface>) {
+    interfaces.retain_mut(|interface| {
+        let name = &interface.name;
+        let Some(mac) = director.mac_of(interface.ifindex) else {
+            tracing::error!(
+                interface = name,
+                "the interface is gone, and its packet path with it; once it is back, start \
+                the daemon again"
+            );
+            director.has_lost(name);
+            return false;
         };
-        match load::replace(instance, &Interface { mac, ..interface.clone() }) {
-            Ok(()) => {
-                interface.mac = mac;
-                tracing::info!(interface = interface.name, "the interface has another MAC address");
-            }
-            Err(error) => {
-                tracing::error!(interface = interface.name, error = %load::chain(&error), "cannot follow \
-                the interface's new MAC address: its packets go to the stack");
+        if mac != interface.mac {
+            match load::replace(instance, &Interface { mac, ..interface.clone() }) {
+                Ok(()) => {
+                    tracing::info!(interface = name, "the interface has another MAC address");
+                    interface.mac = mac;
+                }
+                Err(error) => {
+                    tracing::error!(interface = name, error = %load::chain(&error), "cannot follow the \
+                    interface's new MAC address: its packets go to the stack");
+                }
             }
         }
-    }
+        true
+    });
 }
