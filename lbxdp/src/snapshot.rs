@@ -35,8 +35,6 @@ pub struct ServerSnapshot {
     pub inactive: u32,
     pub counters: Counters,
     pub rates: Rates,
-    /// Whether the director knows the next hop's MAC address.
-    pub resolved: bool,
 }
 
 /// Totals since the start or the last `-Z`. Bytes are those of the IP packets, without Ethernet.

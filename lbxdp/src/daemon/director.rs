@@ -198,8 +198,12 @@ impl Director {
     /// Takes in an event of the network.
     pub(super) async fn digest(&mut self, event: Event) {
         let changed = self.next_hops.digest(event).await;
+        self.take_over_hops(&changed);
+    }
+
+    fn take_over_hops(&mut self, changed: &[IpAddr]) {
         self.write_ports();
-        if let Err(error) = self.follow_hops(&changed) {
+        if let Err(error) = self.follow_hops(changed) {
             tracing::error!(error = %chain(&error), "cannot write next hops");
         }
     }
@@ -212,6 +216,8 @@ impl Director {
     /// What is to be done every second or so.
     pub(super) async fn keep_house(&mut self) {
         self.next_hops.watch_only(&self.state.server_addresses());
+        let changed = self.next_hops.catch_up().await;
+        self.take_over_hops(&changed);
         self.next_hops.keep_alive().await;
         let loads = self.tables.LOADS;
         let (forgotten, writes) = self.layout.empty_trash(&|id| load_of(&loads, id), Instant::now());
@@ -284,7 +290,6 @@ impl Director {
                     inactive: load.inactive(),
                     counters,
                     rates,
-                    resolved: self.next_hops.hop(server.address).is_usable(),
                 }
             });
             let (counters, rates) = self.accounts.service(key);

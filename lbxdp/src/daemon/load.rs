@@ -198,7 +198,7 @@ fn pin(
 /// Puts a new program in the place of an interface's attached one, in one step: no packet goes without.
 pub fn replace(instance: &Instance, interface: &Interface) -> Result<(), LoadError> {
     let failed = |error| LoadError::Pin(interface.name.clone(), error);
-    // Sizes are those of the pinned tables; what is asked for here is not looked at.
+    // The tables are the pinned ones; the program must know how many buckets they have.
     let mut ebpf = load(instance, interface, pinned_sizes(instance).map_err(failed)?)?;
     let program = program(&mut ebpf)?;
     replace_pinned(instance, interface, program).map_err(failed)

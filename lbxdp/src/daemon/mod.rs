@@ -82,9 +82,6 @@ pub enum StartError {
 /// Runs the daemon until a signal ends it.
 pub async fn run(options: Options) -> Result<(), StartError> {
     let instance = &options.instance;
-    if !nix::unistd::geteuid().is_root() && std::fs::metadata(Instance::run_directory()).is_err() {
-        return Err(LoadError::NotPermitted.into());
-    }
     let _lock = lock(instance)?;
     // From here on a signal is remembered until somebody looks: a stop during the start cleans up too.
     let stop = Stop::listen()?;

@@ -185,14 +185,8 @@ impl NextHops {
         while let Some(Some(event)) = self.events.next().now_or_never() {
             are_routes_dirty |= self.learn(event);
         }
-        if std::mem::take(&mut self.has_missed_events) {
-            tracing::warn!("the kernel had more events than this could take in; all is asked for anew");
-            if let Err(error) = self.learn_all().await {
-                // The next event tries again.
-                self.has_missed_events = true;
-                tracing::error!(%error, "the kernel does not answer");
-            }
-            are_routes_dirty = true;
+        if self.has_missed_events {
+            return self.catch_up().await;
         }
         let addresses: Vec<Ipv4Addr> = self.watched.keys().copied().collect();
         let mut changed = Vec::new();
@@ -202,6 +196,25 @@ impl NextHops {
             } else {
                 changed.extend(self.refresh(address));
             }
+        }
+        changed
+    }
+
+    /// Asks for everything anew if an event or an answer was lost. Returns the addresses whose hop is another one now.
+    pub(super) async fn catch_up(&mut self) -> Vec<IpAddr> {
+        if !std::mem::take(&mut self.has_missed_events) {
+            return Vec::new();
+        }
+        tracing::warn!("the kernel's events or answers were lost; all is asked for anew");
+        if let Err(error) = self.learn_all().await {
+            self.has_missed_events = true;
+            tracing::error!(%error, "the kernel does not answer");
+            return Vec::new();
+        }
+        let addresses: Vec<Ipv4Addr> = self.watched.keys().copied().collect();
+        let mut changed = Vec::new();
+        for address in addresses {
+            changed.extend(self.resolve(address).await);
         }
         changed
     }
@@ -240,11 +253,11 @@ impl NextHops {
             Some(Route::Local) => Hop { is_local: true, ..Hop::default() },
             Some(Route::Via { ifindex, neighbour }) => {
                 let mac = self.neighbours.get(&(ifindex, neighbour)).map(|known| known.mac);
-                match (self.slot(ifindex), self.links.get(&ifindex)) {
-                    (Some(port), Some(Link { mac: source, .. })) => {
-                        Hop { mac, source: *source, ifindex, port, is_local: false }
-                    }
-                    _ => Hop::default(),
+                let source = self.links.get(&ifindex).map(|link| link.mac);
+                // Only an interface that is there gets a slot.
+                match source.and_then(|source| Some((source, self.slot(ifindex)?))) {
+                    Some((source, port)) => Hop { mac, source, ifindex, port, is_local: false },
+                    None => Hop::default(),
                 }
             }
         };

@@ -3,6 +3,7 @@
 //! Order is everything: rows that nobody points to are written first, then the one write that points to them, then what
 //! nobody needs any more goes. So a packet sees the old configuration of a service or the new one.
 
+mod hop;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -16,32 +17,12 @@ use lbxdp_common::server::{Load, ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{self, List, Member, ServiceRow, Shares};
 
 use crate::state::{Server, Service, ServiceKey, State};
+pub use hop::Hop;
 use rows::{Rows, Runs, ServerIds};
 pub use write::{TurnChange, Write};
 
 /// A deleted server's row is kept at least so long, as IPVS keeps its trash: a packet may be about to name it.
 const TRASH_TIME: Duration = Duration::from_mins(2);
-
-/// Where packets for an address go: what the daemon knows of the next hop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hop {
-    /// MAC address of the next hop; `None` while it is not known.
-    pub mac: Option<[u8; 6]>,
-    /// MAC address of the interface that leads there.
-    pub source: [u8; 6],
-    pub ifindex: u32,
-    /// The interface's slot in the device map.
-    pub port: u16,
-    /// The address is the director's own.
-    pub is_local: bool,
-}
-
-impl Hop {
-    /// Whether packets can be sent there.
-    pub fn is_usable(&self) -> bool {
-        self.is_local || self.mac.is_some()
-    }
-}
 
 /// Why a state does not fit into the tables. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -52,12 +52,5 @@ fn service_snapshot(key: ServiceKey, service: &Service) -> ServiceSnapshot {
 }
 
 fn server_snapshot(server: Server) -> ServerSnapshot {
-    ServerSnapshot {
-        server,
-        active: 0,
-        inactive: 0,
-        counters: Counters::default(),
-        rates: Rates::default(),
-        resolved: true,
-    }
+    ServerSnapshot { server, active: 0, inactive: 0, counters: Counters::default(), rates: Rates::default() }
 }

@@ -16,7 +16,6 @@ fn server(address: &str) -> ServerSnapshot {
         inactive: 4_294_967_295,
         counters: counters(),
         rates: Rates { connections: 123_456_789, ..Rates::default() },
-        resolved: true,
     }
 }
 
