@@ -9,8 +9,10 @@ use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::server::ServerId;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::{
-    BUCKET_CELLS, Buckets, ENTRY_CELLS, Hash, Inserted, Replaced, Slot, WAYS, find, insert, is_overdue,
+    BUCKET_CELLS, Buckets, ENTRY_CELLS, Found, Hash, Inserted, Replaced, Shape, Slot, WAYS, find, insert,
+    is_overdue,
 };
+use lbxdp_common::walk::Walker;
 use lbxdp_common::{Cells, Ticks};
 use loom::sync::atomic::{AtomicU64, Ordering, fence};
 use loom::thread::{self, JoinHandle};
@@ -78,12 +80,10 @@ impl Row {
 #[derive(Clone, Copy)]
 struct Table(&'static [Row]);
 
+impl Walker for Table {}
+
 impl Buckets for Table {
     type Bucket = Row;
-
-    fn index(&self, hash: u32) -> u32 {
-        hash
-    }
 
     fn bucket(&self, index: u32) -> Option<Row> {
         self.0.get(index as usize).copied()
@@ -104,6 +104,18 @@ impl Table {
     fn of(buckets: &[[Place; WAYS]]) -> Self {
         let rows = buckets.iter().map(|places| Row(Vec::leak(places.iter().flat_map(entry).collect())));
         Self(Vec::leak(rows.collect()))
+    }
+
+    fn shape(self) -> Shape {
+        Shape::steady(self.0.len() as u32)
+    }
+
+    fn find(self, hash: Hash, key: Key) -> Option<(Slot<Row>, Word)> {
+        find(&self, self.shape(), hash, key).and_then(Found::here)
+    }
+
+    fn insert(self, hash: Hash, key: Key, word: Word) -> Inserted {
+        insert(&self, self.shape(), hash, key, word, NOW)
     }
 
     fn slots(self) -> impl Iterator<Item = Slot<Row>> {
@@ -155,7 +167,7 @@ fn entry(place: &Place) -> [Cell; ENTRY_CELLS] {
 /// One bucket for both hashes.
 const SAME: Hash = Hash(0);
 /// The first bucket, and the second.
-const BOTH: Hash = Hash(1 << 32);
+const BOTH: Hash = Hash(1 << 63);
 const NOW: Ticks = Ticks(1000);
 const LATER: Ticks = Ticks(5000);
 const OTHER: u8 = 9;
@@ -184,7 +196,7 @@ fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
 
 /// A CPU that gives `key` to `server`.
 fn inserter(table: Table, hash: Hash, key: Key, server: u8) -> JoinHandle<(u8, Inserted)> {
-    thread::spawn(move || (server, insert(&table, hash, key, word_of(server, LATER), NOW)))
+    thread::spawn(move || (server, table.insert(hash, key, word_of(server, LATER))))
 }
 
 /// Whether an inserter may go without a place: it tries two, and overdue ones only once, so rivals may take all it tries.
@@ -207,7 +219,7 @@ fn assert_one_wins(table: Table, key: Key, room: Room, results: &[(u8, Inserted)
                 assert_eq!(entry, word_of(*server, LATER), "{results:?}");
             }
             Inserted::Existing(theirs, _) => assert_eq!(theirs.server(), entry.server(), "{results:?}"),
-            Inserted::Full => assert!(room == Room::Contested, "there was room: {results:?}"),
+            Inserted::Full(_) => assert!(room == Room::Contested, "there was room: {results:?}"),
         }
     }
     assert_eq!(winners, 1, "{results:?}");
@@ -225,7 +237,7 @@ fn model_of_rivals(
     check(preemptions, move || {
         let table = Table::of(buckets);
         let others: Vec<_> = (2..=rivals).map(|server| inserter(table, hash, key_of(1), server)).collect();
-        let mut results = vec![(1, insert(&table, hash, key_of(1), word_of(1, LATER), NOW))];
+        let mut results = vec![(1, table.insert(hash, key_of(1), word_of(1, LATER)))];
         results.extend(others.into_iter().map(|other| other.join().unwrap()));
         assert_one_wins(table, key_of(1), room, &results);
     });
@@ -269,7 +281,7 @@ fn a_reader_sees_whole_connections_while_their_places_change_hands() {
                 assert!((key, word) == old || (key, word) == new, "torn: {key:?} {word:?}");
             }
             for (key, word) in [old, new] {
-                if let Some((_, found)) = find(&table, SAME, key) {
+                if let Some((_, found)) = table.find(SAME, key) {
                     assert_eq!(found, word, "torn");
                 }
             }
@@ -292,13 +304,13 @@ fn a_connection_is_taken_off_once_by_the_sweep_or_by_who_takes_its_place() {
         let inserted = inserter.join().unwrap().1;
         let replaced = match inserted {
             Inserted::New(replaced) | Inserted::Existing(_, replaced) => replaced,
-            Inserted::Full => None,
+            Inserted::Full(_) => None,
         };
         let replaced = replaced.map(|replaced| (replaced.key, replaced.word));
         let taken_off: Vec<_> = swept.into_iter().chain(replaced).collect();
         assert_eq!(taken_off, [old]);
         // If the sweep was faster by a hair, the place may have looked neither free nor overdue: no harm.
-        let live = if inserted == Inserted::Full { vec![] } else { vec![new] };
+        let live = if matches!(inserted, Inserted::Full(_)) { vec![] } else { vec![new] };
         assert_eq!(table.live(), live);
     });
 }
@@ -309,13 +321,13 @@ fn two_inserters_of_different_keys_never_take_off_one_connection_twice() {
         let old = (key_of(1), word_of(1, NOW));
         let table = Table::of(&[[Other, Taken(old.0, old.1), Other, Other]]);
         let other = inserter(table, SAME, key_of(2), 2);
-        let mine = insert(&table, SAME, key_of(3), word_of(3, LATER), NOW);
+        let mine = table.insert(SAME, key_of(3), word_of(3, LATER));
         let results = BTreeMap::from([(2, other.join().unwrap().1), (3, mine)]);
         let replacing = Inserted::New(Some(Replaced { key: old.0, word: old.1 }));
         let winners: Vec<u8> =
             results.iter().filter(|(_, result)| **result == replacing).map(|(server, _)| *server).collect();
         let [winner] = winners[..] else { panic!("{results:?}") };
-        assert!(results.values().any(|result| *result == Inserted::Full), "{results:?}");
+        assert!(results.values().any(|result| matches!(result, Inserted::Full(_))), "{results:?}");
         assert_eq!(table.live(), [(key_of(winner), word_of(winner, LATER))]);
     });
 }
@@ -326,7 +338,7 @@ fn a_connection_that_gets_a_packet_survives_the_sweep_or_was_taken_off_before() 
         let (key, word, refreshed) = (key_of(1), word_of(1, NOW), word_of(1, LATER));
         let table = Table::of(&[[Other, Taken(key, word), Other, Other]]);
         let packet = thread::spawn(move || {
-            find(&table, SAME, key).is_some_and(|(slot, seen)| slot.change(seen, refreshed))
+            table.find(SAME, key).is_some_and(|(slot, seen)| slot.change(seen, refreshed))
         });
         let swept = table.sweep(NOW);
         if packet.join().unwrap() {

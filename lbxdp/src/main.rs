@@ -29,7 +29,7 @@ enum Verb {
         interfaces: Vec<String>,
         #[command(flatten)]
         instance: InstanceArgument,
-        /// Places in the connection table; by default what suits the machine's memory.
+        /// How many connections there must be room for; by default what suits the machine's memory.
         #[arg(long, value_name = "N")]
         connections: Option<u32>,
         /// Keep forwarding after the daemon has ended.

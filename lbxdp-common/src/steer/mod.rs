@@ -6,10 +6,13 @@
 mod classify;
 mod follow;
 mod forward;
+mod kind;
 mod parse;
+mod place;
 
 use crate::cells::Cells;
 use crate::counters::ServerCounters;
+use crate::overflow::Overflow;
 use crate::schedule::Pool;
 use crate::server::ServerId;
 use crate::service::ServiceKey;
@@ -42,6 +45,12 @@ pub trait World: Buckets + Pool {
     fn ingress_mac(&self) -> u64;
     /// Index of that interface.
     fn ingress_ifindex(&self) -> u32;
+    /// The row that tells of pressure.
+    fn pressure(&self) -> Option<Self::Row>;
+    /// The bucket that is next to be tended, of those the daemon has listed.
+    fn errand(&self, index: u32) -> Option<u32>;
+    /// Counts what is done for want of room.
+    fn note(&self, overflow: Overflow);
     /// Adds to a server's counters.
     fn count(&self, server: ServerId, more: ServerCounters);
 }

@@ -3,6 +3,7 @@
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::kind::Kind;
 use crate::connection::Key;
 use crate::protocol::Protocol;
 use crate::verdict::Reason;
@@ -44,9 +45,7 @@ pub(super) const IP_OFFSET: usize = ethernet::HEADER_BYTES;
 /// A client's packet.
 pub(super) struct Packet {
     pub(super) key: Key,
-    pub(super) protocol: Protocol,
-    /// TCP's control bits; none for UDP.
-    pub(super) flags: Flags,
+    pub(super) kind: Kind,
     /// Bytes from the IP header on.
     pub(super) ip_bytes: u32,
 }
@@ -101,5 +100,5 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
         protocol: headers.protocol,
         pad: [0; 3],
     };
-    Ok(Packet { key, protocol, flags, ip_bytes: headers.ip_bytes })
+    Ok(Packet { key, kind: Kind { protocol, flags }, ip_bytes: headers.ip_bytes })
 }

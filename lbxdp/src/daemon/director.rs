@@ -3,16 +3,17 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use lbxdp_common::settings::Settings;
+use aya::Ebpf;
+use lbxdp_common::settings::{Rules, SHAPE_CELL, Settings};
 use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer};
 use lbxdp_common::table::{Seed, WAYS};
 use lbxdp_common::{Cells, Fate, Protocol, Reason};
 
 use super::accounts::Accounts;
 use super::clock::Clock;
+use super::keeper::{Keeper, load_of, shape};
 use super::load::chain;
 use super::next_hops::{Event, NextHops};
-use super::sweep::load_of;
 use crate::cli::grammar::print;
 use crate::cli::names::Naming;
 use crate::command::Command;
@@ -49,6 +50,7 @@ pub(super) struct Director {
     next_hops: NextHops,
     clock: Clock,
     seed: Seed,
+    keeper: Keeper,
     waited_last: Option<Instant>,
     interfaces: Vec<InterfaceStatus>,
 }
@@ -57,6 +59,7 @@ impl Director {
     /// A director without services over empty tables. The settings are in force when this returns.
     pub(super) fn new(tables: Tables, next_hops: NextHops, clock: Clock, seed: Seed) -> Self {
         let layout = Layout::new(tables.SERVERS.rows(), tables.SERVICES.rows(), tables.MEMBERS.rows());
+        let keeper = Keeper::new(&tables, clock);
         let director = Self {
             state: State::default(),
             layout,
@@ -65,11 +68,17 @@ impl Director {
             next_hops,
             clock,
             seed,
+            keeper,
             waited_last: None,
             interfaces: Vec::new(),
         };
         director.write_settings(director.state.timeouts);
         director
+    }
+
+    /// Starts clearing away what is over, and making room.
+    pub(super) fn start_keeping(&mut self, ebpf: Ebpf) -> std::io::Result<()> {
+        self.keeper.start(ebpf)
     }
 
     /// Carries out a request but for `Request::Connections`, which needs no director.
@@ -317,7 +326,7 @@ impl Director {
         let is_unknown = |address: &IpAddr| !self.next_hops.hop(*address).is_usable();
         Ok(Status {
             interfaces: self.interfaces.clone(),
-            places: u64::from(self.tables.CONNECTIONS.rows()) * WAYS as u64,
+            places: u64::from(shape(&self.tables.SETTINGS).home()) * WAYS as u64,
             connections: loads.map(|load| u64::from(load.active()) + u64::from(load.inactive())).sum(),
             unresolved: self.state.server_addresses().into_iter().filter(is_unknown).collect(),
             not_forwarded: not_forwarded.collect::<Result<_, TableError>>()?,
@@ -347,12 +356,17 @@ impl Director {
             seed_offset: self.seed.offset,
             seed_multiplier: self.seed.multiplier,
             timeouts: seconds.map(|seconds| self.clock.ticks_of(seconds)),
+            shape: 0,
             refresh: (self.clock.hertz() / REFRESH_PER_SECOND).max(1),
+            rules: Rules::default(),
+            reusable_tcp: 1 << TcpState::TimeWait.raw() | 1 << TcpState::Close.raw(),
+            reusable_sctp: 0,
             pad: 0,
             zero: 0,
         };
         if let Some(row) = self.tables.SETTINGS.row(0) {
-            for (at, cell) in settings.cells().iter().enumerate() {
+            // The shape is the keeper's.
+            for (at, cell) in settings.cells().iter().enumerate().filter(|(at, _)| *at != SHAPE_CELL) {
                 row.store(at, *cell);
             }
         }

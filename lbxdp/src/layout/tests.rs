@@ -45,7 +45,9 @@ impl Played {
             Write::Server { id, row } => {
                 self.servers.insert(id.row(), *row);
             }
-            Write::Members { start, members } => self.members.extend((*start..).zip(members.iter().copied())),
+            Write::Members { list, members, .. } => {
+                self.members.extend((list.start..).zip(members.iter().copied()));
+            }
             Write::Service { index, row } => {
                 self.services.insert(*index, *row);
             }
@@ -69,7 +71,7 @@ impl Played {
     fn seen_by_packets(&self, port: u16) -> Option<Vec<([u8; 4], u32)>> {
         let index = self.ids.get(&service_id(&key(port)).expect("IPv4"))?;
         let list = self.services[index].list;
-        let members = (list.start..list.start + list.length).map(|row| self.members[&row]);
+        let members = (list.start..list.start + u32::from(list.length)).map(|row| self.members[&row]);
         Some(
             members
                 .map(|member| {
