@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(runs.take(1), None);
         assert!(runs.are_resting());
         runs.readers_are_gone();
-        let list = runs.take(10).expect("both runs are one again");
-        assert_eq!((list.start, list.length), (0, 10));
+        let list = runs.take(6).expect("both runs are one again");
+        assert_eq!((list.start, list.length), (0, 6));
     }
 }
