@@ -7,10 +7,11 @@ use aya::Ebpf;
 use lbxdp_common::settings::{Rules, SHAPE_CELL, Settings};
 use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer};
 use lbxdp_common::table::{Seed, WAYS};
-use lbxdp_common::{Cells, Fate, Protocol, Reason};
+use lbxdp_common::{Cells, Fate, Overflow, Protocol, Reason};
 
 use super::accounts::Accounts;
 use super::clock::Clock;
+use super::episode::{Episode, News};
 use super::keeper::{Keeper, load_of, shape};
 use super::load::chain;
 use super::next_hops::{Event, NextHops};
@@ -51,6 +52,7 @@ pub(super) struct Director {
     clock: Clock,
     seed: Seed,
     keeper: Keeper,
+    pressure: Episode,
     waited_last: Option<Instant>,
     interfaces: Vec<InterfaceStatus>,
 }
@@ -60,6 +62,7 @@ impl Director {
     pub(super) fn new(tables: Tables, next_hops: NextHops, clock: Clock, seed: Seed) -> Self {
         let layout = Layout::new(tables.SERVERS.rows(), tables.SERVICES.rows(), tables.MEMBERS.rows());
         let keeper = Keeper::new(&tables, clock);
+        let pressure = Episode::begin_with(hashed(&tables).unwrap_or(0));
         let director = Self {
             state: State::default(),
             layout,
@@ -69,6 +72,7 @@ impl Director {
             clock,
             seed,
             keeper,
+            pressure,
             waited_last: None,
             interfaces: Vec::new(),
         };
@@ -228,11 +232,31 @@ impl Director {
         let changed = self.next_hops.catch_up().await;
         self.take_over_hops(&changed);
         self.next_hops.keep_alive().await;
+        self.follow_pressure();
         let loads = self.tables.LOADS;
         let (forgotten, writes) = self.layout.empty_trash(&|id| load_of(&loads, id), Instant::now());
         self.accounts.close_servers(&forgotten);
         if let Err(error) = self.carry_out(&writes) {
             tracing::error!(error = %chain(&error), "cannot clear away deleted servers");
+        }
+    }
+
+    /// Says when the table begins to be too small, and when it is large enough again.
+    fn follow_pressure(&mut self) {
+        let news = match hashed(&self.tables) {
+            Ok(total) => self.pressure.look(total, Instant::now()),
+            Err(error) => return tracing::error!(error = %chain(&error), "cannot read counters"),
+        };
+        match news {
+            Some(News::Begun) => tracing::warn!(
+                half_open = self.keeper.half_open(),
+                "the connection table has no room for some new connections: they go by consistent hash (a flood, or \
+                --connections is too small; `lbxdp status` counts them)"
+            ),
+            Some(News::Over { packets, lasted }) => {
+                tracing::info!(packets, ?lasted, "the connection table has room for all again");
+            }
+            None => {}
         }
     }
 
@@ -371,6 +395,14 @@ impl Director {
             }
         }
     }
+}
+
+/// How often packets went by hash for want of room.
+fn hashed(tables: &Tables) -> Result<u64, TableError> {
+    Overflow::ALL
+        .iter()
+        .filter(|overflow| overflow.is_pressure())
+        .try_fold(0u64, |sum, overflow| Ok(sum.wrapping_add(tables.overflow_count(*overflow)?)))
 }
 
 /// Logs what became of a next hop.
