@@ -94,8 +94,9 @@ pub fn claim<B: Buckets>(table: &B, pair: Pair, wish: Wish, now: Ticks) -> Resul
     let (Some(first), Some(second)) = (table.bucket(pair.first), table.bucket(pair.second)) else {
         return Err(NoRoom::Full);
     };
-    let is_open_to = |bucket| wish != Wish::Share || Ways::half_open(bucket, now).count() < HALF_OPEN_WAYS;
-    let (is_first_open, is_second_open) = (is_open_to(first), is_open_to(second));
+    let (half_open_in_first, half_open_in_second) = (Ways::half_open(first), Ways::half_open(second));
+    let is_open = |half_open: Ways| wish != Wish::Share || half_open.count() < HALF_OPEN_WAYS;
+    let (is_first_open, is_second_open) = (is_open(half_open_in_first), is_open(half_open_in_second));
     let empty_in_first = Ways::empty(first).if_(is_first_open);
     let empty_in_second = Ways::empty(second).if_(is_second_open);
     let place = |in_first: bool| if in_first { (first, pair.first) } else { (second, pair.second) };
@@ -117,17 +118,18 @@ pub fn claim<B: Buckets>(table: &B, pair: Pair, wish: Wish, now: Ticks) -> Resul
             return Ok(Claim { slot, index, replaced: None });
         }
     }
-    let may_go = |bucket| {
+    let may_go = |bucket, half_open: Ways, is_open: bool| {
         let overdue = Ways::overdue(bucket, now);
-        if wish == Wish::PlaceOfHalfOpen && overdue.is_none() {
-            Ways::half_open(bucket, now)
-        } else {
-            overdue
+        match wish {
+            // Where the share is used up, one of those who use it must go.
+            Wish::Share if !is_open => overdue.and(half_open),
+            Wish::PlaceOfHalfOpen if overdue.is_none() => half_open,
+            _ => overdue,
         }
     };
-    let in_first = may_go(first).if_(is_first_open);
+    let in_first = may_go(first, half_open_in_first, is_first_open);
     let is_first = !in_first.is_none();
-    let ways = if is_first { in_first } else { may_go(second).if_(is_second_open) };
+    let ways = if is_first { in_first } else { may_go(second, half_open_in_second, is_second_open) };
     let (bucket, index) = place(is_first);
     let slot = Slot::new(bucket, ways.lowest());
     if !ways.is_none()
@@ -205,10 +207,16 @@ impl Ways {
         Self::where_(bucket, |word| word & word >> 1 & !(word >> MOVING_SHIFT) & is_over(word, now))
     }
 
-    /// Those that are half open and not overdue.
+    /// Those that are half open, overdue or not.
     #[inline(always)]
-    pub(super) fn half_open<C: Cells>(bucket: C, now: Ticks) -> Self {
-        Self::where_(bucket, |word| word & word >> 1 & word >> HALF_OPEN_SHIFT & !is_over(word, now))
+    pub(super) fn half_open<C: Cells>(bucket: C) -> Self {
+        Self::where_(bucket, |word| word & word >> 1 & word >> HALF_OPEN_SHIFT & !(word >> MOVING_SHIFT))
+    }
+
+    /// Those that are in both sets.
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// These if `condition` holds, else none.
