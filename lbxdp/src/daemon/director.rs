@@ -23,7 +23,8 @@ use crate::message::{Request, Response};
 use crate::snapshot::{
     InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot, Status,
 };
-use crate::state::{ServiceKey, State, Timeouts};
+use crate::state::{ServiceKey, State};
+use crate::sysctl::Sysctls;
 use crate::tables::{TableError, Tables, wait_for_packets};
 
 /// How long an answer may wait for a new server's next hop; so that whoever adds a server and sends at once finds it.
@@ -76,7 +77,7 @@ impl Director {
             waited_last: None,
             interfaces: Vec::new(),
         };
-        director.write_settings(director.state.timeouts);
+        director.write_settings(&director.state);
         director
     }
 
@@ -94,6 +95,7 @@ impl Director {
                 Err(error) => Response::Failed(chain(&error)),
             },
             Request::Timeouts => Response::Timeouts(self.state.timeouts),
+            Request::Settings => Response::Settings(self.state.sysctls),
             Request::Status => match self.status() {
                 Ok(status) => Response::Status(status),
                 Err(error) => Response::Failed(chain(&error)),
@@ -148,8 +150,8 @@ impl Director {
         }
         self.carry_out(&writes)?;
         self.follow_hops(changed_hops)?;
-        if state.timeouts != self.state.timeouts {
-            self.write_settings(state.timeouts);
+        if (state.timeouts, state.sysctls) != (self.state.timeouts, self.state.sysctls) {
+            self.write_settings(state);
         }
         Ok(())
     }
@@ -369,7 +371,8 @@ impl Director {
         }
     }
 
-    fn write_settings(&self, timeouts: Timeouts) {
+    fn write_settings(&self, state: &State) {
+        let State { timeouts, sysctls, .. } = state;
         let mut seconds = [0; 16];
         seconds[..Timer::COUNT].copy_from_slice(&DEFAULT_TIMEOUTS_S);
         let timer = |state| usize::from(ConnectionState::tcp(state).timer(Protocol::Tcp).0);
@@ -382,8 +385,8 @@ impl Director {
             timeouts: seconds.map(|seconds| self.clock.ticks_of(seconds)),
             shape: 0,
             refresh: (self.clock.hertz() / REFRESH_PER_SECOND).max(1),
-            rules: Rules::default(),
-            reusable_tcp: 1 << TcpState::TimeWait.raw() | 1 << TcpState::Close.raw(),
+            rules: rules(*sysctls),
+            reusable_tcp: reusable_tcp(*sysctls),
             reusable_sctp: 0,
             pad: 0,
             zero: 0,
@@ -403,6 +406,25 @@ fn hashed(tables: &Tables) -> Result<u64, TableError> {
         .iter()
         .filter(|overflow| overflow.is_pressure())
         .try_fold(0u64, |sum, overflow| Ok(sum.wrapping_add(tables.overflow_count(*overflow)?)))
+}
+
+/// The rules that settings switch on.
+fn rules(sysctls: Sysctls) -> Rules {
+    Rules::default()
+        .with_if(Rules::SLOPPY_TCP, sysctls.sloppy_tcp != 0)
+        .with_if(Rules::SLOPPY_SCTP, sysctls.sloppy_sctp != 0)
+        .with_if(Rules::EXPIRE_NODEST_CONN, sysctls.expire_nodest_conn != 0)
+        .with_if(Rules::SECURE_TCP, sysctls.secure_tcp >= 2)
+}
+
+/// The TCP states in which `conn_reuse_mode` lets a new connection take an old one's place; a bit each.
+fn reusable_tcp(sysctls: Sysctls) -> u16 {
+    let finished = 1 << TcpState::TimeWait.raw() | 1 << TcpState::Close.raw();
+    match sysctls.conn_reuse_mode {
+        0 => 0,
+        mode if mode & 2 == 0 => finished,
+        _ => finished | 1 << TcpState::FinWait.raw(),
+    }
 }
 
 /// Logs what became of a next hop.
