@@ -18,13 +18,12 @@ pub struct Settings {
     pub refresh: u32,
     /// Always zero.
     pub pad: u32,
-    /// How long a connection lives without a packet, in ticks, by [`Timer`]. Sixteen, for a state has four bits.
-    pub timeouts: [u32; TIMEOUTS],
+    /// How long a connection lives without a packet, in ticks, by [`Timer`].
+    pub timeouts: [u32; Timer::COUNT],
     /// Always zero; see [`Pool::zero`](crate::schedule::Pool::zero).
     pub zero: u64,
 }
 
-const TIMEOUTS: usize = 16;
 /// Cells of the row.
 pub const SETTINGS_CELLS: usize = size_of::<Settings>() / 8;
 /// The cell that is always zero.

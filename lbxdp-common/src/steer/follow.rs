@@ -10,14 +10,15 @@ use crate::schedule;
 use crate::server::{Hop, Load, Server, ServerFlags, ServerId};
 use crate::service::{Service, ServiceKey};
 use crate::settings::SettingsView;
-use crate::state::{self, State, TcpState};
+use crate::state::{self, Event, State, View};
 use crate::table::{self, Hash, Inserted, Slot};
 use crate::time::Ticks;
 use crate::verdict::Reason;
-use crate::wire::tcp::Flags;
 
 /// How often a change of state is tried again after another CPU changed the same connection.
 const MAX_ATTEMPTS: u32 = 4;
+/// IPVS's default.
+const CONN_REUSE_MODE: u32 = 1;
 /// Active FTP's data connections come from here (RFC 959, 3.2).
 const FTP_DATA_PORT: [u8; 2] = 20u16.to_be_bytes();
 
@@ -50,7 +51,7 @@ pub(super) fn follow<W: World>(
     });
     let Some((slot, word)) = known else {
         let [first, second] = packet.key.cells();
-        let opened = open(world, first, second, packet.flags, hash, now);
+        let opened = open(world, first, second, packet.event, hash, now);
         let (server, connections) = Opened::unpacked(opened)?;
         let way = way_to(world, server)?;
         world.count(server, packet.counted(connections));
@@ -62,40 +63,23 @@ pub(super) fn follow<W: World>(
     Ok(way)
 }
 
-/// Whether a packet may open a connection: for TCP a SYN without RST.
-#[inline(always)]
-fn opens(protocol: Protocol, flags: Flags) -> bool {
-    match protocol {
-        Protocol::Tcp => flags.has(Flags::SYN) && !flags.has(Flags::RST),
-        Protocol::Udp => true,
-    }
-}
-
-#[inline(always)]
-fn state_after(protocol: Protocol, state: State, flags: Flags) -> State {
-    match protocol {
-        Protocol::Tcp => state::after_client_packet(state, flags),
-        Protocol::Udp => State::UDP,
-    }
-}
-
 impl Packet {
     #[inline(always)]
     fn opens(&self) -> bool {
-        opens(self.protocol, self.flags)
+        state::opens(self.protocol, self.event, false)
     }
 
     /// Whether it opens a new connection in place of a finished one with the same ports (IPVS: `conn_reuse_mode` 1).
     #[inline(always)]
     fn starts_again(&self, state: State) -> bool {
-        matches!(self.protocol, Protocol::Tcp)
-            && self.opens()
-            && (state == State::tcp(TcpState::TimeWait) || state == State::tcp(TcpState::Close))
+        self.opens()
+            && state::begins(self.protocol, self.event)
+            && state.is_in(state::reusable_states(self.protocol, CONN_REUSE_MODE))
     }
 
     #[inline(always)]
     fn state_after(&self, state: State) -> State {
-        state_after(self.protocol, state, self.flags)
+        state::after(self.protocol, View::ClientOnly, false, state, self.event)
     }
 
     #[inline(always)]
@@ -176,15 +160,15 @@ impl Opened {
 
 /// Opens a new connection. A function of its own in the kernel, so that the path of known connections has the registers.
 #[inline(never)]
-fn open<W: World>(world: &W, first: u64, second: u64, flags: Flags, hash: Hash, now: Ticks) -> u64 {
-    Opened::packed(schedule_new(world, Key::from_cells([first, second]), flags, hash, now))
+fn open<W: World>(world: &W, first: u64, second: u64, event: Event, hash: Hash, now: Ticks) -> u64 {
+    Opened::packed(schedule_new(world, Key::from_cells([first, second]), event, hash, now))
 }
 
 #[inline(always)]
 fn schedule_new<W: World>(
     world: &W,
     key: Key,
-    flags: Flags,
+    event: Event,
     hash: Hash,
     now: Ticks,
 ) -> Result<(ServerId, bool), Reason> {
@@ -192,7 +176,7 @@ fn schedule_new<W: World>(
     let protocol = key.protocol().ok_or(Reason::OtherProtocol)?;
     let service_key = ServiceKey { vip: key.vip, port: key.vip_port, protocol: key.protocol, pad: 0 };
     let index = world.service(service_key).ok_or(Reason::NoService)?;
-    if !opens(protocol, flags) {
+    if !state::opens(protocol, event, false) {
         return Err(Reason::NoConnection);
     }
     if key.client_port == FTP_DATA_PORT {
@@ -200,7 +184,7 @@ fn schedule_new<W: World>(
     }
     let service = Service(world.service_row(index).ok_or(Reason::NotReady)?);
     let server = schedule::pick(world, index, service).ok_or(Reason::NoServer)?;
-    let state = state_after(protocol, State::from_raw(TcpState::None.raw()), flags);
+    let state = state::after(protocol, View::ClientOnly, false, State::NONE, event);
     let due = now + settings.timeout(state.timer(protocol));
     let (server, is_new, replaced) =
         match table::insert(world, hash, key, Word::live(server, state, due), now) {

@@ -337,8 +337,7 @@ impl Director {
     }
 
     fn write_settings(&self, timeouts: Timeouts) {
-        let mut seconds = [0; 16];
-        seconds[..Timer::COUNT].copy_from_slice(&DEFAULT_TIMEOUTS_S);
+        let mut seconds = DEFAULT_TIMEOUTS_S;
         let timer = |state| usize::from(ConnectionState::tcp(state).timer(Protocol::Tcp).0);
         seconds[timer(TcpState::Established)] = timeouts.tcp;
         seconds[timer(TcpState::FinWait)] = timeouts.tcp_fin;

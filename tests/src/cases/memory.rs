@@ -9,7 +9,7 @@ use lbxdp_common::schedule::wrr;
 use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerId, ServerRow};
 use lbxdp_common::service::{List, Member, SERVICE_CELLS, ServiceKey, ServiceRow, Shares, TURN_CELLS};
 use lbxdp_common::settings::{SETTINGS_CELLS, Settings};
-use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, Timer};
+use lbxdp_common::state::DEFAULT_TIMEOUTS_S;
 use lbxdp_common::table::{self, BUCKET_CELLS, Buckets, ENTRY_CELLS, Hash, Inserted, Seed};
 use lbxdp_common::{Reason, Scheduler, Ticks, Verdict, vip};
 
@@ -178,11 +178,7 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
 
 fn settings() -> Settings {
     let Seed { offset, multiplier } = SEED;
-    let mut timeouts = [0; 16];
-    for (timer, seconds) in timeouts.iter_mut().zip(DEFAULT_TIMEOUTS_S) {
-        *timer = seconds * HERTZ;
-    }
-    const { assert!(Timer::COUNT <= 16) };
+    let timeouts = DEFAULT_TIMEOUTS_S.map(|seconds| seconds * HERTZ);
     Settings { seed_offset: offset, seed_multiplier: multiplier, timeouts, refresh: REFRESH, pad: 0, zero: 0 }
 }
 
