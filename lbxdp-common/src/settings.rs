@@ -21,8 +21,8 @@ pub struct Settings {
     pub refresh: u32,
     /// [`Rules`].
     pub rules: Rules,
-    /// How long a connection lives without a packet, in ticks, by [`Timer`]. Sixteen, for a state has four bits.
-    pub timeouts: [u32; TIMEOUTS],
+    /// How long a connection lives without a packet, in ticks, by [`Timer`].
+    pub timeouts: [u32; Timer::COUNT],
     /// Bit n: in this TCP state a connection makes way for a new one with the same ports (`conn_reuse_mode`).
     pub reusable_tcp: u16,
     /// The same of SCTP.
@@ -61,7 +61,6 @@ impl Rules {
     }
 }
 
-const TIMEOUTS: usize = 16;
 /// Cells of the row.
 pub const SETTINGS_CELLS: usize = size_of::<Settings>() / 8;
 /// The cell that is always zero.
@@ -132,9 +131,10 @@ impl<C: Cells> SettingsView<C> {
         let masks = self.0.load(REUSABLE_CELL);
         let mask = match protocol {
             Protocol::Tcp => masks as u16,
+            Protocol::Sctp => (masks >> 16) as u16,
             Protocol::Udp => 0,
         };
-        mask >> state.raw() & 1 == 1
+        state.is_in(mask)
     }
 }
 
@@ -165,6 +165,7 @@ mod tests {
         for state in 0..16 {
             let reusable = |protocol| view.is_reusable(protocol, State::from_raw(state));
             assert_eq!(reusable(Protocol::Tcp), state == 5);
+            assert_eq!(reusable(Protocol::Sctp), state == 13);
             assert!(!reusable(Protocol::Udp));
         }
         for timer in 0..Timer::COUNT as u8 {

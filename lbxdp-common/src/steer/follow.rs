@@ -48,10 +48,10 @@ pub(super) fn follow<W: World>(
     let [first, second] = packet.key.cells();
     let mut answer = Answer::STRANGER;
     if known.is_some() || !settings.shape().is_steady() {
-        answer = meet(world, first, second, packet.kind.flags, hash, now);
+        answer = meet(world, first, second, packet.kind.event, hash, now);
     }
     if answer == Answer::STRANGER {
-        answer = open(world, first, second, packet.kind.flags, hash, now);
+        answer = open(world, first, second, packet.kind.event, hash, now);
     }
     let (server, connections) = Answer::unpacked(answer)?;
     let way = way_to(world, server)?;

@@ -8,11 +8,11 @@ use super::kind::Kind;
 use crate::connection::{Key, Word};
 use crate::server::{Server, ServerFlags, ServerId};
 use crate::settings::{Rules, SettingsView};
+use crate::state::Event;
 use crate::table::{self, Found, Hash};
 use crate::tend::{is_served, uncount};
 use crate::time::Ticks;
 use crate::verdict::Reason;
-use crate::wire::tcp::Flags;
 
 /// How often the table is looked into again after another CPU changed the connection that was found.
 const MAX_LOOKS: u32 = 2;
@@ -24,11 +24,11 @@ pub(super) fn meet<W: World>(
     world: &W,
     first: u64,
     second: u64,
-    flags: Flags,
+    event: Event,
     hash: Hash,
     now: Ticks,
 ) -> u64 {
-    match server_of(world, Key::from_cells([first, second]), flags, hash, now) {
+    match server_of(world, Key::from_cells([first, second]), event, hash, now) {
         Ok(None) => Answer::STRANGER,
         Ok(Some(server)) => Answer::packed(Ok((server, false))),
         Err(reason) => Answer::packed(Err(reason)),
@@ -39,12 +39,12 @@ pub(super) fn meet<W: World>(
 fn server_of<W: World>(
     world: &W,
     key: Key,
-    flags: Flags,
+    event: Event,
     hash: Hash,
     now: Ticks,
 ) -> Result<Option<ServerId>, Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, flags };
+    let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
     for _ in 0..MAX_LOOKS {
         let (slot, word) = match table::find(world, settings.shape(), hash, key) {
             None => break,

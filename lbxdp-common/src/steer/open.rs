@@ -12,11 +12,11 @@ use crate::schedule;
 use crate::server::{Load, ServerId};
 use crate::service::{List, Service, ServiceKey};
 use crate::settings::SettingsView;
+use crate::state::Event;
 use crate::table::{self, Hash, NoRoom, Published, Wish};
 use crate::tend::uncount;
 use crate::time::Ticks;
 use crate::verdict::Reason;
-use crate::wire::tcp::Flags;
 
 /// Active FTP's data connections come from here (RFC 959, 3.2).
 const FTP_DATA_PORT: [u8; 2] = 20u16.to_be_bytes();
@@ -28,11 +28,11 @@ pub(super) fn open<W: World>(
     world: &W,
     first: u64,
     second: u64,
-    flags: Flags,
+    event: Event,
     hash: Hash,
     now: Ticks,
 ) -> u64 {
-    Answer::packed(server_for(world, Key::from_cells([first, second]), flags, hash, now))
+    Answer::packed(server_for(world, Key::from_cells([first, second]), event, hash, now))
 }
 
 /// The packet's server, and whether a connection is to be counted for it.
@@ -40,12 +40,12 @@ pub(super) fn open<W: World>(
 fn server_for<W: World>(
     world: &W,
     key: Key,
-    flags: Flags,
+    event: Event,
     hash: Hash,
     now: Ticks,
 ) -> Result<(ServerId, bool), Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, flags };
+    let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
     let service_key = ServiceKey { vip: key.vip, port: key.vip_port, protocol: key.protocol, pad: 0 };
     let index = world.service(service_key).ok_or(Reason::NoService)?;
     let state = kind.first_state(settings.rules());

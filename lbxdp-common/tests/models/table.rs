@@ -8,9 +8,7 @@ use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::table::{Hash, Inserted, Replaced, WAYS};
 use loom::thread::{self, JoinHandle};
 
-use crate::memory::{
-    BOTH, Free, LATER, NOW, OTHER, Other, Place, SAME, Table, Taken, check, key_of, word_of,
-};
+use crate::memory::{BOTH, Free, LATER, NOW, Other, Place, SAME, Table, Taken, check, key_of, word_of};
 
 /// A CPU that gives `key` to `server`.
 fn inserter(table: Table, hash: Hash, key: Key, server: u8) -> JoinHandle<(u8, Inserted)> {

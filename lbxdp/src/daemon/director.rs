@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use lbxdp_common::settings::{Rules, SHAPE_CELL, Settings};
-use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer};
+use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer, reusable_states};
 use lbxdp_common::table::{Seed, WAYS};
 use lbxdp_common::{Cells, Fate, Overflow, Protocol, Reason};
 
@@ -124,6 +124,15 @@ impl Director {
         }
         self.state = state;
         match command {
+            // Connections of a server that is gone may have to go too.
+            Command::DeleteService { .. }
+            | Command::DeleteServer { .. }
+            | Command::Flush
+            | Command::Set { .. }
+                if self.state.sysctls.expire_nodest_conn != 0 =>
+            {
+                self.keeper.look_at_all();
+            }
             Command::Zero { service } => self.zero(service.as_ref()),
             Command::AddServer { server, .. } => self.wait_for_hop(server.address).await,
             _ => {}
@@ -373,8 +382,8 @@ impl Director {
 
     fn write_settings(&self, state: &State) {
         let State { timeouts, sysctls, .. } = state;
-        let mut seconds = [0; 16];
-        seconds[..Timer::COUNT].copy_from_slice(&DEFAULT_TIMEOUTS_S);
+        let reuse_mode = sysctls.conn_reuse_mode.cast_unsigned();
+        let mut seconds = DEFAULT_TIMEOUTS_S;
         let timer = |state| usize::from(ConnectionState::tcp(state).timer(Protocol::Tcp).0);
         seconds[timer(TcpState::Established)] = timeouts.tcp;
         seconds[timer(TcpState::FinWait)] = timeouts.tcp_fin;
@@ -386,8 +395,8 @@ impl Director {
             shape: 0,
             refresh: (self.clock.hertz() / REFRESH_PER_SECOND).max(1),
             rules: rules(*sysctls),
-            reusable_tcp: reusable_tcp(*sysctls),
-            reusable_sctp: 0,
+            reusable_tcp: reusable_states(Protocol::Tcp, reuse_mode),
+            reusable_sctp: reusable_states(Protocol::Sctp, reuse_mode),
             pad: 0,
             zero: 0,
         };
@@ -415,16 +424,6 @@ fn rules(sysctls: Sysctls) -> Rules {
         .with_if(Rules::SLOPPY_SCTP, sysctls.sloppy_sctp != 0)
         .with_if(Rules::EXPIRE_NODEST_CONN, sysctls.expire_nodest_conn != 0)
         .with_if(Rules::SECURE_TCP, sysctls.secure_tcp >= 2)
-}
-
-/// The TCP states in which `conn_reuse_mode` lets a new connection take an old one's place; a bit each.
-fn reusable_tcp(sysctls: Sysctls) -> u16 {
-    let finished = 1 << TcpState::TimeWait.raw() | 1 << TcpState::Close.raw();
-    match sysctls.conn_reuse_mode {
-        0 => 0,
-        mode if mode & 2 == 0 => finished,
-        _ => finished | 1 << TcpState::FinWait.raw(),
-    }
 }
 
 /// Logs what became of a next hop.

@@ -64,7 +64,7 @@ fn not_ours() -> Vec<Case> {
             .not(Reason::OtherHost, web().syn().to_mac([0xff; 6])),
         Case::new("a protocol that is not balanced passes", http())
             .not(Reason::OtherProtocol, other(IpNumber::ICMP))
-            .not(Reason::OtherProtocol, other(IpNumber::SCTP)),
+            .not(Reason::OtherProtocol, other(IpNumber::GRE)),
         Case::new("a port without a service passes", http())
             .not(Reason::NoService, tcp(40_000, 81).syn())
             .not(Reason::NoService, tcp(40_000, 81).ack())
