@@ -9,7 +9,9 @@ mod host;
 mod list;
 pub mod memory;
 pub mod random;
+mod sctp;
 pub mod setup;
+mod transitions;
 
 pub use case::{Case, Fact, Step, run};
 pub use host::Host;
