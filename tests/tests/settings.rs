@@ -4,7 +4,6 @@ use anyhow::{Context, Result, ensure};
 use lbxdp::tables::Tables;
 use lbxdp::tables::pins::Instance;
 use lbxdp_common::Protocol;
-use lbxdp_common::Protocol;
 use lbxdp_common::settings::{Rules, SettingsView};
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_tests::{Daemon, Lab, Plan, daemon};
