@@ -61,15 +61,23 @@ pub enum Phase {
 /// Everything about a connection that changes, in one cell: it is seen whole, and changed by compare-and-swap.
 ///
 /// ```text
-///  63            32 31          8 7  6 5    2 1   0
-/// | due (ticks)    | server id   | 0  | state|phase|
+///  63            32 31          8 7        6           5    2 1   0
+/// | due (ticks)    | server id   | moving | half open | state|phase|
 /// ```
+///
+/// *Half open*: nothing but its opening packet has been seen, so its client may be forged; such entries get a bounded
+/// share of the table. *Moving*: the entry is being carried to the bucket where it belongs after the table has grown;
+/// what is to change about it must change there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word(pub u64);
 
 const PHASE_BITS: u64 = 0b11;
 const STATE_SHIFT: u32 = 2;
 const STATE_BITS: u64 = 0b1111;
+const HALF_OPEN: u64 = 1 << HALF_OPEN_SHIFT;
+pub(crate) const HALF_OPEN_SHIFT: u32 = 6;
+const MOVING: u64 = 1 << MOVING_SHIFT;
+pub(crate) const MOVING_SHIFT: u32 = 7;
 const SERVER_SHIFT: u32 = 8;
 const SERVER_BITS: u64 = 0xff_ffff;
 const DUE_SHIFT: u32 = 32;
@@ -128,11 +136,57 @@ impl Word {
         Ticks((self.0 >> DUE_SHIFT) as u32)
     }
 
-    /// The same connection after a packet.
+    /// The same connection after a packet that its opening one was not: no longer half open.
     #[inline(always)]
     #[must_use]
     pub const fn after(self, state: State, due: Ticks) -> Self {
         Self::live(self.server(), state, due)
+    }
+
+    /// Whether all but the due time is the same.
+    #[inline(always)]
+    pub const fn is_like(self, other: Self) -> bool {
+        self.0 as u32 == other.0 as u32
+    }
+
+    /// The same connection, half open.
+    #[inline(always)]
+    #[must_use]
+    pub const fn half_open(self) -> Self {
+        Self(self.0 | HALF_OPEN)
+    }
+
+    /// The same connection, half open if `other` is.
+    #[inline(always)]
+    #[must_use]
+    pub const fn half_open_as(self, other: Self) -> Self {
+        Self(self.0 | other.0 & HALF_OPEN)
+    }
+
+    /// Whether only its opening packet has been seen.
+    #[inline(always)]
+    pub const fn is_half_open(self) -> bool {
+        self.0 & HALF_OPEN != 0
+    }
+
+    /// The same connection on its way to another bucket.
+    #[inline(always)]
+    #[must_use]
+    pub const fn moving(self) -> Self {
+        Self(self.0 | MOVING)
+    }
+
+    /// The same connection where it belongs.
+    #[inline(always)]
+    #[must_use]
+    pub const fn settled(self) -> Self {
+        Self(self.0 & !MOVING)
+    }
+
+    /// Whether it is on its way to another bucket.
+    #[inline(always)]
+    pub const fn is_moving(self) -> bool {
+        self.0 & MOVING != 0
     }
 }
 
@@ -149,6 +203,11 @@ mod tests {
             prop_assert_eq!(word.server(), ServerId(server));
             prop_assert_eq!(word.state(), State::from_raw(state));
             prop_assert_eq!(word.due(), Ticks(due));
+            prop_assert!(!word.is_half_open() && word.half_open().is_half_open());
+            prop_assert!(!word.is_moving() && word.moving().is_moving() && word.moving().settled() == word);
+            prop_assert!(!word.half_open().after(word.state(), word.due()).is_half_open());
+            prop_assert!(word.is_like(word.after(word.state(), Ticks(due.wrapping_add(1)))));
+            prop_assert!(!word.is_like(word.half_open()));
             for phase in [Phase::Empty, Phase::Claimed, Phase::Announced, Phase::Live] {
                 prop_assert_eq!(word.in_phase(phase).phase(), phase);
                 prop_assert_eq!(word.in_phase(phase).in_phase(Phase::Live), word);

@@ -24,8 +24,12 @@ macro_rules! for_each_map {
                 SERVICES: "services", $crate::service::SERVICE_CELLS, 1;
                 /// The turn of each service's scheduler ([`schedule`]($crate::schedule)).
                 TURNS: "turns", $crate::service::TURN_CELLS, 1;
-                /// The lists of all services ([`service::Member`]($crate::service::Member)).
+                /// The lists of all services: members and hash slots ([`service::List`]($crate::service::List)).
                 MEMBERS: "members", 1, 1;
+                /// When a packet last went by hash for want of room ([`pressure`]($crate::pressure)).
+                PRESSURE: "pressure", $crate::pressure::PRESSURE_CELLS, 1;
+                /// Indices of buckets for [`tend`]($crate::tend): the daemon's errands.
+                ERRANDS: "errands", 1, $crate::tend::MAX_ERRANDS;
             }
             maps {
                 /// Index of a service by what a packet carries.
@@ -34,6 +38,8 @@ macro_rules! for_each_map {
                 COUNTERS: "counters", PerCpuArray<$crate::counters::ServerCounters>, 1;
                 /// How many packets were not forwarded, by [`Reason`]($crate::Reason).
                 REASONS: "reasons", PerCpuArray<u64>, $crate::Reason::COUNT as u32;
+                /// How often something was done for want of room, by [`Overflow`]($crate::Overflow).
+                OVERFLOWS: "overflows", PerCpuArray<u64>, $crate::Overflow::COUNT as u32;
                 /// The interfaces packets may be redirected to.
                 PORTS: "ports", DevMap, 64;
             }

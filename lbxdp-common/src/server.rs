@@ -47,6 +47,8 @@ impl ServerFlags {
     pub const AVAILABLE: Self = Self(1);
     /// The address is the director's own: packets go to its stack.
     pub const LOCAL: Self = Self(2);
+    /// Its weight is 0.
+    pub const QUIESCENT: Self = Self(4);
 
     /// Whether all bits of `other` are set.
     #[inline(always)]

@@ -43,14 +43,65 @@ pub const SERVICE_CELLS: usize = size_of::<ServiceRow>() / 8;
 /// Cells of a row of the turn table, where a scheduler keeps its place; a cache line, for every CPU writes it.
 pub const TURN_CELLS: usize = 8;
 
-/// A run of rows in the member table.
+/// A run of rows in the member table: a service's servers, and behind them its hash slots, two a row.
+///
+/// A slot holds a [`ServerId`]. Connections that the table has no room for go by a hash of their key to the server in its
+/// slot; the slots are laid out so that an edit moves as few of them as can be (see the daemon's layout).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct List {
     /// The first row.
     pub start: u32,
-    /// How many.
-    pub length: u32,
+    /// How many servers.
+    pub length: u16,
+    /// Logarithm of the number of slots; meaningless without servers.
+    pub slot_bits: u8,
+    /// Always zero.
+    pub pad: u8,
+}
+
+/// The most servers a service can have.
+pub const MAX_MEMBERS: u32 = u16::MAX as u32;
+/// Slots for each server, at least.
+const SLOTS_EACH: u32 = 8;
+/// Slots of a service, at least.
+const MIN_SLOTS: u32 = 64;
+
+impl List {
+    /// A list of so many servers (at most [`MAX_MEMBERS`]), and of as many slots as suit it.
+    pub fn new(start: u32, length: u16) -> Self {
+        let slots = (u32::from(length) * SLOTS_EACH).next_power_of_two().max(MIN_SLOTS);
+        Self { start, length, slot_bits: slots.trailing_zeros() as u8, pad: 0 }
+    }
+
+    /// How many slots there are.
+    #[inline(always)]
+    pub const fn slots(self) -> u32 {
+        if self.length == 0 { 0 } else { 1 << (self.slot_bits & 31) }
+    }
+
+    /// How many rows of the member table it takes.
+    pub const fn rows(self) -> u32 {
+        self.length as u32 + self.slots() / 2
+    }
+
+    /// The row of a slot; the slot is in its lower half if it is even.
+    #[inline(always)]
+    pub const fn slot_row(self, slot: u32) -> u32 {
+        self.start.wrapping_add(self.length as u32).wrapping_add(slot >> 1)
+    }
+
+    /// The cell of two slots.
+    pub fn slot_cell(pair: &[ServerId]) -> u64 {
+        let id = |at: usize| pair.get(at).map_or(0, |server| u64::from(server.0));
+        id(1) << 32 | id(0)
+    }
+
+    /// The server in a slot, of the cell in [`List::slot_row`]; [`ServerId::NONE`] if no server can be used.
+    #[inline(always)]
+    pub const fn server_in(slot: u32, cell: u64) -> ServerId {
+        ServerId(if slot & 1 == 0 { cell as u32 } else { (cell >> 32) as u32 })
+    }
 }
 
 /// What wrr derives from the weights of a list.
@@ -163,7 +214,7 @@ mod tests {
     #[test]
     fn the_packet_path_reads_the_row_that_was_written() {
         let row = ServiceRow {
-            list: List { start: 17, length: 3 },
+            list: List::new(17, 3),
             shares: Shares { step: 2, top: 5 },
             scheduler: Scheduler::WeightedRoundRobin.raw(),
             ..ServiceRow::default()
@@ -174,6 +225,17 @@ mod tests {
         assert_eq!((service.list(), service.shares()), (row.list, row.shares));
         assert_eq!(service.scheduler(), Some(Scheduler::WeightedRoundRobin));
         assert_eq!(ServiceRow::from_cells(row.cells()), row);
+    }
+
+    #[test]
+    fn a_run_holds_the_servers_and_two_slots_a_row_behind_them() {
+        let list = List::new(100, 3);
+        assert_eq!((list.slots(), list.rows()), (64, 3 + 32));
+        assert_eq!((list.slot_row(0), list.slot_row(1), list.slot_row(63)), (103, 103, 134));
+        let cell = List::slot_cell(&[ServerId(7), ServerId(9)]);
+        assert_eq!((List::server_in(4, cell), List::server_in(5, cell)), (ServerId(7), ServerId(9)));
+        assert_eq!((List::new(0, 10).slots(), List::new(0, 1000).slots()), (128, 8192));
+        assert_eq!((List::default().slots(), List::default().rows()), (0, 0));
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::cells::Cells;
-use crate::state::Timer;
-use crate::table::Seed;
+use crate::protocol::Protocol;
+use crate::state::{State, Timer};
+use crate::table::{Seed, Shape};
 
-/// The row. Its first 64 bytes are all that an established TCP connection needs.
+/// The row. Its first 40 bytes are all that an established TCP connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct Settings {
@@ -14,22 +15,61 @@ pub struct Settings {
     pub seed_offset: u64,
     /// [`Seed::multiplier`].
     pub seed_multiplier: u64,
+    /// [`Shape`] of the connection table. Written by who makes it grow, and by nobody else.
+    pub shape: u64,
     /// A connection's due time is written anew only if it moves by at least so many ticks.
     pub refresh: u32,
-    /// Always zero.
-    pub pad: u32,
+    /// [`Rules`].
+    pub rules: Rules,
     /// How long a connection lives without a packet, in ticks, by [`Timer`].
     pub timeouts: [u32; Timer::COUNT],
+    /// Bit n: in this TCP state a connection makes way for a new one with the same ports (`conn_reuse_mode`).
+    pub reusable_tcp: u16,
+    /// The same of SCTP.
+    pub reusable_sctp: u16,
+    /// Always zero.
+    pub pad: u32,
     /// Always zero; see [`Pool::zero`](crate::schedule::Pool::zero).
     pub zero: u64,
+}
+
+/// Rules that are on or off, a bit each; named as IPVS's sysctls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct Rules(pub u32);
+
+impl Rules {
+    /// A TCP connection may begin with any packet but RST.
+    pub const SLOPPY_TCP: Self = Self(1);
+    /// An SCTP association may begin with any chunk but ABORT.
+    pub const SLOPPY_SCTP: Self = Self(2);
+    /// Connections of a deleted server end at once instead of waiting for it; a new one leaves a server of weight 0.
+    pub const EXPIRE_NODEST_CONN: Self = Self(4);
+    /// The state machines of `secure_tcp` are in force.
+    pub const SECURE_TCP: Self = Self(8);
+
+    /// Whether all bits of `other` are set.
+    #[inline(always)]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// With the bits of `other` if a condition holds.
+    #[must_use]
+    pub const fn with_if(self, other: Self, condition: bool) -> Self {
+        if condition { Self(self.0 | other.0) } else { self }
+    }
 }
 
 /// Cells of the row.
 pub const SETTINGS_CELLS: usize = size_of::<Settings>() / 8;
 /// The cell that is always zero.
 pub const ZERO_CELL: usize = SETTINGS_CELLS - 1;
-const REFRESH_CELL: usize = 2;
-const TIMEOUTS_CELL: usize = 3;
+/// The cell that holds the table's shape.
+pub const SHAPE_CELL: usize = 2;
+const REFRESH_CELL: usize = 3;
+const TIMEOUTS_CELL: usize = 4;
+const REUSABLE_CELL: usize = 12;
 
 impl Settings {
     /// The row as cells.
@@ -66,6 +106,36 @@ impl<C: Cells> SettingsView<C> {
     pub fn refresh(self) -> u32 {
         self.0.load(REFRESH_CELL) as u32
     }
+
+    /// The rules in force.
+    #[inline(always)]
+    pub fn rules(self) -> Rules {
+        Rules((self.0.load(REFRESH_CELL) >> 32) as u32)
+    }
+
+    /// The connection table's shape.
+    #[inline(always)]
+    pub fn shape(self) -> Shape {
+        Shape(self.0.load(SHAPE_CELL))
+    }
+
+    /// Whether connections make way for new ones with the same ports at all.
+    #[inline(always)]
+    pub fn reuses_connections(self) -> bool {
+        self.0.load(REUSABLE_CELL) != 0
+    }
+
+    /// Whether a connection in this state makes way for a new one with the same ports.
+    #[inline(always)]
+    pub fn is_reusable(self, protocol: Protocol, state: State) -> bool {
+        let masks = self.0.load(REUSABLE_CELL);
+        let mask = match protocol {
+            Protocol::Tcp => masks as u16,
+            Protocol::Sctp => (masks >> 16) as u16,
+            Protocol::Udp => 0,
+        };
+        state.is_in(mask)
+    }
 }
 
 #[cfg(test)]
@@ -79,14 +149,25 @@ mod tests {
             seed_offset: 1,
             seed_multiplier: 3,
             timeouts: core::array::from_fn(|timer| 1000 + timer as u32),
+            shape: Shape::new(7, 9).0,
             refresh: 31,
+            rules: Rules::default().with_if(Rules::SLOPPY_TCP, true),
+            reusable_tcp: 1 << 5,
+            reusable_sctp: 1 << 13,
             pad: 0,
             zero: 0,
         };
         let cells = settings.cells().map(AtomicU64::new);
         let view = SettingsView(&cells[..]);
         assert_eq!(view.seed(), Seed { offset: 1, multiplier: 3 });
-        assert_eq!(view.refresh(), 31);
+        assert_eq!((view.refresh(), view.shape()), (31, Shape::new(7, 9)));
+        assert!(view.rules().has(Rules::SLOPPY_TCP) && !view.rules().has(Rules::SECURE_TCP));
+        for state in 0..16 {
+            let reusable = |protocol| view.is_reusable(protocol, State::from_raw(state));
+            assert_eq!(reusable(Protocol::Tcp), state == 5);
+            assert_eq!(reusable(Protocol::Sctp), state == 13);
+            assert!(!reusable(Protocol::Udp));
+        }
         for timer in 0..Timer::COUNT as u8 {
             assert_eq!(view.timeout(Timer(timer)), 1000 + u32::from(timer));
         }

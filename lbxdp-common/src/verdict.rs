@@ -40,12 +40,10 @@ named_enum! {
         NextHopUnresolved = 10 => "next_hop_unresolved",
         /// No hop left: TTL 0 or 1.
         TtlExpired = 11 => "ttl_expired",
-        /// No room in the connection table.
-        TableFull = 12 => "table_full",
         /// A table has no such row: the program runs without its daemon's set-up.
-        NotReady = 13 => "not_ready",
+        NotReady = 12 => "not_ready",
         /// The interface that leads to the server cannot be redirected to (it is gone, or has just come).
-        NoWayOut = 14 => "no_way_out",
+        NoWayOut = 13 => "no_way_out",
     }
 }
 
@@ -76,8 +74,7 @@ impl Reason {
             | Self::ServerGone
             | Self::NextHopUnresolved
             | Self::TtlExpired
-            | Self::NoWayOut
-            | Self::TableFull => Fate::Drop,
+            | Self::NoWayOut => Fate::Drop,
         }
     }
 }

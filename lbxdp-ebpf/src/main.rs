@@ -15,6 +15,10 @@ mod maps;
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use lbxdp_common::table::WAYS;
+use lbxdp_common::tend::{Errand, MAX_ERRANDS};
+use lbxdp_common::walk::Walker;
+use lbxdp_common::wire::Frame;
 use lbxdp_common::{Fate, Reason, Verdict, steer};
 
 /// The entry. `frags`: frames of several buffers (jumbo) are welcome; all headers are in the first.
@@ -39,6 +43,15 @@ fn lbxdp(context: XdpContext) -> u32 {
 #[xdp(frags)]
 fn clock(_: XdpContext) -> u32 {
     steer::World::now(&maps::Kernel).0
+}
+
+/// Tends buckets of the connection table: the daemon lists them in `errands`, and the frame begins with how many. Never
+/// attached. What is done here the daemon cannot leave half done, however it ends.
+#[xdp(frags)]
+fn tend(context: XdpContext) -> u32 {
+    let buckets: u32 = Frame::read(&frame::Packet(&context), 0).unwrap_or(0);
+    maps::Kernel.repeat(buckets.min(MAX_ERRANDS) * WAYS as u32, &mut Errand);
+    xdp_action::XDP_PASS
 }
 
 #[panic_handler]

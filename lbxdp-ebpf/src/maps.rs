@@ -8,13 +8,14 @@ use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_loop};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray};
 use lbxdp_common::counters::ServerCounters;
-use lbxdp_common::schedule::{Pool, Step};
+use lbxdp_common::schedule::Pool;
 use lbxdp_common::server::{Load, ServerId};
-use lbxdp_common::service::{Member, ServiceKey};
+use lbxdp_common::service::ServiceKey;
 use lbxdp_common::settings::ZERO_CELL;
 use lbxdp_common::steer::World;
 use lbxdp_common::table::Buckets;
-use lbxdp_common::{Cells, Reason, Ticks, for_each_map};
+use lbxdp_common::walk::{Step, Walker};
+use lbxdp_common::{Cells, Overflow, Reason, Ticks, for_each_map};
 
 use crate::atomic::Row;
 
@@ -37,9 +38,6 @@ macro_rules! define_maps {
 }
 for_each_map!(define_maps);
 
-/// Buckets of the connection table less one; the daemon sets it when it loads the program.
-#[unsafe(no_mangle)]
-static BUCKET_MASK: Global<u32> = Global::new(0);
 /// MAC address of the interface this program is loaded for (`wire::ethernet::number`).
 #[unsafe(no_mangle)]
 static PORT_MAC: Global<u64> = Global::new(0);
@@ -60,11 +58,6 @@ impl Buckets for Kernel {
     type Bucket = Row;
 
     #[inline(always)]
-    fn index(&self, hash: u32) -> u32 {
-        hash & BUCKET_MASK.load()
-    }
-
-    #[inline(always)]
     fn bucket(&self, index: u32) -> Option<Row> {
         row(&CONNECTIONS, index)
     }
@@ -74,8 +67,8 @@ impl Pool for Kernel {
     type Turn = Row;
 
     #[inline(always)]
-    fn member(&self, index: u32) -> Option<Member> {
-        row(&MEMBERS, index).map(|row| Member::from_cell(row.load(0)))
+    fn member_cell(&self, index: u32) -> Option<u64> {
+        row(&MEMBERS, index).map(|row| row.load(0))
     }
 
     #[inline(always)]
@@ -87,7 +80,9 @@ impl Pool for Kernel {
     fn turn(&self, service: u32) -> Option<Row> {
         row(&TURNS, service)
     }
+}
 
+impl Walker for Kernel {
     #[inline(always)]
     fn zero(&self) -> u32 {
         // A part of the settings that is always zero; the verifier sees only that it was loaded.
@@ -158,6 +153,24 @@ impl World for Kernel {
     #[inline(always)]
     fn ingress_ifindex(&self) -> u32 {
         PORT_IFINDEX.load()
+    }
+
+    #[inline(always)]
+    fn pressure(&self) -> Option<Row> {
+        row(&PRESSURE, 0)
+    }
+
+    #[inline(always)]
+    fn errand(&self, index: u32) -> Option<u32> {
+        row(&ERRANDS, index).map(|row| row.load(0) as u32)
+    }
+
+    #[inline(always)]
+    fn note(&self, overflow: Overflow) {
+        if let Some(count) = OVERFLOWS.get_ptr_mut(overflow.raw()) {
+            // SAFETY: as in `count`.
+            unsafe { *count += 1 };
+        }
     }
 
     #[inline(always)]

@@ -7,5 +7,6 @@ pub mod layout;
 pub mod message;
 pub mod snapshot;
 pub mod state;
+pub mod sysctl;
 pub mod tables;
 mod words;

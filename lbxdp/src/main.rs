@@ -5,8 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use lbxdp::cli::settings;
 use lbxdp::daemon::load::chain;
 use lbxdp::daemon::{self, verify};
+use lbxdp::sysctl::{Setting, Sysctl};
 use lbxdp::tables::pins::Instance;
 
 /// A layer-4 load balancer with the semantics of IPVS and the speed of XDP.
@@ -29,7 +31,7 @@ enum Verb {
         interfaces: Vec<String>,
         #[command(flatten)]
         instance: InstanceArgument,
-        /// Places in the connection table; by default what suits the machine's memory.
+        /// How many connections there must be room for; by default what suits the machine's memory.
         #[arg(long, value_name = "N")]
         connections: Option<u32>,
         /// Keep forwarding after the daemon has ended.
@@ -45,6 +47,25 @@ enum Verb {
     Status {
         #[command(flatten)]
         instance: InstanceArgument,
+    },
+    /// Change settings, by the names of IPVS's sysctls: all that are given or none.
+    Set {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        /// A setting and its new value, as `sysctl -w` takes them (with or without `net.ipv4.vs.`).
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        settings: Vec<Setting>,
+    },
+    /// Show settings.
+    Settings {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        /// Tell what each means, and its default.
+        #[arg(long)]
+        long: bool,
+        /// Only these.
+        #[arg(value_name = "NAME", value_parser = Sysctl::named)]
+        names: Vec<&'static Sysctl>,
     },
     /// Show what the kernel's verifier says of the packet program, without attaching it.
     Verify,
@@ -72,6 +93,10 @@ fn main() -> ExitCode {
         }
         Verb::Unload { instance } => daemon::unload(&instance.name).map_err(Into::into),
         Verb::Status { instance } => lbxdp::cli::status::print(&instance.name).map_err(Into::into),
+        Verb::Set { instance, settings } => settings::set(&instance.name, settings).map_err(Into::into),
+        Verb::Settings { instance, long, names } => {
+            settings::print(&instance.name, &names, long).map_err(Into::into)
+        }
         Verb::Verify => verify::print().map_err(Into::into),
     };
     match done {

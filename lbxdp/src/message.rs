@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::{Command, CommandError};
 use crate::snapshot::{ConnectionSnapshot, Snapshot, Status};
 use crate::state::Timeouts;
+use crate::sysctl::Sysctls;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
@@ -19,6 +20,8 @@ pub enum Request {
     Connections,
     /// The three timeouts.
     Timeouts,
+    /// The values of all settings.
+    Settings,
     /// What the director itself is doing.
     Status,
 }
@@ -30,6 +33,7 @@ pub enum Response {
     Services(Snapshot),
     Connections(Vec<ConnectionSnapshot>),
     Timeouts(Timeouts),
+    Settings(Sysctls),
     Status(Status),
     /// The daemon could not carry it out: the chain of causes in one line.
     Failed(String),

@@ -1,10 +1,12 @@
-//! What the operator wants: services, their servers, timeouts. Plain values that know nothing of the kernel.
+//! What the operator wants: services, their servers, timeouts, settings. Plain values that know nothing of the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use lbxdp_common::{Forward, Protocol, Scheduler};
 use serde::{Deserialize, Serialize};
+
+use crate::sysctl::Sysctls;
 
 /// Everything that is configured. One command turns one `State` into the next, or into an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub struct State {
     pub services: BTreeMap<ServiceKey, Service>,
     /// The three timeouts of `--set`.
     pub timeouts: Timeouts,
+    /// The settings of `lbxdp set`.
+    pub sysctls: Sysctls,
 }
 
 impl State {

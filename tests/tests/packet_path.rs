@@ -10,7 +10,7 @@ use lbxdp::tables::{Mapped, Tables};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::ServiceKey;
-use lbxdp_common::{Reason, Ticks};
+use lbxdp_common::{Overflow, Reason, Ticks};
 use lbxdp_tests::cases::memory::{self, BUCKETS, MEMBERS, SERVERS, SERVICES, Snapshot};
 use lbxdp_tests::cases::random::{self, Dice};
 use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Outcome, Runner, Table};
@@ -20,6 +20,7 @@ struct Kernel {
     ebpf: Ebpf,
     tables: Tables,
     services: Vec<ServiceKey>,
+    overflows_before: Vec<u64>,
     _pins: Pins,
 }
 
@@ -45,7 +46,7 @@ impl Kernel {
         let mut tables = Tables::open(&pins.0).expect("the tables are pinned");
         let (slot, ifindex) = OTHER_PORT;
         tables.put_port(slot, ifindex).expect("a slot for the other interface");
-        Self { ebpf, tables, services: Vec::new(), _pins: pins }
+        Self { ebpf, tables, services: Vec::new(), overflows_before: vec![0; Overflow::COUNT], _pins: pins }
     }
 
     fn table(&self, table: Table) -> Mapped {
@@ -58,7 +59,12 @@ impl Kernel {
             Table::Services => self.tables.SERVICES,
             Table::Turns => self.tables.TURNS,
             Table::Members => self.tables.MEMBERS,
+            Table::Pressure => self.tables.PRESSURE,
         }
+    }
+
+    fn all_overflows(&self) -> Vec<u64> {
+        Overflow::ALL.iter().map(|kind| self.tables.overflow_count(*kind).expect("a count")).collect()
     }
 
     fn reasons(&self) -> Vec<u64> {
@@ -92,9 +98,14 @@ impl Runner for Kernel {
         for key in self.services.drain(..) {
             self.tables.remove_service_id(key).expect("it was there");
         }
+        self.overflows_before = self.all_overflows();
         for row in 0..SERVERS {
             self.tables.clear_counters(ServerId(row)).expect("a row of counters");
         }
+    }
+
+    fn overflows(&self) -> Vec<u64> {
+        self.all_overflows().iter().zip(&self.overflows_before).map(|(now, before)| now - before).collect()
     }
 
     fn counters(&self, server: ServerId) -> ServerCounters {
@@ -130,6 +141,7 @@ fn assert_same(kernel: &Snapshot, host: &Snapshot, at: &str) {
     assert_eq!(kernel.cells, host.cells, "{at}: loads and turns");
     assert_eq!(kernel.entries, host.entries, "{at}: connections");
     assert_eq!(kernel.counters, host.counters, "{at}: counters");
+    assert_eq!(kernel.overflows, host.overflows, "{at}: what was done for want of room");
     for ((kernel, host), entry) in kernel.dues.iter().zip(&host.dues).zip(&kernel.entries) {
         let apart = kernel.since(*host).unsigned_abs();
         assert!(apart <= SECOND, "{at}: due times are {apart} ticks apart: {entry:?}");

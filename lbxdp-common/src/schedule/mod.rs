@@ -3,12 +3,11 @@
 //! A list has the newest server first, as in IPVS, so every tie goes to the server that was added last. A server is
 //! usable if its weight is above 0 and it is not to be avoided.
 
-use core::ops::ControlFlow;
-
 use crate::cells::Cells;
 use crate::named_enum;
 use crate::server::{Load, ServerId};
 use crate::service::{List, Member, Service};
+use crate::walk::Walker;
 
 pub mod rr;
 #[cfg(test)]
@@ -29,43 +28,16 @@ named_enum! {
 }
 
 /// What schedulers may ask.
-pub trait Pool {
+pub trait Pool: Walker {
     /// The cell in which a service's scheduler keeps its turn.
     type Turn: Cells;
 
     /// A row of the member table.
-    fn member(&self, index: u32) -> Option<Member>;
+    fn member_cell(&self, index: u32) -> Option<u64>;
     /// How many connections a server has.
     fn load(&self, server: ServerId) -> Load;
     /// The turn of a service.
     fn turn(&self, service: u32) -> Option<Self::Turn>;
-
-    /// 0, but not for the verifier to know. Whatever a walk compares and changes begins with this.
-    ///
-    /// Kernels before 6.7 look at the first step of a walk only, with the values it begins with: if those are constants,
-    /// they take comparisons that come out otherwise in later steps for dead code, and remove it.
-    fn zero(&self) -> u32 {
-        0
-    }
-
-    /// Does the steps 0, 1, 2 … until one breaks off, at most `times`. In the kernel this is `bpf_loop`: the verifier
-    /// looks at a step once, however many servers there are.
-    fn repeat<S: Step<Self>>(&self, times: u32, steps: &mut S)
-    where
-        Self: Sized,
-    {
-        for index in 0..times {
-            if steps.step(self, index).is_break() {
-                break;
-            }
-        }
-    }
-}
-
-/// A walk, with what it has found so far.
-pub trait Step<P> {
-    /// One step of it.
-    fn step(&mut self, pool: &P, index: u32) -> ControlFlow<()>;
 }
 
 /// How often a scheduler tries to take its turn against other CPUs before it goes without.
@@ -84,7 +56,18 @@ pub fn pick<P: Pool, C: Cells>(pool: &P, index: u32, service: Service<C>) -> Opt
     }
 }
 
+/// The server that a hash of a connection's key leads to, whatever the scheduler; `None` if none is usable.
+#[inline(always)]
+pub fn by_hash<P: Pool>(pool: &P, list: List, hash: u32) -> Option<ServerId> {
+    if list.length == 0 {
+        return None;
+    }
+    let slot = hash & (list.slots() - 1);
+    let server = List::server_in(slot, pool.member_cell(list.slot_row(slot))?);
+    (server != ServerId::NONE).then_some(server)
+}
+
 #[inline(always)]
 fn member_at<P: Pool>(pool: &P, list: List, index: u32) -> Option<Member> {
-    pool.member(list.start.wrapping_add(index))
+    pool.member_cell(list.start.wrapping_add(index)).map(Member::from_cell)
 }

@@ -7,10 +7,11 @@ use core::ops::ControlFlow;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{MAX_ATTEMPTS, Pool, Step, member_at};
+use super::{MAX_ATTEMPTS, Pool, member_at};
 use crate::cells::Cells;
 use crate::server::ServerId;
 use crate::service::{List, Member};
+use crate::walk::Step;
 
 /// The server chosen last, and where it stands in the list. All zero: none yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -60,7 +61,7 @@ struct Walk {
 impl<P: Pool> Step<P> for Walk {
     #[inline(always)]
     fn step(&mut self, pool: &P, _: u32) -> ControlFlow<()> {
-        if self.index >= self.list.length {
+        if self.index >= u32::from(self.list.length) {
             self.index = 0;
         }
         let index = self.index;
@@ -94,7 +95,7 @@ impl<P: Pool> Step<P> for Attempt {
             && member_at(pool, self.list, last.index).is_some_and(|m| m.server().0 == last.server);
         let index = if knows_its_place { last.index + 1 } else { 0 };
         let mut walk = Walk { list: self.list, index, chosen: Turn::default() };
-        pool.repeat(self.list.length, &mut walk);
+        pool.repeat(self.list.length.into(), &mut walk);
         self.chosen = ServerId(walk.chosen.server);
         if walk.chosen == Turn::default() || turn.replace(0, seen, walk.chosen.cell()) {
             return ControlFlow::Break(());

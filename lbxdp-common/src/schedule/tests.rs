@@ -20,11 +20,13 @@ struct OneService {
     turn: [AtomicU64; 1],
 }
 
+impl Walker for &OneService {}
+
 impl<'a> Pool for &'a OneService {
     type Turn = &'a [AtomicU64];
 
-    fn member(&self, index: u32) -> Option<Member> {
-        self.members.get(index.checked_sub(START)? as usize).copied()
+    fn member_cell(&self, index: u32) -> Option<u64> {
+        self.members.get(index.checked_sub(START)? as usize).map(|member| member.cell())
     }
 
     fn load(&self, server: ServerId) -> Load {
@@ -65,7 +67,7 @@ impl OneService {
 
     fn pick(&self) -> Option<u32> {
         let row = ServiceRow {
-            list: List { start: START, length: self.members.len() as u32 },
+            list: List::new(START, self.members.len() as u16),
             shares: Shares::of(&self.members),
             scheduler: self.scheduler.raw(),
             ..ServiceRow::default()

@@ -6,9 +6,10 @@
 
 use core::ops::ControlFlow;
 
-use super::{Pool, Step, member_at};
+use super::{Pool, member_at};
 use crate::server::{Load, ServerId};
 use crate::service::List;
+use crate::walk::Step;
 
 /// What a server's connections cost it.
 #[inline(always)]
@@ -44,6 +45,6 @@ impl<P: Pool> Step<P> for Walk {
 pub(super) fn pick<P: Pool>(pool: &P, list: List) -> Option<ServerId> {
     let zero = pool.zero();
     let mut walk = Walk { list, server: ServerId(zero), overhead: zero.into(), weight: zero.into() };
-    pool.repeat(list.length, &mut walk);
+    pool.repeat(list.length.into(), &mut walk);
     (walk.weight > 0).then_some(walk.server)
 }

@@ -10,10 +10,11 @@ use core::ops::ControlFlow;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{MAX_ATTEMPTS, Pool, Step, member_at};
+use super::{MAX_ATTEMPTS, Pool, member_at};
 use crate::cells::Cells;
 use crate::server::ServerId;
 use crate::service::{List, Member, Shares};
+use crate::walk::Step;
 
 /// Where the walk stands, and the bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -103,7 +104,7 @@ impl Walk {
 impl<P: Pool> Step<P> for Walk {
     #[inline(always)]
     fn step(&mut self, pool: &P, _: u32) -> ControlFlow<()> {
-        if self.index >= self.list.length {
+        if self.index >= u32::from(self.list.length) {
             self.turn_round()?;
         }
         let index = self.index;
@@ -144,7 +145,7 @@ impl<P: Pool> Step<P> for Attempt {
         let is_whole = zero.wrapping_add(u32::from(next == 0));
         let mut walk = Walk { list, shares, index: next, bar, greatest: zero, is_whole, chosen: zero };
         // The rest of the list, a pass that nobody reaches the bar in, and one in which somebody does.
-        pool.repeat(list.length.saturating_mul(3), &mut walk);
+        pool.repeat(u32::from(list.length) * 3, &mut walk);
         self.chosen = ServerId(walk.chosen);
         let after = match walk.chosen {
             // Nobody can be chosen now. IPVS stops where it began if only the last pass was left, else at the top.

@@ -3,13 +3,18 @@
 //! Each step says `Result<_, Reason>`, and `?` joins them. What happens to a packet is decided here and only here, in
 //! the kernel, in tests and in the daemon alike.
 
+mod answer;
 mod classify;
 mod follow;
 mod forward;
+mod kind;
+mod meet;
+mod open;
 mod parse;
 
 use crate::cells::Cells;
 use crate::counters::ServerCounters;
+use crate::overflow::Overflow;
 use crate::schedule::Pool;
 use crate::server::ServerId;
 use crate::service::ServiceKey;
@@ -42,6 +47,12 @@ pub trait World: Buckets + Pool {
     fn ingress_mac(&self) -> u64;
     /// Index of that interface.
     fn ingress_ifindex(&self) -> u32;
+    /// The row that tells of pressure.
+    fn pressure(&self) -> Option<Self::Row>;
+    /// The bucket that is next to be tended, of those the daemon has listed.
+    fn errand(&self, index: u32) -> Option<u32>;
+    /// Counts what is done for want of room.
+    fn note(&self, overflow: Overflow);
     /// Adds to a server's counters.
     fn count(&self, server: ServerId, more: ServerCounters);
 }

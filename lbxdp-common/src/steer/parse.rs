@@ -3,6 +3,7 @@
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::kind::Kind;
 use crate::connection::Key;
 use crate::protocol::Protocol;
 use crate::state::Event;
@@ -58,9 +59,7 @@ pub(super) const IP_OFFSET: usize = ethernet::HEADER_BYTES;
 /// A client's packet.
 pub(super) struct Packet {
     pub(super) key: Key,
-    pub(super) protocol: Protocol,
-    /// What it means to its connection.
-    pub(super) event: Event,
+    pub(super) kind: Kind,
     /// Bytes from the IP header on.
     pub(super) ip_bytes: u32,
 }
@@ -120,7 +119,7 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
         protocol: headers.protocol,
         pad: [0; 3],
     };
-    Ok(Packet { key, protocol, event, ip_bytes: headers.ip_bytes })
+    Ok(Packet { key, kind: Kind { protocol, event }, ip_bytes: headers.ip_bytes })
 }
 
 /// What an SCTP packet means: its first chunk, but an ABORT that is bundled with a cookie or its answer counts as such

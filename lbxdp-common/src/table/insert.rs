@@ -1,18 +1,34 @@
-//! Putting a connection into the table, against rivals.
+//! Putting a connection into the table, against rivals: first a place is claimed, then the entry is published.
 
-use super::{Buckets, Hash, Slot, WAYS, WORD, is_overdue};
+use core::ops::ControlFlow;
+
+use super::{Buckets, Hash, Pair, Shape, Slot, WAYS, WORD, is_overdue};
 use crate::cells::Cells;
-use crate::connection::{Key, Phase, Word};
+use crate::connection::{HALF_OPEN_SHIFT, Key, MOVING_SHIFT, Phase, Word};
 use crate::time::Ticks;
+use crate::walk::Step;
+
+/// How many ways of a bucket half-open connections may use: a flood of forged clients leaves the others to real ones.
+///
+/// A bound for each bucket bounds the share of the table without a counter that all CPUs would write to.
+pub const HALF_OPEN_WAYS: u32 = 2;
 
 /// What became of an insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
-    /// The entry is in the table. An overdue connection had to make room, if one is named: it comes off the counts of
-    /// its server.
+    /// The entry is in the table. A connection had to make room, if one is named: it comes off the counts of its server.
     New(Option<Replaced>),
     /// Another CPU has inserted the same key; this is its word. A replaced connection is to be counted all the same.
     Existing(Word, Option<Replaced>),
+    /// Not inserted.
+    Full(NoRoom),
+}
+
+/// Why there is no place for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// Half-open connections have used up their share of both buckets.
+    HalfOpen,
     /// Both buckets are full of connections that are not overdue.
     Full,
 }
@@ -28,75 +44,146 @@ pub struct Replaced {
 
 /// Inserts `key` with `word`, which is live. The caller has looked for the key and not found it.
 #[inline(always)]
-pub fn insert<B: Buckets>(table: &B, hash: Hash, key: Key, word: Word, now: Ticks) -> Inserted {
-    let (first_index, second_index) = (table.index(hash.first()), table.index(hash.second()));
-    let (Some(first), Some(second)) = (table.bucket(first_index), table.bucket(second_index)) else {
-        return Inserted::Full;
+pub fn insert<B: Buckets>(table: &B, shape: Shape, hash: Hash, key: Key, word: Word, now: Ticks) -> Inserted {
+    let wish = if word.is_half_open() { Wish::Share } else { Wish::Free };
+    let claim = match claim(table, shape.home_of(hash), wish, now) {
+        Ok(claim) => claim,
+        Err(no_room) => return Inserted::Full(no_room),
     };
-    let Some(claim) = claim(first, second, now) else {
-        return Inserted::Full;
-    };
-    // Where both hashes choose one bucket, the entry stands in "the first".
-    let mine = Rank { in_first: claim.in_first || first_index == second_index, way: claim.slot.way };
-    let cells = key.cells();
-    let slot = claim.slot;
-    slot.bucket.store(slot.cell(0), cells[0]);
-    slot.bucket.store(slot.cell(1), cells[1]);
-    let announced = word.in_phase(Phase::Announced);
-    // A full barrier: rivals see this entry before it is known here that there are none.
-    slot.bucket.swap(slot.cell(WORD), announced.0);
-
-    let won = beats_all(first, true, mine, cells)
-        && (first_index == second_index || beats_all(second, false, mine, cells))
-        && slot.change(announced, word);
-    if won {
-        return Inserted::New(claim.replaced);
+    let replaced = claim.replaced;
+    match claim.publish(table, shape, hash, key, word) {
+        Published::New => Inserted::New(replaced),
+        Published::Existing(theirs) => Inserted::Existing(theirs, replaced),
     }
-    slot.bucket.swap(slot.cell(WORD), 0);
-    // The winner is live, or about to be: its decision stands already.
-    let decision = decided_in(first, cells).or_else(|| decided_in(second, cells));
-    Inserted::Existing(decision.unwrap_or(word), claim.replaced)
 }
 
-/// An entry that is this CPU's own now.
-struct Claim<C> {
+/// A place that is this CPU's own now, and nobody's connection yet. It must be published or given back.
+#[must_use]
+pub struct Claim<C> {
     slot: Slot<C>,
-    in_first: bool,
-    replaced: Option<Replaced>,
+    /// Index of its bucket.
+    index: u32,
+    /// The connection that had to make room: it comes off the counts of its server, whatever becomes of the claim.
+    pub replaced: Option<Replaced>,
 }
 
-/// Makes an entry this CPU's own: an empty one in the emptier bucket (that is what keeps both from filling up), else an
-/// empty one in the other, else an overdue one.
+/// What became of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The entry is in the table.
+    New,
+    /// Another CPU has inserted the same key; this is its word.
+    Existing(Word),
+}
+
+/// Which places a connection may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Those of a half-open one: none in a bucket where such connections have used up their share.
+    Share,
+    /// Any that is free or overdue.
+    Free,
+    /// Any that is free or overdue, else that of a half-open connection.
+    PlaceOfHalfOpen,
+}
+
+/// Claims a place in one of two buckets: an empty one in the emptier bucket (that is what keeps both from filling up),
+/// else an empty one in the other, else an overdue one, else what else it may have.
 #[inline(always)]
-fn claim<C: Cells>(first: C, second: C, now: Ticks) -> Option<Claim<C>> {
-    let (empty_in_first, empty_in_second) = (Ways::empty(first), Ways::empty(second));
+pub fn claim<B: Buckets>(table: &B, pair: Pair, wish: Wish, now: Ticks) -> Result<Claim<B::Bucket>, NoRoom> {
+    let (Some(first), Some(second)) = (table.bucket(pair.first), table.bucket(pair.second)) else {
+        return Err(NoRoom::Full);
+    };
+    let (half_open_in_first, half_open_in_second) = (Ways::half_open(first), Ways::half_open(second));
+    let is_open = |half_open: Ways| wish != Wish::Share || half_open.count() < HALF_OPEN_WAYS;
+    let (is_first_open, is_second_open) = (is_open(half_open_in_first), is_open(half_open_in_second));
+    let empty_in_first = Ways::empty(first).if_(is_first_open);
+    let empty_in_second = Ways::empty(second).if_(is_second_open);
+    let place = |in_first: bool| if in_first { (first, pair.first) } else { (second, pair.second) };
     if !(empty_in_first.is_none() && empty_in_second.is_none()) {
         let in_first = empty_in_first.count() >= empty_in_second.count();
-        let (bucket, empty) = if in_first { (first, empty_in_first) } else { (second, empty_in_second) };
+        let empty = if in_first { empty_in_first } else { empty_in_second };
+        let (bucket, index) = place(in_first);
         let slot = Slot::new(bucket, empty.lowest());
         if slot.change(Word(0), CLAIMED) {
-            return Some(Claim { slot, in_first, replaced: None });
+            return Ok(Claim { slot, index, replaced: None });
         }
         // Another CPU took it. It would be odd if it took the next one too, but what is odd happens.
         let rest = empty.without_lowest();
-        let other = if in_first { (second, false, empty_in_second) } else { (first, true, empty_in_first) };
-        let (bucket, in_first, rest) = if rest.is_none() { other } else { (bucket, in_first, rest) };
+        let other = if in_first { empty_in_second } else { empty_in_first };
+        let (in_first, rest) = if rest.is_none() { (!in_first, other) } else { (in_first, rest) };
+        let (bucket, index) = place(in_first);
         let slot = Slot::new(bucket, rest.lowest());
-        if slot.change(Word(0), CLAIMED) {
-            return Some(Claim { slot, in_first, replaced: None });
+        if !rest.is_none() && slot.change(Word(0), CLAIMED) {
+            return Ok(Claim { slot, index, replaced: None });
         }
     }
-    let overdue_in_first = Ways::overdue(first, now);
-    let in_first = !overdue_in_first.is_none();
-    let (bucket, overdue) =
-        if in_first { (first, overdue_in_first) } else { (second, Ways::overdue(second, now)) };
-    if overdue.is_none() {
-        return None;
+    let may_go = |bucket, half_open: Ways, is_open: bool| {
+        let overdue = Ways::overdue(bucket, now);
+        match wish {
+            // Where the share is used up, one of those who use it must go.
+            Wish::Share if !is_open => overdue.and(half_open),
+            Wish::PlaceOfHalfOpen if overdue.is_none() => half_open,
+            _ => overdue,
+        }
+    };
+    let in_first = may_go(first, half_open_in_first, is_first_open);
+    let is_first = !in_first.is_none();
+    let ways = if is_first { in_first } else { may_go(second, half_open_in_second, is_second_open) };
+    let (bucket, index) = place(is_first);
+    let slot = Slot::new(bucket, ways.lowest());
+    if !ways.is_none()
+        && let Some((key, word)) = slot.read()
+        && (is_overdue(word, now) || wish == Wish::PlaceOfHalfOpen && word.is_half_open())
+        && slot.change(word, CLAIMED)
+    {
+        return Ok(Claim { slot, index, replaced: Some(Replaced { key, word }) });
     }
-    let slot = Slot::new(bucket, overdue.lowest());
-    let (key, word) = slot.read()?;
-    let is_ours = is_overdue(word, now) && slot.change(word, CLAIMED);
-    is_ours.then_some(Claim { slot, in_first, replaced: Some(Replaced { key, word }) })
+    Err(if is_first_open && is_second_open { NoRoom::Full } else { NoRoom::HalfOpen })
+}
+
+impl<C: Cells> Claim<C> {
+    /// Makes the place an entry of `key` with `word`, which is live, if no rival has been faster.
+    #[inline(always)]
+    pub fn publish<B: Buckets<Bucket = C>>(
+        self,
+        table: &B,
+        shape: Shape,
+        hash: Hash,
+        key: Key,
+        word: Word,
+    ) -> Published {
+        let slot = self.slot;
+        let mine = Rank::of(self.index, slot.way);
+        let cells = key.cells();
+        slot.bucket.store(slot.cell(0), cells[0]);
+        slot.bucket.store(slot.cell(1), cells[1]);
+        let announced = word.in_phase(Phase::Announced);
+        // A full barrier: rivals see this entry before it is known here that there are none.
+        slot.bucket.swap(slot.cell(WORD), announced.0);
+
+        let (home, elsewhere) = (shape.home_of(hash), shape.elsewhere_of(hash));
+        let won = beats_all(table, home, mine, cells)
+            && (shape.is_steady() || Elsewhere::meet(table, elsewhere, mine, cells).is_beaten)
+            && slot.change(announced, word);
+        if won {
+            return Published::New;
+        }
+        slot.bucket.swap(slot.cell(WORD), 0);
+        // The winner is live, or about to be: its decision stands already.
+        let mut decision = decided_in(table, home, cells);
+        if decision.is_none() && !shape.is_steady() {
+            let winner = Elsewhere::meet(table, elsewhere, mine, cells).winner;
+            decision = (winner != 0).then_some(Word(winner));
+        }
+        Published::Existing(decision.unwrap_or(word))
+    }
+
+    /// Leaves the place empty.
+    #[inline(always)]
+    pub fn give_back(self) {
+        self.slot.bucket.swap(self.slot.cell(WORD), 0);
+    }
 }
 
 const CLAIMED: Word = Word(Phase::Claimed as u64);
@@ -114,13 +201,28 @@ impl Ways {
         Self::where_(bucket, |word| !(word | word >> 1))
     }
 
-    /// Those that are live (a phase of 3) and whose due time is not ahead.
+    /// Those that are live (a phase of 3), whose due time is not ahead, and that are not being carried elsewhere.
     #[inline(always)]
     pub(super) fn overdue<C: Cells>(bucket: C, now: Ticks) -> Self {
-        Self::where_(bucket, |word| {
-            let ahead = Word(word).due().since(now).wrapping_sub(1).cast_unsigned() >> 31;
-            word & word >> 1 & u64::from(ahead)
-        })
+        Self::where_(bucket, |word| word & word >> 1 & !(word >> MOVING_SHIFT) & is_over(word, now))
+    }
+
+    /// Those that are half open, overdue or not.
+    #[inline(always)]
+    pub(super) fn half_open<C: Cells>(bucket: C) -> Self {
+        Self::where_(bucket, |word| word & word >> 1 & word >> HALF_OPEN_SHIFT & !(word >> MOVING_SHIFT))
+    }
+
+    /// Those that are in both sets.
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// These if `condition` holds, else none.
+    #[inline(always)]
+    fn if_(self, condition: bool) -> Self {
+        if condition { self } else { Self(0) }
     }
 
     /// Those for whose word the lowest bit of `test` is 1.
@@ -153,25 +255,37 @@ impl Ways {
     }
 }
 
-/// Where an entry stands among its rivals: those of the first bucket come first, and in a bucket the order of places.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Rank {
-    in_first: bool,
-    way: usize,
+/// 1 if the due time of a word is not ahead, else 0.
+#[inline(always)]
+fn is_over(word: u64, now: Ticks) -> u64 {
+    u64::from(Word(word).due().since(now).wrapping_sub(1).cast_unsigned() >> 31)
 }
+
+/// Where an entry stands among its rivals: who comes first wins. One number, by bucket and in a bucket by way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank(u64);
 
 impl Rank {
     #[inline(always)]
-    fn comes_before(self, other: Self) -> bool {
-        if self.in_first == other.in_first { self.way < other.way } else { self.in_first }
+    fn of(bucket: u32, way: usize) -> Self {
+        Self(u64::from(bucket) * WAYS as u64 + way as u64)
     }
 }
 
-/// Whether the entry at `mine` may become live as far as the rivals in one bucket go.
+/// Whether the entry at `mine` may become live as far as the rivals in two buckets go.
 #[inline(always)]
-fn beats_all<C: Cells>(bucket: C, is_first: bool, mine: Rank, key: [u64; 2]) -> bool {
+fn beats_all<B: Buckets>(table: &B, pair: Pair, mine: Rank, key: [u64; 2]) -> bool {
+    beats_bucket(table, pair.first, mine, key)
+        && (pair.first == pair.second || beats_bucket(table, pair.second, mine, key))
+}
+
+#[inline(always)]
+fn beats_bucket<B: Buckets>(table: &B, index: u32, mine: Rank, key: [u64; 2]) -> bool {
+    let Some(bucket) = table.bucket(index) else {
+        return false;
+    };
     for way in 0..WAYS {
-        let rank = Rank { in_first: is_first, way };
+        let rank = Rank::of(index, way);
         if rank != mine && !beats(Slot::new(bucket, way), rank, mine, key) {
             return false;
         }
@@ -179,8 +293,59 @@ fn beats_all<C: Cells>(bucket: C, is_first: bool, mine: Rank, key: [u64; 2]) -> 
     true
 }
 
+/// The rivals in the buckets of the other size, while there is one. A walk, for it is rarely gone.
+struct Elsewhere {
+    pair: Pair,
+    mine: Rank,
+    key: [u64; 2],
+    /// The word of one that is live or about to be; 0 if there is none.
+    winner: u64,
+    /// 1 if one of them wins.
+    is_lost: u32,
+}
+
+/// What became of it.
+struct Meeting {
+    is_beaten: bool,
+    winner: u64,
+}
+
+impl Elsewhere {
+    #[inline(always)]
+    fn meet<B: Buckets>(table: &B, pair: Pair, mine: Rank, key: [u64; 2]) -> Meeting {
+        let zero = table.zero();
+        let mut elsewhere = Self { pair, mine, key, winner: zero.into(), is_lost: zero };
+        table.repeat(2 * WAYS as u32, &mut elsewhere);
+        Meeting { is_beaten: elsewhere.is_lost == 0, winner: elsewhere.winner }
+    }
+}
+
+impl<B: Buckets> Step<B> for Elsewhere {
+    #[inline(always)]
+    fn step(&mut self, table: &B, step: u32) -> ControlFlow<()> {
+        let index = if step < WAYS as u32 { self.pair.first } else { self.pair.second };
+        let way = step as usize % WAYS;
+        let Some(bucket) = table.bucket(index) else {
+            return ControlFlow::Break(());
+        };
+        let (slot, rank) = (Slot::new(bucket, way), Rank::of(index, way));
+        let word = slot.word();
+        if matches!(word.phase(), Phase::Announced | Phase::Live)
+            && rank != self.mine
+            && slot.key_cells() == self.key
+        {
+            self.winner = word.in_phase(Phase::Live).settled().0;
+        }
+        if rank != self.mine && !beats(slot, rank, self.mine, self.key) {
+            self.is_lost = 1;
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// A live entry of the same key always wins. Of two announced ones the one that comes first wins: it turns the other
-/// back to claimed, whose owner then finds that it has lost.
+/// back to claimed, whose owner then finds that it has lost. One that is being carried is no rival of its own copy.
 #[inline(always)]
 fn beats<C: Cells>(rival: Slot<C>, rank: Rank, mine: Rank, key: [u64; 2]) -> bool {
     if rival.key_cells() != key {
@@ -193,26 +358,27 @@ fn beats<C: Cells>(rival: Slot<C>, rank: Rank, mine: Rank, key: [u64; 2]) -> boo
     }
     match word.phase() {
         Phase::Empty | Phase::Claimed => true,
-        Phase::Live => false,
+        Phase::Live => word.is_moving(),
         // If the exchange fails, the rival has become live, or has given way. Whoever stands there next has announced
         // itself later than this entry, and gives way when it sees it.
-        Phase::Announced => {
-            mine.comes_before(rank) && (rival.change(word, CLAIMED) || rival.holds(key).is_none())
-        }
+        Phase::Announced => mine < rank && (rival.change(word, CLAIMED) || rival.holds(key).is_none()),
     }
 }
 
 /// The word of the key's entry that is live or about to be. One look at each word: an entry that is first only announced
 /// and then live must not be missed in between.
 #[inline(always)]
-fn decided_in<C: Cells>(bucket: C, key: [u64; 2]) -> Option<Word> {
+fn decided_in<B: Buckets>(table: &B, pair: Pair, key: [u64; 2]) -> Option<Word> {
     let mut found = None;
-    for way in 0..WAYS {
-        let slot = Slot::new(bucket, way);
-        let word = slot.word();
-        let is_decided = matches!(word.phase(), Phase::Announced | Phase::Live);
-        if found.is_none() && is_decided && slot.key_cells() == key {
-            found = Some(word.in_phase(Phase::Live));
+    for index in [pair.first, pair.second] {
+        let bucket = table.bucket(index)?;
+        for way in 0..WAYS {
+            let slot = Slot::new(bucket, way);
+            let word = slot.word();
+            let is_decided = matches!(word.phase(), Phase::Announced | Phase::Live);
+            if found.is_none() && is_decided && slot.key_cells() == key {
+                found = Some(word.in_phase(Phase::Live));
+            }
         }
     }
     found

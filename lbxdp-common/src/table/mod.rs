@@ -19,24 +19,35 @@
 //!     └───────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Invariants, model-checked in `tests/table_model.rs`:
+//! How many buckets are in use is the table's [`Shape`]; while it grows, connections are carried to where they belong
+//! by the new size ([`carry`]).
+//!
+//! Invariants, model-checked in `tests/table_model.rs` and `tests/growth_model.rs`:
 //! - a reader sees an entry whole or not at all;
 //! - of several CPUs that insert the same key exactly one ends with a live entry, and the others use it;
-//! - an entry is retired only in the very state in which it was judged overdue, and by one party only.
+//! - an entry is retired only in the very state in which it was judged overdue, and by one party only;
+//! - a connection that is carried over is found at every moment, and no change to it is lost.
 //!
 //! Source of the idea of two choices: Azar, Broder, Karlin, Upfal, "Balanced Allocations" (1994).
 
+mod carry;
+mod find;
 mod hash;
 mod insert;
+mod shape;
 #[cfg(test)]
 mod tests;
 
+pub use carry::{Carried, carry};
+pub use find::{Found, find};
 pub use hash::{Hash, Seed};
-pub use insert::{Inserted, Replaced, insert};
+pub use insert::{Claim, HALF_OPEN_WAYS, Inserted, NoRoom, Published, Replaced, Wish, claim, insert};
+pub use shape::{Pair, Shape};
 
 use crate::cells::Cells;
 use crate::connection::{Key, Word};
 use crate::time::Ticks;
+use crate::walk::Walker;
 
 /// Entries of a bucket.
 pub const WAYS: usize = 4;
@@ -51,12 +62,14 @@ pub const BUCKET_BYTES: usize = BUCKET_CELLS * 8;
 const WORD: usize = 2;
 
 /// The memory of a table.
-pub trait Buckets {
+pub trait Buckets: Walker {
     /// A bucket: a row of [`BUCKET_CELLS`].
     type Bucket: Cells;
 
-    /// The index of the bucket that 32 bits of a hash choose.
-    fn index(&self, hash: u32) -> u32;
+    /// How many steps (looks at an entry) a packet waits for a connection that is being carried: some microseconds,
+    /// which is far more than carrying takes unless who carries was interrupted.
+    const PATIENCE: u32 = 1024;
+
     /// The bucket of an index.
     fn bucket(&self, index: u32) -> Option<Self::Bucket>;
 }
@@ -132,14 +145,19 @@ impl<C: Cells> Slot<C> {
     }
 }
 
-/// The live entry of a key.
+/// The live entry of a key, where it belongs: the one look that nearly every packet needs.
 #[inline(always)]
-pub fn find<B: Buckets>(table: &B, hash: Hash, key: Key) -> Option<(Slot<B::Bucket>, Word)> {
-    let key = key.cells();
-    if let Some(found) = find_in(table.bucket(table.index(hash.first()))?, key) {
+pub fn find_at_home<B: Buckets>(
+    table: &B,
+    shape: Shape,
+    hash: Hash,
+    key: Key,
+) -> Option<(Slot<B::Bucket>, Word)> {
+    let (pair, key) = (shape.home_of(hash), key.cells());
+    if let Some(found) = find_in(table.bucket(pair.first)?, key) {
         return Some(found);
     }
-    find_in(table.bucket(table.index(hash.second()))?, key)
+    find_in(table.bucket(pair.second)?, key)
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::insert::Ways;
-use super::*;
+use super::{Pair as BucketPair, *};
 use crate::connection::Phase;
 use crate::server::ServerId;
 use crate::state::{State, TcpState};
@@ -18,18 +18,31 @@ impl Table {
         Self((0..buckets).map(|_| [const { AtomicU64::new(0) }; BUCKET_CELLS]).collect())
     }
 
+    fn shape(&self) -> Shape {
+        Shape::steady(self.0.len() as u32)
+    }
+
+    fn find(&self, hash: Hash, key: Key) -> Option<(Slot<&[AtomicU64]>, Word)> {
+        let found = find(&self, self.shape(), hash, key).and_then(Found::here);
+        let at_home = find_at_home(&self, self.shape(), hash, key);
+        assert_eq!(found.map(|(_, word)| word), at_home.map(|(_, word)| word));
+        found
+    }
+
+    fn insert(&self, hash: Hash, key: Key, word: Word, now: Ticks) -> Inserted {
+        insert(&self, self.shape(), hash, key, word, now)
+    }
+
     fn live(&self) -> usize {
         let slots = self.0.iter().flat_map(|bucket| (0..WAYS).map(move |way| Slot::new(&bucket[..], way)));
         slots.filter(|slot| slot.word().is_live()).count()
     }
 }
 
+impl Walker for &Table {}
+
 impl<'a> Buckets for &'a Table {
     type Bucket = &'a [AtomicU64];
-
-    fn index(&self, hash: u32) -> u32 {
-        hash & (self.0.len() as u32 - 1)
-    }
 
     fn bucket(&self, index: u32) -> Option<Self::Bucket> {
         self.0.get(index as usize).map(|bucket| &bucket[..])
@@ -94,8 +107,9 @@ impl Pair<'_> {
 
     fn has_room(&self, number: u32) -> bool {
         let hash = self.hash(number);
-        [hash.first(), hash.second()].into_iter().any(|half| {
-            let bucket = self.table.bucket(self.table.index(half)).expect("a bucket");
+        let pair = self.table.shape().home_of(hash);
+        [pair.first, pair.second].into_iter().any(|index| {
+            let bucket = self.table.bucket(index).expect("a bucket");
             let free = |word: Word| !word.is_live() || is_overdue(word, self.now);
             (0..WAYS).any(|way| free(Slot::new(bucket, way).word()))
         })
@@ -103,14 +117,14 @@ impl Pair<'_> {
 
     fn packet(&mut self, number: u32, lives: u32) {
         let word = word(number, self.now.0.wrapping_add(lives));
-        if let Some((slot, seen)) = find(&self.table, self.hash(number), key(number)) {
+        if let Some((slot, seen)) = self.table.find(self.hash(number), key(number)) {
             assert!(slot.change(seen, word));
             assert!(seen == word || !slot.change(seen, seen), "an old word was exchanged");
             self.expected.insert(number, word);
             return;
         }
         let has_room = self.has_room(number);
-        match insert(&self.table, self.hash(number), key(number), word, self.now) {
+        match self.table.insert(self.hash(number), key(number), word, self.now) {
             Inserted::New(replaced) => {
                 if let Some(Replaced { key: old, word }) = replaced {
                     assert!(is_overdue(word, self.now), "a connection that still lives was replaced");
@@ -119,7 +133,7 @@ impl Pair<'_> {
                 }
                 self.expected.insert(number, word);
             }
-            Inserted::Full => assert!(!has_room, "there was room"),
+            Inserted::Full(_) => assert!(!has_room, "there was room"),
             Inserted::Existing(..) => panic!("there is no rival"),
         }
     }
@@ -128,7 +142,7 @@ impl Pair<'_> {
         match operation {
             Operation::Packet { key, lives } => self.packet(key, lives),
             Operation::Retire(number) => {
-                let found = find(&self.table, self.hash(number), key(number));
+                let found = self.table.find(self.hash(number), key(number));
                 let retired = found.is_some_and(|(slot, seen)| slot.retire(seen) && !slot.retire(seen));
                 assert_eq!(retired, self.expected.remove(&number).is_some());
             }
@@ -138,7 +152,7 @@ impl Pair<'_> {
 
     fn assert_equal(&self) {
         for number in 0..60 {
-            let found = find(&self.table, self.hash(number), key(number)).map(|(_, word)| word);
+            let found = self.table.find(self.hash(number), key(number)).map(|(_, word)| word);
             assert_eq!(found, self.expected.get(&number).copied(), "key {number}");
         }
         assert_eq!(self.table.live(), self.expected.len());
@@ -168,9 +182,87 @@ proptest! {
         // One of them around the very moment.
         words[0] = word(1, now.wrapping_add_signed(near));
         let bucket = bucket_of(words);
-        let expected = |word: &Word| word.is_live() && is_overdue(*word, Ticks(now));
+        let is_over = |word: &Word| is_overdue(*word, Ticks(now));
+        let expected = |word: &Word| word.is_live() && !word.is_moving() && is_over(word);
+        let half_open = |word: &Word| word.is_live() && word.is_half_open() && !word.is_moving();
+        prop_assert_eq!(Ways::half_open(&bucket[..]).0, set_of(words, half_open));
         prop_assert_eq!(Ways::overdue(&bucket[..], Ticks(now)).0, set_of(words, expected));
         prop_assert_eq!(Ways::empty(&bucket[..]).0, set_of(words, |word| word.phase() == Phase::Empty));
+    }
+}
+
+#[test]
+fn half_open_connections_get_half_of_a_bucket_and_others_the_rest() {
+    let table = Table::new(1);
+    let hash = Hash(0);
+    let insert = |number: u32, word: Word| table.insert(hash, key(number), word, Ticks(0));
+    assert_eq!(insert(0, word(0, 100).half_open()), Inserted::New(None));
+    assert_eq!(insert(1, word(1, 200).half_open()), Inserted::New(None));
+    assert_eq!(insert(2, word(2, 100).half_open()), Inserted::Full(NoRoom::HalfOpen));
+    assert_eq!(insert(3, word(3, 100)), Inserted::New(None));
+    assert_eq!(insert(4, word(4, 100)), Inserted::New(None));
+    assert_eq!(insert(5, word(5, 100)), Inserted::Full(NoRoom::Full));
+    // One that is overdue does not count, and may be replaced.
+    let replaced = Some(Replaced { key: key(0), word: word(0, 100).half_open() });
+    assert_eq!(table.insert(hash, key(6), word(6, 300).half_open(), Ticks(100)), Inserted::New(replaced));
+    // An established connection that must be carried here takes the place of a half-open one.
+    let claim = claim(&&table, Shape::steady(1).home_of(hash), Wish::PlaceOfHalfOpen, Ticks(50));
+    let claim = claim.ok().expect("a place");
+    assert_eq!(claim.replaced, Some(Replaced { key: key(6), word: word(6, 300).half_open() }));
+    claim.give_back();
+}
+
+proptest! {
+    #[test]
+    fn a_table_that_grows_loses_nothing_and_finds_everything_at_every_step(
+        keys in 1..200u32,
+        old in 20..50u32,
+        more in 1..60u32,
+        seed in 1..SEEDS.len(),
+        half_open in proptest::collection::vec(any::<bool>(), 200),
+    ) {
+        let (new, seed) = (old + more, SEEDS[seed]);
+        let table = Table::new(new as usize);
+        let word = |number: u32| {
+            let word = word(number + 1, 1000);
+            if half_open[number as usize] { word.half_open() } else { word }
+        };
+        let put = |shape: Shape, numbers: core::ops::Range<u32>| -> Vec<u32> {
+            numbers.filter(|&n| {
+                let inserted = insert(&&table, shape, Hash::of(key(n), seed), key(n), word(n), Ticks(0));
+                assert!(matches!(inserted, Inserted::New(None) | Inserted::Full(_)));
+                inserted == Inserted::New(None)
+            }).collect()
+        };
+        let assert_found = |shape: Shape, numbers: &[u32]| {
+            for &n in numbers {
+                let found = find(&&table, shape, Hash::of(key(n), seed), key(n)).and_then(Found::here);
+                assert_eq!(found.map(|(_, word)| word), Some(word(n)));
+            }
+            assert_eq!(table.live(), numbers.len());
+        };
+        let number_key = key;
+        let mut there = put(Shape::steady(old), 0..keys / 2);
+        assert_found(Shape::new(old, new), &there);
+        there.extend(put(Shape::new(old, new), keys / 2..keys * 2 / 3));
+        let moving = Shape::new(new, old);
+        assert_found(moving, &there);
+        there.extend(put(moving, keys * 2 / 3..keys));
+        for index in 0..old {
+            for way in 0..WAYS {
+                let slot = Slot::new(&table.0[index as usize][..], way);
+                let Some((key, word)) = slot.read() else { continue };
+                let hash = Hash::of(key, seed);
+                if !moving.home_of(hash).has(index) {
+                    let carried = carry(&&table, moving, hash, key, slot, word, Ticks(0), |replaced| {
+                        assert!(replaced.word.is_half_open() && !word.is_half_open());
+                        there.retain(|n| number_key(*n) != replaced.key);
+                    });
+                    prop_assert_eq!(carried == Carried::Home, slot.word() == Word(0), "{:?}", carried);
+                }
+            }
+            assert_found(moving, &there);
+        }
     }
 }
 
@@ -213,16 +305,16 @@ fn a_key_whose_hashes_choose_one_bucket_has_four_places_there() {
     let table = Table::new(1);
     for number in 0..4 {
         let hash = Hash::of(key(number), SEEDS[1]);
-        let inserted = insert(&&table, hash, key(number), word(number, 100), Ticks(0));
+        let inserted = table.insert(hash, key(number), word(number, 100), Ticks(0));
         assert_eq!(inserted, Inserted::New(None));
-        let again = insert(&&table, hash, key(number), word(9, 100), Ticks(0));
+        let again = table.insert(hash, key(number), word(9, 100), Ticks(0));
         if number < 3 {
             assert_eq!(again, Inserted::Existing(word(number, 100), None), "the same key again");
         }
     }
-    assert_eq!(insert(&&table, Hash(5), key(5), word(5, 100), Ticks(0)), Inserted::Full);
+    assert_eq!(table.insert(Hash(5), key(5), word(5, 100), Ticks(0)), Inserted::Full(NoRoom::Full));
     let replaced = Some(Replaced { key: key(0), word: word(0, 100) });
-    assert_eq!(insert(&&table, Hash(5), key(5), word(5, 200), Ticks(100)), Inserted::New(replaced));
+    assert_eq!(table.insert(Hash(5), key(5), word(5, 200), Ticks(100)), Inserted::New(replaced));
 }
 
 #[test]
@@ -232,8 +324,8 @@ fn at_half_load_hardly_any_key_finds_both_buckets_full() {
         let keys = (1 << 16) * WAYS as u32 / 2;
         let full = (0..keys)
             .filter(|&n| {
-                let inserted = insert(&&table, Hash::of(key(n), *seed), key(n), word(1, 9), Ticks(0));
-                inserted == Inserted::Full
+                let inserted = table.insert(Hash::of(key(n), *seed), key(n), word(1, 9), Ticks(0));
+                matches!(inserted, Inserted::Full(_))
             })
             .count();
         assert!(full as u32 * 10_000 < keys, "{full} of {keys} with {seed:?}");
@@ -245,10 +337,11 @@ fn keys_in_a_row_spread_as_if_thrown_at_random() {
     const BUCKETS: u32 = 1 << 10;
     const KEYS: u32 = 1 << 16;
     for seed in &SEEDS[1..] {
-        for half in [Hash::first, Hash::second] {
+        let shape = Shape::steady(BUCKETS);
+        for half in [|pair: BucketPair| pair.first, |pair: BucketPair| pair.second] {
             let mut counts = std::vec![0u32; BUCKETS as usize];
             for number in 0..KEYS {
-                counts[half(Hash::of(key(number), *seed)) as usize % BUCKETS as usize] += 1;
+                counts[half(shape.home_of(Hash::of(key(number), *seed))) as usize] += 1;
             }
             let mean = f64::from(KEYS) / f64::from(BUCKETS);
             let chi_square: f64 = counts.iter().map(|&n| (f64::from(n) - mean).powi(2) / mean).sum();

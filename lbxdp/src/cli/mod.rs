@@ -9,6 +9,7 @@ mod list;
 pub mod names;
 mod restore;
 mod save;
+pub mod settings;
 pub mod status;
 
 pub use failure::Failure;

@@ -4,6 +4,7 @@
 
 mod server;
 mod service;
+mod sysctl;
 #[cfg(test)]
 mod tests;
 pub(crate) mod timeouts;
@@ -11,6 +12,7 @@ pub(crate) mod timeouts;
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Server, ServiceKey, State};
+use crate::sysctl::Setting;
 use lbxdp_common::Scheduler;
 
 /// One change of the configuration.
@@ -29,7 +31,7 @@ pub enum Command {
     DeleteService {
         service: ServiceKey,
     },
-    /// Delete all services; timeouts and connections stay.
+    /// Delete all services; timeouts, settings and connections stay.
     Flush,
     AddServer {
         service: ServiceKey,
@@ -49,6 +51,10 @@ pub enum Command {
         tcp: u32,
         tcp_fin: u32,
         udp: u32,
+    },
+    /// New values of settings; of two for the same one the last.
+    Set {
+        settings: Vec<Setting>,
     },
     /// Counters of one service and its servers, or of all, start again at 0.
     Zero {
@@ -97,6 +103,7 @@ impl Command {
                 server::delete(&mut next, service, (address, port))?;
             }
             Self::SetTimeouts { tcp, tcp_fin, udp } => timeouts::set(&mut next, tcp, tcp_fin, udp)?,
+            Self::Set { ref settings } => sysctl::set(&mut next, settings),
             // Counters are no part of the configuration: only the service's name can be wrong.
             Self::Zero { service } => {
                 service.map_or(Ok(()), |service| service::must_exist(state, service))?;

@@ -6,6 +6,7 @@ use lbxdp_common::{Forward, Protocol, Scheduler};
 
 use super::{Command, CommandError};
 use crate::state::{Server, ServiceKey, State, Timeouts};
+use crate::sysctl::Sysctls;
 
 const SERVICE: ServiceKey = ServiceKey {
     protocol: Protocol::Tcp,
@@ -69,6 +70,23 @@ fn flush_leaves_the_timeouts() {
     let state = Command::Flush.apply(&set.apply(&with_servers()).unwrap()).unwrap();
     assert!(state.services.is_empty());
     assert_eq!(state.timeouts, Timeouts { tcp: 900, tcp_fin: 50, udp: 300 });
+}
+
+fn set(words: &[&str]) -> Command {
+    Command::Set { settings: words.iter().map(|words| words.parse().unwrap()).collect() }
+}
+
+#[test]
+fn settings_are_set_together_and_the_last_of_two_counts() {
+    let state = set(&["sloppy_tcp=1", "secure_tcp=3", "sloppy_tcp=0"]).apply(&with_servers()).unwrap();
+    assert_eq!(state.sysctls, Sysctls { secure_tcp: 3, ..Sysctls::default() });
+    assert_eq!(servers(&state).len(), 3);
+}
+
+#[test]
+fn flush_leaves_the_settings() {
+    let state = Command::Flush.apply(&set(&["conn_reuse_mode=0"]).apply(&with_servers()).unwrap()).unwrap();
+    assert_eq!(state.sysctls.conn_reuse_mode, 0);
 }
 
 #[test]

@@ -53,10 +53,13 @@ impl Clock {
 
     /// Seconds in ticks.
     pub(super) fn ticks_of(&self, seconds: u32) -> u32 {
-        // Half the counter's range is the longest time it can tell; 31 days at 1000 Hz are more. A minute less, for two
-        // clocks never stand at quite the same.
-        let longest = i32::MAX as u32 - self.hertz.saturating_mul(60).min(i32::MAX as u32);
-        seconds.saturating_mul(self.hertz).min(longest)
+        seconds.saturating_mul(self.hertz).min(self.longest())
+    }
+
+    /// The longest time in ticks that the counter can tell.
+    pub(super) fn longest(&self) -> u32 {
+        // Half its range; 31 days at 1000 Hz are more. A minute less, for two clocks never stand at quite the same.
+        i32::MAX as u32 - self.hertz.saturating_mul(60).min(i32::MAX as u32)
     }
 }
 

@@ -3,16 +3,18 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use lbxdp_common::settings::Settings;
-use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer};
+use aya::Ebpf;
+use lbxdp_common::settings::{Rules, SHAPE_CELL, Settings};
+use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer, reusable_states};
 use lbxdp_common::table::{Seed, WAYS};
-use lbxdp_common::{Cells, Fate, Protocol, Reason};
+use lbxdp_common::{Cells, Fate, Overflow, Protocol, Reason};
 
 use super::accounts::Accounts;
 use super::clock::Clock;
+use super::episode::{Episode, News};
+use super::keeper::{Keeper, load_of, shape};
 use super::load::chain;
 use super::next_hops::{Event, NextHops};
-use super::sweep::load_of;
 use crate::cli::grammar::print;
 use crate::cli::names::Naming;
 use crate::command::Command;
@@ -21,7 +23,8 @@ use crate::message::{Request, Response};
 use crate::snapshot::{
     InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot, Status,
 };
-use crate::state::{ServiceKey, State, Timeouts};
+use crate::state::{ServiceKey, State};
+use crate::sysctl::Sysctls;
 use crate::tables::{TableError, Tables, wait_for_packets};
 
 /// How long an answer may wait for a new server's next hop; so that whoever adds a server and sends at once finds it.
@@ -49,6 +52,8 @@ pub(super) struct Director {
     next_hops: NextHops,
     clock: Clock,
     seed: Seed,
+    keeper: Keeper,
+    pressure: Episode,
     waited_last: Option<Instant>,
     interfaces: Vec<InterfaceStatus>,
 }
@@ -57,6 +62,8 @@ impl Director {
     /// A director without services over empty tables. The settings are in force when this returns.
     pub(super) fn new(tables: Tables, next_hops: NextHops, clock: Clock, seed: Seed) -> Self {
         let layout = Layout::new(tables.SERVERS.rows(), tables.SERVICES.rows(), tables.MEMBERS.rows());
+        let keeper = Keeper::new(&tables, clock);
+        let pressure = Episode::begin_with(hashed(&tables).unwrap_or(0));
         let director = Self {
             state: State::default(),
             layout,
@@ -65,11 +72,18 @@ impl Director {
             next_hops,
             clock,
             seed,
+            keeper,
+            pressure,
             waited_last: None,
             interfaces: Vec::new(),
         };
-        director.write_settings(director.state.timeouts);
+        director.write_settings(&director.state);
         director
+    }
+
+    /// Starts clearing away what is over, and making room.
+    pub(super) fn start_keeping(&mut self, ebpf: Ebpf) -> std::io::Result<()> {
+        self.keeper.start(ebpf)
     }
 
     /// Carries out a request but for `Request::Connections`, which needs no director.
@@ -81,6 +95,7 @@ impl Director {
                 Err(error) => Response::Failed(chain(&error)),
             },
             Request::Timeouts => Response::Timeouts(self.state.timeouts),
+            Request::Settings => Response::Settings(self.state.sysctls),
             Request::Status => match self.status() {
                 Ok(status) => Response::Status(status),
                 Err(error) => Response::Failed(chain(&error)),
@@ -109,6 +124,15 @@ impl Director {
         }
         self.state = state;
         match command {
+            // Connections of a server that is gone may have to go too.
+            Command::DeleteService { .. }
+            | Command::DeleteServer { .. }
+            | Command::Flush
+            | Command::Set { .. }
+                if self.state.sysctls.expire_nodest_conn != 0 =>
+            {
+                self.keeper.look_at_all();
+            }
             Command::Zero { service } => self.zero(service.as_ref()),
             Command::AddServer { server, .. } => self.wait_for_hop(server.address).await,
             _ => {}
@@ -135,8 +159,8 @@ impl Director {
         }
         self.carry_out(&writes)?;
         self.follow_hops(changed_hops)?;
-        if state.timeouts != self.state.timeouts {
-            self.write_settings(state.timeouts);
+        if (state.timeouts, state.sysctls) != (self.state.timeouts, self.state.sysctls) {
+            self.write_settings(state);
         }
         Ok(())
     }
@@ -219,11 +243,31 @@ impl Director {
         let changed = self.next_hops.catch_up().await;
         self.take_over_hops(&changed);
         self.next_hops.keep_alive().await;
+        self.follow_pressure();
         let loads = self.tables.LOADS;
         let (forgotten, writes) = self.layout.empty_trash(&|id| load_of(&loads, id), Instant::now());
         self.accounts.close_servers(&forgotten);
         if let Err(error) = self.carry_out(&writes) {
             tracing::error!(error = %chain(&error), "cannot clear away deleted servers");
+        }
+    }
+
+    /// Says when the table begins to be too small, and when it is large enough again.
+    fn follow_pressure(&mut self) {
+        let news = match hashed(&self.tables) {
+            Ok(total) => self.pressure.look(total, Instant::now()),
+            Err(error) => return tracing::error!(error = %chain(&error), "cannot read counters"),
+        };
+        match news {
+            Some(News::Begun) => tracing::warn!(
+                half_open = self.keeper.half_open(),
+                "the connection table has no room for some new connections: they go by consistent hash (a flood, or \
+                --connections is too small; `lbxdp status` counts them)"
+            ),
+            Some(News::Over { packets, lasted }) => {
+                tracing::info!(packets, ?lasted, "the connection table has room for all again");
+            }
+            None => {}
         }
     }
 
@@ -317,7 +361,7 @@ impl Director {
         let is_unknown = |address: &IpAddr| !self.next_hops.hop(*address).is_usable();
         Ok(Status {
             interfaces: self.interfaces.clone(),
-            places: u64::from(self.tables.CONNECTIONS.rows()) * WAYS as u64,
+            places: u64::from(shape(&self.tables.SETTINGS).home()) * WAYS as u64,
             connections: loads.map(|load| u64::from(load.active()) + u64::from(load.inactive())).sum(),
             unresolved: self.state.server_addresses().into_iter().filter(is_unknown).collect(),
             not_forwarded: not_forwarded.collect::<Result<_, TableError>>()?,
@@ -336,7 +380,9 @@ impl Director {
         }
     }
 
-    fn write_settings(&self, timeouts: Timeouts) {
+    fn write_settings(&self, state: &State) {
+        let State { timeouts, sysctls, .. } = state;
+        let reuse_mode = sysctls.conn_reuse_mode.cast_unsigned();
         let mut seconds = DEFAULT_TIMEOUTS_S;
         let timer = |state| usize::from(ConnectionState::tcp(state).timer(Protocol::Tcp).0);
         seconds[timer(TcpState::Established)] = timeouts.tcp;
@@ -346,16 +392,38 @@ impl Director {
             seed_offset: self.seed.offset,
             seed_multiplier: self.seed.multiplier,
             timeouts: seconds.map(|seconds| self.clock.ticks_of(seconds)),
+            shape: 0,
             refresh: (self.clock.hertz() / REFRESH_PER_SECOND).max(1),
+            rules: rules(*sysctls),
+            reusable_tcp: reusable_states(Protocol::Tcp, reuse_mode),
+            reusable_sctp: reusable_states(Protocol::Sctp, reuse_mode),
             pad: 0,
             zero: 0,
         };
         if let Some(row) = self.tables.SETTINGS.row(0) {
-            for (at, cell) in settings.cells().iter().enumerate() {
+            // The shape is the keeper's.
+            for (at, cell) in settings.cells().iter().enumerate().filter(|(at, _)| *at != SHAPE_CELL) {
                 row.store(at, *cell);
             }
         }
     }
+}
+
+/// How often packets went by hash for want of room.
+fn hashed(tables: &Tables) -> Result<u64, TableError> {
+    Overflow::ALL
+        .iter()
+        .filter(|overflow| overflow.is_pressure())
+        .try_fold(0u64, |sum, overflow| Ok(sum.wrapping_add(tables.overflow_count(*overflow)?)))
+}
+
+/// The rules that settings switch on.
+fn rules(sysctls: Sysctls) -> Rules {
+    Rules::default()
+        .with_if(Rules::SLOPPY_TCP, sysctls.sloppy_tcp != 0)
+        .with_if(Rules::SLOPPY_SCTP, sysctls.sloppy_sctp != 0)
+        .with_if(Rules::EXPIRE_NODEST_CONN, sysctls.expire_nodest_conn != 0)
+        .with_if(Rules::SECURE_TCP, sysctls.secure_tcp >= 2)
 }
 
 /// Logs what became of a next hop.

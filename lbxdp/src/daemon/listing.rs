@@ -8,6 +8,7 @@ use lbxdp_common::server::{SERVER_CELLS, ServerRow};
 use lbxdp_common::table::{Buckets, Slot, WAYS};
 
 use super::clock::Clock;
+use super::keeper::shape;
 use crate::snapshot::ConnectionSnapshot;
 use crate::tables::Mapped;
 
@@ -18,6 +19,7 @@ const CHUNK: usize = 512;
 #[derive(Clone, Copy)]
 pub(super) struct Listing {
     pub connections: Mapped,
+    pub settings: Mapped,
     pub servers: Mapped,
     pub clock: Clock,
 }
@@ -28,7 +30,9 @@ impl Listing {
         let mut next = 0;
         std::iter::from_fn(move || {
             let mut chunk = Vec::new();
-            while next < self.connections.rows() && chunk.len() < CHUNK {
+            // A connection that is carried elsewhere meanwhile may be seen twice, or missed: so it is while the table grows.
+            let buckets = shape(&self.settings).buckets();
+            while next < buckets && chunk.len() < CHUNK {
                 if let Some(bucket) = self.connections.bucket(next) {
                     let entries = (0..WAYS).filter_map(|way| Slot::new(bucket, way).read());
                     chunk.extend(entries.filter_map(|(key, word)| self.connection(key, word)));

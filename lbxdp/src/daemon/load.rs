@@ -27,7 +27,7 @@ static OBJECT: Option<&[u8]> = None;
 /// Sizes of the tables, in rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Buckets of the connection table; a power of two.
+    /// Buckets of the connection table at its limit.
     pub buckets: u32,
     pub servers: u32,
     pub services: u32,
@@ -36,7 +36,7 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { buckets: 1 << 16, servers: 1 << 14, services: 1 << 13, members: 1 << 17 }
+        Self { buckets: 1 << 16, servers: 1 << 14, services: 1 << 13, members: 1 << 18 }
     }
 }
 
@@ -115,7 +115,6 @@ fn verified(
     pins: impl FnOnce(&mut EbpfLoader<'_>),
 ) -> Result<Ebpf, LoadError> {
     let mac = lbxdp_common::wire::ethernet::number(interface.mac);
-    let bucket_mask = sizes.buckets - 1;
     let servers = sizes.servers.min(MAX_SERVERS);
     let mut loader = EbpfLoader::new();
     loader
@@ -127,7 +126,6 @@ fn verified(
         .map_max_entries("turns", sizes.services)
         .map_max_entries("service_ids", sizes.services)
         .map_max_entries("members", sizes.members)
-        .override_global("BUCKET_MASK", &bucket_mask, true)
         .override_global("PORT_MAC", &mac, true)
         .override_global("PORT_IFINDEX", &interface.ifindex, true);
     pins(&mut loader);
@@ -144,6 +142,11 @@ fn verified(
 /// The program of a loaded object.
 pub fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
     ebpf.program_mut(PROGRAM).ok_or(LoadError::NoProgram)?.try_into().map_err(LoadError::Verifier)
+}
+
+/// The program of a loaded object that tends the connection table; see [`super::keeper`].
+pub fn tend(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
+    ebpf.program_mut("tend").ok_or(LoadError::NoProgram)?.try_into().map_err(LoadError::Verifier)
 }
 
 /// The program of a loaded object that tells the time; see [`super::clock`].

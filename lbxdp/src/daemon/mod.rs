@@ -3,11 +3,12 @@
 mod accounts;
 mod clock;
 mod director;
+mod episode;
+mod keeper;
 mod listing;
 pub mod load;
 mod next_hops;
 mod socket;
-mod sweep;
 pub mod verify;
 
 use std::collections::BTreeSet;
@@ -31,7 +32,6 @@ use director::Director;
 use listing::Listing;
 use load::{Interface, LoadError, Mode, Sizes};
 use next_hops::{NetlinkError, NextHops};
-use sweep::Sweep;
 
 /// Requests that wait for the director.
 const QUEUE: usize = 64;
@@ -43,7 +43,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 pub struct Options {
     pub instance: Instance,
     pub interfaces: Vec<String>,
-    /// Places in the connection table; `None` for what suits the machine.
+    /// How many connections there must be room for; `None` for what suits the machine.
     pub connections: Option<u32>,
     /// Keep forwarding after the daemon has ended.
     pub leave: bool,
@@ -73,8 +73,8 @@ pub enum StartError {
     Clock(#[from] clock::ClockError),
     #[error("the kernel gives no random numbers")]
     Random(#[source] io::Error),
-    #[error("cannot start the sweep")]
-    Sweep(#[source] io::Error),
+    #[error("cannot start the thread that keeps the connection table")]
+    Keeper(#[source] io::Error),
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
 }
@@ -92,13 +92,12 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     if started.is_err() {
         take_out(instance);
     }
-    let (director, listing, sweep, interfaces) = started?;
+    let (director, listing, interfaces) = started?;
     let listener = socket::listen(&instance.socket()).map_err(|e| StartError::File(instance.socket(), e));
     let served = match listener {
         Ok(listener) => serve(director, listener, listing, instance, interfaces, stop).await,
         Err(error) => Err(error),
     };
-    drop(sweep);
     let _ = std::fs::remove_file(instance.socket());
     if options.leave && served.is_ok() {
         tracing::info!(%instance, "the packet path goes on without the daemon");
@@ -157,7 +156,7 @@ fn lock(instance: &Instance) -> Result<Flock<File>, StartError> {
         .map_err(|_| StartError::AlreadyRunning(instance.clone()))
 }
 
-type Started = (Director, Listing, Sweep, Vec<Interface>);
+type Started = (Director, Listing, Vec<Interface>);
 
 /// Loads the program for every interface, fills the settings, and only then attaches it.
 async fn start(options: &Options) -> Result<Started, StartError> {
@@ -171,10 +170,13 @@ async fn start(options: &Options) -> Result<Started, StartError> {
     let tables = Tables::open(&options.instance.map_pins())?;
     let clock_program = programs.first_mut().ok_or(LoadError::NoProgram)?;
     let clock = Clock::set(load::clock(clock_program)?)?;
-    let (connections, loads) = (tables.CONNECTIONS, tables.LOADS);
-    let listing = Listing { connections, servers: tables.SERVERS, clock };
+    let listing = Listing {
+        connections: tables.CONNECTIONS,
+        settings: tables.SETTINGS,
+        servers: tables.SERVERS,
+        clock,
+    };
     let mut director = Director::new(tables, next_hops, clock, seed()?);
-    let sweep = Sweep::start(connections, loads, clock).map_err(StartError::Sweep)?;
     for (interface, ebpf) in interfaces.iter().zip(&mut programs) {
         let mode = load::attach(&options.instance, interface, load::program(ebpf)?)?;
         let path = match mode {
@@ -186,13 +188,16 @@ async fn start(options: &Options) -> Result<Started, StartError> {
             tracing::info!(interface = interface.name, "attached in the driver");
         }
     }
+    // All of its programs are loaded; the keeper needs one of each.
+    let ebpf = programs.into_iter().next().ok_or(LoadError::NoProgram)?;
+    director.start_keeping(ebpf).map_err(StartError::Keeper)?;
     tracing::info!(
         instance = %options.instance,
         places = u64::from(sizes.buckets) * WAYS as u64,
         hertz = clock.hertz(),
         "ready"
     );
-    Ok((director, listing, sweep, interfaces))
+    Ok((director, listing, interfaces))
 }
 
 fn interfaces(options: &Options, next_hops: &NextHops) -> Result<Vec<Interface>, StartError> {
@@ -206,18 +211,21 @@ fn interfaces(options: &Options, next_hops: &NextHops) -> Result<Vec<Interface>,
         .collect()
 }
 
-/// Room for so many connections; else a 256th of the machine's memory, between 4 and 32 MiB.
+/// Room for so many connections; else a 256th of the machine's memory, between 4 and 512 MiB.
 fn sizes(connections: Option<u32>) -> Sizes {
-    let ways = u32::try_from(WAYS).unwrap_or(1);
-    let entry_bytes = (BUCKET_BYTES / WAYS) as u64;
-    let suits_the_machine = || {
-        let pages = nix::unistd::sysconf(nix::unistd::SysconfVar::_PHYS_PAGES).ok().flatten().unwrap_or(0);
-        let bytes = u64::try_from(pages).unwrap_or(0) * 4096 / 256;
-        u32::try_from(bytes.clamp(4 << 20, 32 << 20) / entry_bytes).unwrap_or(u32::MAX)
-    };
-    let places = connections.unwrap_or_else(suits_the_machine).clamp(4, 1 << 30);
-    let buckets = places.div_ceil(ways).next_power_of_two();
+    let buckets = connections.map_or_else(suits_the_machine, |connections| {
+        // Of ten thousand connections four find no place when this part of all places is taken.
+        let places = u64::from(connections).clamp(4, 1 << 30) * 10 / 6;
+        u32::try_from(places.div_ceil(WAYS as u64)).unwrap_or(u32::MAX)
+    });
     Sizes { buckets, ..Sizes::default() }
+}
+
+/// Buckets in a 256th of the machine's memory.
+fn suits_the_machine() -> u32 {
+    let pages = nix::unistd::sysconf(nix::unistd::SysconfVar::_PHYS_PAGES).ok().flatten().unwrap_or(0);
+    let bytes = u64::try_from(pages).unwrap_or(0) * 4096 / 256;
+    u32::try_from(bytes.clamp(4 << 20, 512 << 20) / BUCKET_BYTES as u64).unwrap_or(u32::MAX)
 }
 
 /// A secret of its own for every start.

@@ -5,6 +5,7 @@
 
 mod hop;
 mod rows;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -33,6 +34,8 @@ pub enum LayoutError {
     ServersFull,
     #[error("no room for the service's list of servers")]
     MembersFull,
+    #[error("a service has at most {} servers", service::MAX_MEMBERS)]
+    TooManyServers,
 }
 
 /// Names a server for good: the trash knows it by this.
@@ -134,7 +137,7 @@ impl Layout {
             if is_touched {
                 let members = members(&laid.service.servers, &laid.ids, hop);
                 if members != laid.members {
-                    writes.push(Write::Members { start: laid.list.start, members: members.clone() });
+                    writes.push(run(laid.list, &laid.service.servers, &members));
                     laid.members = members;
                 }
             }
@@ -187,10 +190,8 @@ impl Layout {
     ) -> Result<(), LayoutError> {
         let old = self.services.get(&key).cloned();
         self.check_room(key, service, old.as_ref())?;
-        let list = self
-            .runs
-            .take(u32::try_from(service.servers.len()).unwrap_or(u32::MAX))
-            .ok_or(LayoutError::MembersFull)?;
+        let length = u16::try_from(service.servers.len()).map_err(|_| LayoutError::TooManyServers)?;
+        let list = self.runs.take(length).ok_or(LayoutError::MembersFull)?;
         let ids = self.name_servers(key, service, old.as_ref(), hop, writes);
         let index = match &old {
             Some(old) => old.index,
@@ -198,7 +199,7 @@ impl Layout {
         };
         let members = members(&service.servers, &ids, hop);
         let shares = Shares::of(&members);
-        writes.push(Write::Members { start: list.start, members: members.clone() });
+        writes.push(run(list, &service.servers, &members));
         let row = ServiceRow { list, shares, scheduler: service.scheduler.raw(), ..ServiceRow::default() };
         writes.push(Write::Service { index, row });
         match &old {
@@ -251,7 +252,8 @@ impl Layout {
         for server in &service.servers {
             let known = old.and_then(|old| old.find(server));
             if let Some((id, was)) = known {
-                if was.forward != server.forward {
+                let is_same_row = was.forward == server.forward && (was.weight == 0) == (server.weight == 0);
+                if !is_same_row {
                     writes
                         .push(Write::Server { id, row: server_row(server, id, &hop(server.address), true) });
                 }
@@ -351,10 +353,18 @@ fn members(servers: &[Server], ids: &[ServerId], hop: &dyn Fn(IpAddr) -> Hop) ->
         .collect()
 }
 
+/// The write of a service's list, with the hash slots that follow from it.
+fn run(list: List, servers: &[Server], members: &[Member]) -> Write {
+    Write::Members { list, members: members.to_vec(), slots: slots::slots(servers, members, list.slots()) }
+}
+
 fn server_row(server: &Server, id: ServerId, hop: &Hop, is_available: bool) -> ServerRow {
     let mut flags = ServerFlags::default();
     if is_available {
         flags = flags.with(ServerFlags::AVAILABLE);
+    }
+    if server.weight == 0 {
+        flags = flags.with(ServerFlags::QUIESCENT);
     }
     if hop.is_local {
         flags = flags.with(ServerFlags::LOCAL);

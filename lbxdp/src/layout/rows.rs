@@ -1,5 +1,7 @@
 //! Who has which row: allocation in tables whose rows packets may be looking at.
 
+use std::ops::Range;
+
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::List;
 
@@ -7,11 +9,11 @@ use lbxdp_common::service::List;
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
     free: Vec<u32>,
-    unused: std::ops::Range<u32>,
+    unused: Range<u32>,
 }
 
 impl Rows {
-    pub(super) fn new(rows: std::ops::Range<u32>) -> Self {
+    pub(super) fn new(rows: Range<u32>) -> Self {
         Self { free: Vec::new(), unused: rows }
     }
 
@@ -63,33 +65,34 @@ impl ServerIds {
 /// A run that was given back may still be walked by a packet; it is used again only after [`Runs::readers_are_gone`].
 #[derive(Clone, Debug)]
 pub(super) struct Runs {
-    free: Vec<List>,
-    resting: Vec<List>,
+    free: Vec<Range<u32>>,
+    resting: Vec<Range<u32>>,
 }
 
 impl Runs {
     pub(super) fn new(rows: u32) -> Self {
-        Self { free: vec![List { start: 0, length: rows }], resting: Vec::new() }
+        Self { free: vec![Range { start: 0, end: rows }], resting: Vec::new() }
     }
 
-    /// The first run that is long enough; `None` if none is, now.
-    pub(super) fn take(&mut self, length: u32) -> Option<List> {
-        if length == 0 {
+    /// A run for a list of so many servers, the first that is long enough; `None` if none is, now.
+    pub(super) fn take(&mut self, servers: u16) -> Option<List> {
+        if servers == 0 {
             return Some(List::default());
         }
-        let at = self.free.iter().position(|run| run.length >= length)?;
-        let run = self.free[at];
-        if run.length == length {
+        let rows = List::new(0, servers).rows();
+        let at = self.free.iter().position(|run| run.end - run.start >= rows)?;
+        let run = &mut self.free[at];
+        let list = List::new(run.start, servers);
+        run.start += rows;
+        if run.start == run.end {
             self.free.remove(at);
-        } else {
-            self.free[at] = List { start: run.start + length, length: run.length - length };
         }
-        Some(List { start: run.start, length })
+        Some(list)
     }
 
-    pub(super) fn give_back(&mut self, run: List) {
-        if run.length > 0 {
-            self.resting.push(run);
+    pub(super) fn give_back(&mut self, list: List) {
+        if list.length > 0 {
+            self.resting.push(list.start..list.start + list.rows());
         }
     }
 
@@ -103,9 +106,9 @@ impl Runs {
         self.free.append(&mut self.resting);
         self.free.sort_by_key(|run| run.start);
         self.free.dedup_by(|next, run| {
-            let touches = run.start + run.length == next.start;
+            let touches = run.end == next.start;
             if touches {
-                run.length += next.length;
+                run.end = next.end;
             }
             touches
         });
@@ -130,14 +133,15 @@ mod tests {
 
     #[test]
     fn a_run_rests_until_its_readers_are_gone() {
-        let mut runs = Runs::new(4);
-        let (a, b) = (runs.take(3).expect("room"), runs.take(1).expect("room"));
+        let mut runs = Runs::new(2 * List::new(0, 3).rows());
+        let (a, b) = (runs.take(3).expect("room"), runs.take(3).expect("room"));
         assert_eq!(runs.take(1), None);
         runs.give_back(a);
         runs.give_back(b);
         assert_eq!(runs.take(1), None);
         assert!(runs.are_resting());
         runs.readers_are_gone();
-        assert_eq!(runs.take(4), Some(List { start: 0, length: 4 }));
+        let list = runs.take(6).expect("both runs are one again");
+        assert_eq!((list.start, list.length), (0, 6));
     }
 }

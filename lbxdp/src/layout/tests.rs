@@ -45,7 +45,9 @@ impl Played {
             Write::Server { id, row } => {
                 self.servers.insert(id.row(), *row);
             }
-            Write::Members { start, members } => self.members.extend((*start..).zip(members.iter().copied())),
+            Write::Members { list, members, .. } => {
+                self.members.extend((list.start..).zip(members.iter().copied()));
+            }
             Write::Service { index, row } => {
                 self.services.insert(*index, *row);
             }
@@ -69,7 +71,7 @@ impl Played {
     fn seen_by_packets(&self, port: u16) -> Option<Vec<([u8; 4], u32)>> {
         let index = self.ids.get(&service_id(&key(port)).expect("IPv4"))?;
         let list = self.services[index].list;
-        let members = (list.start..list.start + list.length).map(|row| self.members[&row]);
+        let members = (list.start..list.start + u32::from(list.length)).map(|row| self.members[&row]);
         Some(
             members
                 .map(|member| {
@@ -90,7 +92,7 @@ fn wanted(state: &State, port: u16) -> Option<Vec<([u8; 4], u32)>> {
 
 #[test]
 fn what_is_so_already_writes_nothing() {
-    let mut layout = Layout::new(16, 16, 64);
+    let mut layout = Layout::new(16, 16, 1024);
     let state = state(&[(80, &[server(1, 1), server(2, 3)]), (81, &[])]);
     assert!(!layout.change(&state, &resolved, Instant::now()).expect("room").is_empty());
     assert_eq!(layout.change(&state, &resolved, Instant::now()), Ok(vec![]));
@@ -98,7 +100,7 @@ fn what_is_so_already_writes_nothing() {
 
 #[test]
 fn a_deleted_server_that_returns_has_its_old_row() {
-    let (mut layout, now) = (Layout::new(16, 16, 64), Instant::now());
+    let (mut layout, now) = (Layout::new(16, 16, 1024), Instant::now());
     let with = state(&[(80, &[server(1, 1), server(2, 1)])]);
     layout.change(&with, &resolved, now).expect("room");
     let id = layout.server_ids(&key(80))[0];
@@ -114,7 +116,7 @@ fn a_deleted_server_that_returns_has_its_old_row() {
 
 #[test]
 fn the_trash_keeps_a_row_for_two_minutes_and_as_long_as_connections_live() {
-    let (mut layout, now) = (Layout::new(3, 16, 64), Instant::now());
+    let (mut layout, now) = (Layout::new(3, 16, 1024), Instant::now());
     layout.change(&state(&[(80, &[server(1, 1), server(2, 1)])]), &resolved, now).expect("room");
     layout.change(&state(&[(80, &[])]), &resolved, now).expect("room");
     let another = state(&[(80, &[server(3, 1)])]);
@@ -130,7 +132,7 @@ fn the_trash_keeps_a_row_for_two_minutes_and_as_long_as_connections_live() {
 
 #[test]
 fn a_vip_stays_while_connections_of_its_deleted_service_may_live() {
-    let (mut layout, mut played, now) = (Layout::new(16, 16, 64), Played::default(), Instant::now());
+    let (mut layout, mut played, now) = (Layout::new(16, 16, 1024), Played::default(), Instant::now());
     let other_vip = ServiceKey { address: [10, 0, 0, 101].into(), ..key(80) };
     let mut both = state(&[(80, &[server(1, 1)])]);
     let service = Service { scheduler: Scheduler::RoundRobin, servers: vec![server(2, 1)] };
@@ -150,7 +152,7 @@ fn a_vip_stays_while_connections_of_its_deleted_service_may_live() {
 
 #[test]
 fn an_unresolved_server_is_avoided_only_while_others_can_be_reached() {
-    let (mut layout, now) = (Layout::new(16, 16, 64), Instant::now());
+    let (mut layout, now) = (Layout::new(16, 16, 1024), Instant::now());
     let unresolved = |address: IpAddr| match address {
         IpAddr::V4(v4) if v4.octets()[3] == 1 => Hop::default(),
         _ => resolved(address),

@@ -6,7 +6,7 @@ use lbxdp_common::Scheduler;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::schedule::{rr, wrr};
 use lbxdp_common::server::{ServerId, ServerRow};
-use lbxdp_common::service::{Member, ServiceKey, ServiceRow, Shares};
+use lbxdp_common::service::{List, Member, ServiceKey, ServiceRow, Shares};
 use lbxdp_common::table::Seed;
 
 use crate::tables::{TableError, Tables};
@@ -22,10 +22,11 @@ pub enum Write {
         id: ServerId,
         row: ServerRow,
     },
-    /// A list of servers, from a row of the member table on.
+    /// A list of servers and its hash slots.
     Members {
-        start: u32,
+        list: List,
         members: Vec<Member>,
+        slots: Vec<ServerId>,
     },
     Service {
         index: u32,
@@ -79,9 +80,12 @@ impl Write {
         match self {
             Self::FreshServer { id } => tables.clear_counters(*id)?,
             Self::Server { id, row } => put(tables.SERVERS.row(id.row()), &row.cells()),
-            Self::Members { start, members } => {
-                for (row, member) in (*start..).zip(members) {
+            Self::Members { list, members, slots } => {
+                for (row, member) in (list.start..).zip(members) {
                     put(tables.MEMBERS.row(row), &[member.cell()]);
+                }
+                for (row, pair) in (list.slot_row(0)..).zip(slots.chunks(2)) {
+                    put(tables.MEMBERS.row(row), &[List::slot_cell(pair)]);
                 }
             }
             Self::Service { index, row } => put_service(tables.SERVICES.row(*index), row),

@@ -16,7 +16,8 @@ use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::table::{Buckets, Seed};
-use lbxdp_common::{Cells, Reason, for_each_map, vip};
+use lbxdp_common::walk::Walker;
+use lbxdp_common::{Cells, Overflow, Reason, for_each_map, vip};
 
 pub use mapped::{Mapped, wait_for_packets};
 use row::Row;
@@ -92,12 +93,10 @@ fn failed(what: &'static str, table: &'static str, source: MapError) -> TableErr
     TableError::Map { what, table, source }
 }
 
+impl Walker for Mapped {}
+
 impl Buckets for Mapped {
     type Bucket = &'static [std::sync::atomic::AtomicU64];
-
-    fn index(&self, hash: u32) -> u32 {
-        hash & self.rows().saturating_sub(1)
-    }
 
     fn bucket(&self, index: u32) -> Option<Self::Bucket> {
         self.row(index)
@@ -135,6 +134,13 @@ impl Tables {
         let zeros = PerCpuValues::try_from(vec![Row(ServerCounters::default()); cpus])
             .map_err(|source| failed("size", "counters", source.into()))?;
         self.COUNTERS.set(server.row(), zeros, 0).map_err(|source| failed("write", "counters", source))
+    }
+
+    /// How often something was done for want of room, on all CPUs.
+    pub fn overflow_count(&self, overflow: Overflow) -> Result<u64, TableError> {
+        let counts =
+            self.OVERFLOWS.get(&overflow.raw(), 0).map_err(|source| failed("read", "overflows", source))?;
+        Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(count.0)))
     }
 
     /// How many packets were not forwarded for a reason, on all CPUs.

@@ -1,9 +1,9 @@
 //! A case, and how it is run.
 
-use lbxdp_common::connection::Key;
+use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::state::State;
-use lbxdp_common::{Cells, Reason, Verdict};
+use lbxdp_common::{Cells, Overflow, Reason, Verdict};
 
 use super::OTHER_PORT;
 use super::frame::{Packet, forwarded};
@@ -31,6 +31,10 @@ pub enum Fact {
     Load(u8, u32, u32),
     /// Packets and connections that were counted for a server.
     Counted(u8, u64, u64),
+    /// How often something was done for want of room.
+    Noted(Overflow, u64),
+    /// Whether only its opening packet has been seen.
+    HalfOpen(Key, bool),
 }
 
 /// A frame, what becomes of it, and what the tables hold then.
@@ -167,6 +171,12 @@ fn check<R: Runner>(runner: &R, fact: Fact, at: &str) {
         Fact::Load(server, active, inactive) => {
             let load = Load(runner.row(Table::Loads, server.into()).expect("a row").load(0));
             assert_eq!((load.active(), load.inactive()), (active, inactive), "{at}: server {server}");
+        }
+        Fact::Noted(overflow, times) => {
+            assert_eq!(runner.overflows()[overflow.raw() as usize], times, "{at}: {}", overflow.name());
+        }
+        Fact::HalfOpen(key, is_half_open) => {
+            assert_eq!(connection(runner, key).map(Word::is_half_open), Some(is_half_open), "{at}");
         }
         Fact::Counted(server, packets, connections) => {
             let counted = runner.counters(ServerId(server.into()));

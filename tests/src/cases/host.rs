@@ -8,13 +8,14 @@ use lbxdp_common::cells::Cells;
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::schedule::Pool;
 use lbxdp_common::server::{Load, ServerId};
-use lbxdp_common::service::{Member, ServiceKey};
+use lbxdp_common::service::ServiceKey;
 use lbxdp_common::steer::{World, steer};
 use lbxdp_common::table::Buckets;
+use lbxdp_common::walk::Walker;
 use lbxdp_common::wire::ethernet;
-use lbxdp_common::{Reason, Ticks, Verdict};
+use lbxdp_common::{Overflow, Reason, Ticks, Verdict};
 
-use super::memory::{BUCKETS, Outcome, Runner, Table};
+use super::memory::{Outcome, Runner, Table};
 use super::{DIRECTOR_MAC, IFINDEX};
 
 /// A director without a kernel. Its clock stands still, just before the tick counter wraps around.
@@ -22,6 +23,7 @@ pub struct Host {
     tables: Vec<Vec<AtomicU64>>,
     services: BTreeMap<ServiceKey, u32>,
     counters: RefCell<BTreeMap<u32, ServerCounters>>,
+    overflows: RefCell<Vec<u64>>,
     last: Option<Result<Verdict, Reason>>,
 }
 
@@ -34,7 +36,13 @@ impl Default for Host {
             (0..width * rows as usize).map(|_| AtomicU64::new(0)).collect()
         };
         let tables = Table::ALL.map(table).into();
-        Self { tables, services: BTreeMap::new(), counters: RefCell::default(), last: None }
+        Self {
+            tables,
+            services: BTreeMap::new(),
+            counters: RefCell::default(),
+            overflows: RefCell::new(vec![0; Overflow::COUNT]),
+            last: None,
+        }
     }
 }
 
@@ -54,6 +62,11 @@ impl Runner for Host {
     fn forget(&mut self) {
         self.services.clear();
         self.counters.borrow_mut().clear();
+        self.overflows.borrow_mut().fill(0);
+    }
+
+    fn overflows(&self) -> Vec<u64> {
+        self.overflows.borrow().clone()
     }
 
     fn counters(&self, server: ServerId) -> ServerCounters {
@@ -75,12 +88,10 @@ impl Runner for Host {
     }
 }
 
+impl Walker for &Host {}
+
 impl<'a> Buckets for &'a Host {
     type Bucket = &'a [AtomicU64];
-
-    fn index(&self, hash: u32) -> u32 {
-        hash % BUCKETS
-    }
 
     fn bucket(&self, index: u32) -> Option<Self::Bucket> {
         self.row(Table::Connections, index)
@@ -90,8 +101,8 @@ impl<'a> Buckets for &'a Host {
 impl<'a> Pool for &'a Host {
     type Turn = &'a [AtomicU64];
 
-    fn member(&self, index: u32) -> Option<Member> {
-        self.row(Table::Members, index).map(|row| Member::from_cell(row.load(0)))
+    fn member_cell(&self, index: u32) -> Option<u64> {
+        self.row(Table::Members, index).map(|row| row.load(0))
     }
 
     fn load(&self, server: ServerId) -> Load {
@@ -140,6 +151,18 @@ impl<'a> World for &'a Host {
 
     fn ingress_ifindex(&self) -> u32 {
         IFINDEX
+    }
+
+    fn pressure(&self) -> Option<Self::Row> {
+        self.row(Table::Pressure, 0)
+    }
+
+    fn errand(&self, _: u32) -> Option<u32> {
+        None
+    }
+
+    fn note(&self, overflow: Overflow) {
+        self.overflows.borrow_mut()[overflow.raw() as usize] += 1;
     }
 
     fn count(&self, server: ServerId, more: ServerCounters) {

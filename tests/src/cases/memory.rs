@@ -5,13 +5,15 @@ use std::sync::atomic::AtomicU64;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::connection::{Key, Phase, Word};
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::pressure::PRESSURE_CELLS;
 use lbxdp_common::schedule::wrr;
 use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerId, ServerRow};
 use lbxdp_common::service::{List, Member, SERVICE_CELLS, ServiceKey, ServiceRow, Shares, TURN_CELLS};
-use lbxdp_common::settings::{SETTINGS_CELLS, Settings};
-use lbxdp_common::state::DEFAULT_TIMEOUTS_S;
-use lbxdp_common::table::{self, BUCKET_CELLS, Buckets, ENTRY_CELLS, Hash, Inserted, Seed};
-use lbxdp_common::{Reason, Scheduler, Ticks, Verdict, vip};
+use lbxdp_common::settings::{SETTINGS_CELLS, Settings, SettingsView};
+use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, reusable_states};
+use lbxdp_common::table::{self, BUCKET_CELLS, Buckets, ENTRY_CELLS, Hash, Inserted, Seed, Shape};
+use lbxdp_common::walk::Walker;
+use lbxdp_common::{Protocol, Reason, Scheduler, Ticks, Verdict, vip};
 
 use super::setup::Setup;
 use super::{SEED, VIP};
@@ -23,7 +25,7 @@ pub const SERVERS: u32 = 16;
 /// Rows of services.
 pub const SERVICES: u32 = 8;
 /// Rows of members.
-pub const MEMBERS: u32 = 64;
+pub const MEMBERS: u32 = 512;
 
 /// Ticks in a second, as the settings of all cases have it. More than any kernel's, so that nothing expires while a
 /// case runs there.
@@ -42,10 +44,11 @@ pub enum Table {
     Services,
     Turns,
     Members,
+    Pressure,
 }
 
 impl Table {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Settings,
         Self::Vips,
         Self::Connections,
@@ -54,6 +57,7 @@ impl Table {
         Self::Services,
         Self::Turns,
         Self::Members,
+        Self::Pressure,
     ];
 
     /// Cells of a row, and rows.
@@ -67,6 +71,7 @@ impl Table {
             Self::Services => (SERVICE_CELLS, SERVICES),
             Self::Turns => (TURN_CELLS, SERVICES),
             Self::Members => (1, MEMBERS),
+            Self::Pressure => (PRESSURE_CELLS, 1),
         }
     }
 }
@@ -109,6 +114,8 @@ pub trait Runner {
     /// Makes all keys find nothing, and all counters 0.
     fn forget(&mut self);
     fn counters(&self, server: ServerId) -> ServerCounters;
+    /// What was noted since the tables were written, by [`Overflow`].
+    fn overflows(&self) -> Vec<u64>;
     /// The time.
     fn now(&mut self) -> Ticks;
     /// Runs a frame; its bytes are then as they leave.
@@ -129,12 +136,10 @@ fn put<C: Cells>(row: Option<C>, cells: &[u64]) {
 /// The connection table of a runner.
 struct Connections<'a, R>(&'a R);
 
+impl<R> Walker for Connections<'_, R> {}
+
 impl<'a, R: Runner> Buckets for Connections<'a, R> {
     type Bucket = &'a [AtomicU64];
-
-    fn index(&self, hash: u32) -> u32 {
-        hash % BUCKETS
-    }
 
     fn bucket(&self, index: u32) -> Option<Self::Bucket> {
         self.0.row(Table::Connections, index)
@@ -151,7 +156,7 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
         }
     }
     runner.forget();
-    put(runner.row(Table::Settings, 0), &settings().cells());
+    put(runner.row(Table::Settings, 0), &settings(setup).cells());
     put(runner.row(Table::Vips, vip::bucket(VIP, SEED)), &[vip::cell([[10, 9, 8, 7], VIP]), 0]);
     for server in &setup.servers {
         put(runner.row(Table::Servers, ServerId(server.id).row()), &ServerRow::cells(*server));
@@ -160,15 +165,18 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
     for (index, (key, scheduler, members)) in (1..).zip(&setup.services) {
         write_service(runner, index, *scheduler, start, members);
         runner.put_service(*key, index);
-        start += u32::try_from(members.len()).expect("few members");
+        start += list_at(start, members).rows();
     }
     let now = runner.now();
     for (key, word, lives) in &setup.connections {
-        let word = word.after(word.state(), Ticks(now.0.wrapping_add_signed(*lives)));
+        let due = Ticks(now.0.wrapping_add_signed(*lives));
+        let word = word.after(word.state(), due).half_open_as(*word);
         let hash = Hash::of(*key, SEED);
         // Put in as of a time at which none of them is overdue.
         let then = Ticks(now.0.wrapping_sub(i32::MAX.cast_unsigned() / 2));
-        assert_eq!(table::insert(&Connections(runner), hash, *key, word, then), Inserted::New(None));
+        // A table that grows holds them by its old size.
+        let old = Shape::steady(setup.shape.home().min(setup.shape.elsewhere()));
+        assert_eq!(table::insert(&Connections(runner), old, hash, *key, word, then), Inserted::New(None));
         count(runner, *key, word);
     }
     if setup.is_full {
@@ -176,27 +184,42 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
     }
 }
 
-fn settings() -> Settings {
+fn settings(setup: &Setup) -> Settings {
     let Seed { offset, multiplier } = SEED;
     let timeouts = DEFAULT_TIMEOUTS_S.map(|seconds| seconds * HERTZ);
-    Settings { seed_offset: offset, seed_multiplier: multiplier, timeouts, refresh: REFRESH, pad: 0, zero: 0 }
+    Settings {
+        seed_offset: offset,
+        seed_multiplier: multiplier,
+        shape: setup.shape.0,
+        refresh: REFRESH,
+        rules: setup.rules,
+        timeouts,
+        reusable_tcp: setup.reusable_tcp,
+        reusable_sctp: reusable_states(Protocol::Sctp, 1),
+        pad: 0,
+        zero: 0,
+    }
 }
 
+fn list_at(start: u32, members: &[Member]) -> List {
+    List::new(start, u16::try_from(members.len()).expect("few members"))
+}
+
+/// All hash slots of a service lead to its last server, so that a packet that goes by hash is known by where it goes.
 fn write_service<R: Runner>(runner: &R, index: u32, scheduler: Scheduler, start: u32, members: &[Member]) {
-    let length = u32::try_from(members.len()).expect("few members");
-    let shares = Shares::of(members);
+    let (list, shares) = (list_at(start, members), Shares::of(members));
     for (row, member) in (start..).zip(members) {
         put(runner.row(Table::Members, row), &[member.cell()]);
+    }
+    let last =
+        members.last().filter(|last| last.usable_weight() > 0).map_or(ServerId::NONE, |last| last.server());
+    for slot in (0..list.slots()).step_by(2) {
+        put(runner.row(Table::Members, list.slot_row(slot)), &[List::slot_cell(&[last, last])]);
     }
     if scheduler == Scheduler::WeightedRoundRobin {
         put(runner.row(Table::Turns, index), &[wrr::Turn::default().after_edit(shares).cell()]);
     }
-    let row = ServiceRow {
-        list: List { start, length },
-        shares,
-        scheduler: scheduler.raw(),
-        ..ServiceRow::default()
-    };
+    let row = ServiceRow { list, shares, scheduler: scheduler.raw(), ..ServiceRow::default() };
     put(runner.row(Table::Services, index), &row.cells());
 }
 
@@ -221,7 +244,9 @@ fn fill<R: Runner>(runner: &R, now: Ticks) {
 
 /// The connection of a key.
 pub fn connection<R: Runner>(runner: &R, key: Key) -> Option<Word> {
-    table::find(&Connections(runner), Hash::of(key, SEED), key).map(|(_, word)| word)
+    let shape = SettingsView(runner.row(Table::Settings, 0)?).shape();
+    let (_, word) = table::find(&Connections(runner), shape, Hash::of(key, SEED), key)?.here()?;
+    Some(word)
 }
 
 /// Everything packets change, at one moment.
@@ -230,6 +255,7 @@ pub struct Snapshot {
     /// All cells of loads and turns.
     pub cells: Vec<u64>,
     pub counters: Vec<ServerCounters>,
+    pub overflows: Vec<u64>,
     /// All entries of the connection table, with due time 0.
     pub entries: Vec<(Key, Word)>,
     /// Their due times.
@@ -256,6 +282,7 @@ pub fn snapshot<R: Runner>(runner: &R) -> Snapshot {
     }
     Snapshot {
         cells: cells_of(Table::Loads).chain(cells_of(Table::Turns)).collect(),
+        overflows: runner.overflows(),
         counters: (0..SERVERS).map(|row| runner.counters(ServerId(row))).collect(),
         entries,
         dues,

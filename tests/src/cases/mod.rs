@@ -6,6 +6,7 @@
 mod case;
 pub mod frame;
 mod host;
+mod life;
 mod list;
 pub mod memory;
 pub mod random;

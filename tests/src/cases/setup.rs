@@ -3,13 +3,16 @@
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::server::{ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{Member, ServiceKey};
-use lbxdp_common::state::State;
+use lbxdp_common::settings::Rules;
+use lbxdp_common::state::{State, TcpState};
+use lbxdp_common::table::Shape;
 use lbxdp_common::{Protocol, Scheduler, Ticks};
 
+use super::memory::BUCKETS;
 use super::{CLIENT, DIRECTOR_MAC, IFINDEX, OTHER_PORT, VIP};
 
 /// The rows of a case. Servers are numbered from 1; so are the rows that hold them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     pub servers: Vec<ServerRow>,
     pub services: Vec<(ServiceKey, Scheduler, Vec<Member>)>,
@@ -17,6 +20,9 @@ pub struct Setup {
     pub connections: Vec<(Key, Word, i32)>,
     /// Whether all other places of the connection table hold connections of others.
     pub is_full: bool,
+    pub shape: Shape,
+    pub rules: Rules,
+    pub reusable_tcp: u16,
 }
 
 /// A server's id: row `number` in its first life.
@@ -53,7 +59,15 @@ pub fn server_row(number: u8) -> ServerRow {
 impl Setup {
     /// Four plain servers and no service.
     pub fn new() -> Self {
-        Self { servers: (1..=4).map(server_row).collect(), ..Self::default() }
+        Self {
+            servers: (1..=4).map(server_row).collect(),
+            services: Vec::new(),
+            connections: Vec::new(),
+            is_full: false,
+            shape: Shape::steady(BUCKETS),
+            rules: Rules::default(),
+            reusable_tcp: 1 << TcpState::TimeWait.raw() | 1 << TcpState::Close.raw(),
+        }
     }
 
     /// Changes a server's row.
@@ -89,6 +103,34 @@ impl Setup {
     #[must_use]
     pub fn connection(mut self, key: Key, server: u8, state: State, lives: i32) -> Self {
         self.connections.push((key, Word::live(server_id(server), state, Ticks(0)), lives));
+        self
+    }
+
+    /// A connection of which only the opening packet has been seen.
+    #[must_use]
+    pub fn half_open(mut self, key: Key, server: u8, state: State, lives: i32) -> Self {
+        self.connections.push((key, Word::live(server_id(server), state, Ticks(0)).half_open(), lives));
+        self
+    }
+
+    /// The table is about to grow, or has begun to.
+    #[must_use]
+    pub fn shape(mut self, shape: Shape) -> Self {
+        self.shape = shape;
+        self
+    }
+
+    /// These rules are in force.
+    #[must_use]
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// In these TCP states a connection makes way for a new one.
+    #[must_use]
+    pub fn reusable(mut self, states: &[TcpState]) -> Self {
+        self.reusable_tcp = states.iter().map(|state| 1 << state.raw()).sum();
         self
     }
 

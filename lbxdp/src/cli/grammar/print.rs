@@ -6,7 +6,8 @@ use crate::cli::names::Naming;
 use crate::command::Command;
 use crate::state::{Server, ServiceKey};
 
-/// One line, without its end, that the grammar reads as `command` again.
+/// One line, without its end, that the grammar reads as `command` again; but `Set`, which ipvsadm has not, reads as
+/// `lbxdp set` does.
 pub fn print(command: &Command, naming: &mut Naming<'_>) -> String {
     match *command {
         Command::AddService { service, scheduler } => {
@@ -28,6 +29,9 @@ pub fn print(command: &Command, naming: &mut Naming<'_>) -> String {
             format!("-d {} -r {server}", service_words(service, naming))
         }
         Command::SetTimeouts { tcp, tcp_fin, udp } => format!("--set {tcp} {tcp_fin} {udp}"),
+        Command::Set { ref settings } => {
+            settings.iter().fold("set".to_owned(), |line, setting| format!("{line} {setting}"))
+        }
         Command::Zero { service: None } => "-Z".to_owned(),
         Command::Zero { service: Some(service) } => format!("-Z {}", service_words(service, naming)),
     }

@@ -1,0 +1,70 @@
+//! When a packet last went by hash because the table had no room for its connection.
+//!
+//! A connection without an entry looks like none at all. So for as long as one may live after the last of them was seen,
+//! packets that belong to no connection follow the hash too, instead of going to the stack, which would reset them.
+
+use crate::cells::Cells;
+use crate::time::Ticks;
+
+/// Cells of the one row: a cache line.
+pub const PRESSURE_CELLS: usize = 8;
+
+/// Set in the cell once there is a moment in it.
+const KNOWN: u64 = 1 << 32;
+/// The moment is written at most so often (in ticks), for all CPUs write it.
+const STEP: i32 = 16;
+
+/// The row.
+#[derive(Clone, Copy)]
+pub struct Pressure<C>(pub C);
+
+impl<C: Cells> Pressure<C> {
+    /// When it was last felt; `None`: never.
+    #[inline(always)]
+    pub fn last(self) -> Option<Ticks> {
+        let cell = self.0.load(0);
+        (cell & KNOWN != 0).then_some(Ticks(cell as u32))
+    }
+
+    /// A packet goes by hash now.
+    #[inline(always)]
+    pub fn is_felt(self, now: Ticks) {
+        if self.last().is_none_or(|last| now.since(last) > STEP || now.since(last) < 0) {
+            self.0.store(0, KNOWN | u64::from(now.0));
+        }
+    }
+
+    /// It was felt less than `ticks` ago.
+    #[inline(always)]
+    pub fn is_recent(self, now: Ticks, ticks: u32) -> bool {
+        self.last().is_some_and(|last| now.since(last).unsigned_abs() < ticks)
+    }
+
+    /// Forgets a moment that is so long ago that the clock will take it for a coming one.
+    pub fn forget(self) {
+        self.0.store(0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::AtomicU64;
+
+    #[test]
+    fn pressure_is_recent_for_the_time_asked_after_it_was_felt() {
+        let cells = [AtomicU64::new(0)];
+        let pressure = Pressure(&cells[..]);
+        assert!(!pressure.is_recent(Ticks(5), 1000));
+        pressure.is_felt(Ticks(u32::MAX));
+        assert!(pressure.is_recent(Ticks(u32::MAX), 10) && pressure.is_recent(Ticks(8), 10));
+        assert!(!pressure.is_recent(Ticks(9), 10));
+        // A step later it is written anew, not before.
+        pressure.is_felt(Ticks(10));
+        assert_eq!(pressure.last(), Some(Ticks(u32::MAX)));
+        pressure.is_felt(Ticks(16));
+        assert_eq!(pressure.last(), Some(Ticks(16)));
+        pressure.forget();
+        assert_eq!(pressure.last(), None);
+    }
+}

@@ -1,0 +1,51 @@
+//! What a packet means to its connection.
+
+use crate::protocol::Protocol;
+use crate::settings::Rules;
+use crate::state::{self, Event, State, TcpState, Timer, View};
+
+/// How long a connection lives that was taken up in its midst, until its next packet.
+pub(super) const UNCONFIRMED: Timer = State::tcp(TcpState::SynReceived).timer(Protocol::Tcp);
+
+/// The kind of a packet: all that a state machine asks.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) protocol: Protocol,
+    pub(super) event: Event,
+}
+
+impl Kind {
+    /// Whether it says that it is the first one of a connection.
+    #[inline(always)]
+    pub(super) fn begins(self) -> bool {
+        state::begins(self.protocol, self.event)
+    }
+
+    /// Whether it may open a connection.
+    #[inline(always)]
+    pub(super) fn opens(self, rules: Rules) -> bool {
+        let sloppy = match self.protocol {
+            Protocol::Sctp => Rules::SLOPPY_SCTP,
+            Protocol::Tcp | Protocol::Udp => Rules::SLOPPY_TCP,
+        };
+        state::opens(self.protocol, self.event, rules.has(sloppy))
+    }
+
+    /// The connection's state after it.
+    #[inline(always)]
+    pub(super) fn state_after(self, state: State, rules: Rules) -> State {
+        state::after(self.protocol, View::ClientOnly, rules.has(Rules::SECURE_TCP), state, self.event)
+    }
+
+    /// The state of a connection of which it is the first packet seen.
+    #[inline(always)]
+    pub(super) fn first_state(self, rules: Rules) -> State {
+        self.state_after(State::NONE, rules)
+    }
+
+    /// Whether a connection in its midst that it leaves in `state` goes on: one that ends needs no entry any more.
+    #[inline(always)]
+    pub(super) fn is_worth_an_entry(self, state: State) -> bool {
+        state.is_active(self.protocol) || matches!(self.protocol, Protocol::Udp)
+    }
+}

@@ -1,0 +1,59 @@
+//! Carrying a connection to the bucket where it belongs after the table has grown.
+//!
+//! ```text
+//!   elsewhere:  LIVE ──► LIVE, moving ─────────────────────► EMPTY
+//!   at home:                     EMPTY ──► … ──► LIVE
+//! ```
+//!
+//! While it is moving nobody changes the old entry, so no change is lost: packets of it wait until it is home. One party
+//! alone carries.
+
+use super::{Buckets, Hash, Replaced, Shape, Slot, Wish, claim};
+use crate::connection::{Key, Word};
+use crate::time::Ticks;
+
+/// What became of carrying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// It is at home.
+    Home,
+    /// Its home is full; it stays where it is.
+    Full,
+    /// Somebody has changed it meanwhile: it is to be looked at again.
+    Changed,
+}
+
+/// Carries the connection in `slot`, whose word was `word`, to where it belongs by the table's shape.
+///
+/// `dispossess` is called with a connection that had to make room: it comes off the counts of its server.
+///
+/// It has been in the table, so the share of half-open ones is not its concern; one that is established takes the place
+/// of a half-open one if it must.
+#[inline(always)]
+pub fn carry<B: Buckets>(
+    table: &B,
+    shape: Shape,
+    hash: Hash,
+    key: Key,
+    slot: Slot<B::Bucket>,
+    word: Word,
+    now: Ticks,
+    dispossess: impl FnOnce(Replaced),
+) -> Carried {
+    // By the other size there is no rival but the entry itself.
+    let home = Shape::steady(shape.home());
+    let wish = if word.is_half_open() { Wish::Free } else { Wish::PlaceOfHalfOpen };
+    let Ok(claim) = claim(table, home.home_of(hash), wish, now) else {
+        return Carried::Full;
+    };
+    if let Some(replaced) = claim.replaced {
+        dispossess(replaced);
+    }
+    if !slot.change(word, word.moving()) {
+        claim.give_back();
+        return Carried::Changed;
+    }
+    claim.publish(table, home, hash, key, word);
+    slot.retire(word.moving());
+    Carried::Home
+}

@@ -1,0 +1,324 @@
+//! Keeping the connection table, in a thread of its own: overdue connections go, and the table grows when it fills.
+//!
+//! To traffic an overdue connection is gone already; sweeping gives its place back and takes it off its server's counts.
+//! The thread only looks: it reads the mapped table, and has the packet path's own program `tend` do whatever there is to
+//! do. So a daemon that is killed leaves nothing half done.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aya::Ebpf;
+use aya::programs::{TestRun, TestRunOptions};
+use lbxdp_common::Cells;
+use lbxdp_common::connection::Word;
+use lbxdp_common::pressure::Pressure;
+use lbxdp_common::server::{Load, Server, ServerFlags, ServerId};
+use lbxdp_common::settings::{Rules, SHAPE_CELL, SettingsView};
+use lbxdp_common::table::{Buckets, Hash, Shape, Slot, WAYS, is_overdue};
+use lbxdp_common::tend::MAX_ERRANDS;
+
+use super::clock::Clock;
+use super::load;
+use crate::tables::{Mapped, Tables, wait_for_packets};
+
+/// Time between two looks. A look is at a part of the table.
+const TICK: Duration = Duration::from_millis(100);
+/// In how many looks all of the table has been seen: an overdue connection is counted for at most this many ticks.
+const LOOKS: u32 = 10;
+/// Buckets in use at first: 64 Ki places in 2 MiB, which is as much as a CPU's own cache holds.
+const FIRST_BUCKETS: u32 = 1 << 14;
+/// By how much the table grows while packets go by hash for want of room.
+const GROWTH_UNDER_PRESSURE: u32 = 4;
+/// How often one look tries to carry over what was left behind.
+const CARRY_ATTEMPTS: u32 = 4;
+
+/// The thread; it ends when this is dropped.
+pub(super) struct Keeper {
+    view: View,
+    clock: Clock,
+    calls: Option<Sender<Call>>,
+    thread: Option<JoinHandle<()>>,
+    half_open: Arc<AtomicU64>,
+}
+
+/// What the thread may be asked for.
+enum Call {
+    /// A look at all of the table, now.
+    LookAtAll,
+}
+
+/// The tables that keeping needs.
+#[derive(Clone, Copy)]
+struct View {
+    settings: Mapped,
+    connections: Mapped,
+    servers: Mapped,
+    loads: Mapped,
+    pressure: Mapped,
+    errands: Mapped,
+}
+
+/// The table's shape now.
+pub(super) fn shape(settings: &Mapped) -> Shape {
+    settings.row(0).map_or(Shape::steady(0), |row| SettingsView(row).shape())
+}
+
+/// How many connections a server has.
+pub(super) fn load_of(loads: &Mapped, server: ServerId) -> Load {
+    loads.row(server.row()).map_or(Load(0), |row| Load(row.load(0)))
+}
+
+impl Keeper {
+    /// A keeper that has not started yet. New tables have their first shape when this returns.
+    pub(super) fn new(tables: &Tables, clock: Clock) -> Self {
+        let view = View {
+            settings: tables.SETTINGS,
+            connections: tables.CONNECTIONS,
+            servers: tables.SERVERS,
+            loads: tables.LOADS,
+            pressure: tables.PRESSURE,
+            errands: tables.ERRANDS,
+        };
+        if let Some(row) = view.settings.row(0)
+            && row.load(SHAPE_CELL) == 0
+        {
+            row.store(SHAPE_CELL, Shape::steady(view.connections.rows().min(FIRST_BUCKETS)).0);
+        }
+        Self { view, clock, calls: None, thread: None, half_open: Arc::default() }
+    }
+
+    /// Starts keeping, by the program `tend` of a loaded object.
+    pub(super) fn start(&mut self, ebpf: Ebpf) -> std::io::Result<()> {
+        let work = Work {
+            view: self.view,
+            clock: self.clock,
+            ebpf,
+            listed: 0,
+            next: 0,
+            seen_half_open: 0,
+            half_open: Arc::clone(&self.half_open),
+        };
+        let (calls, called) = channel();
+        let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || work.run(&called))?;
+        (self.calls, self.thread) = (Some(calls), Some(thread));
+        Ok(())
+    }
+
+    /// Has all of the table looked at, soon: a server has gone, and by the rules its connections go too.
+    pub(super) fn look_at_all(&self) {
+        if let Some(calls) = &self.calls {
+            // A thread that has ended has said why.
+            let _ = calls.send(Call::LookAtAll);
+        }
+    }
+
+    /// How many connections were half open when the table was last looked through.
+    pub(super) fn half_open(&self) -> u64 {
+        self.half_open.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.calls.take();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's own things.
+struct Work {
+    view: View,
+    clock: Clock,
+    ebpf: Ebpf,
+    /// How many buckets are listed for the next errand.
+    listed: u32,
+    /// The bucket the next look begins with.
+    next: u32,
+    /// Half-open connections seen since the table's beginning.
+    seen_half_open: u64,
+    half_open: Arc<AtomicU64>,
+}
+
+impl Work {
+    fn run(mut self, called: &Receiver<Call>) {
+        loop {
+            match called.recv_timeout(TICK) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Call::LookAtAll) => self.look(0..self.shape().buckets()),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.look_on();
+            self.keep_room();
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        shape(&self.view.settings)
+    }
+
+    /// Looks at the next part of the table.
+    fn look_on(&mut self) {
+        let buckets = self.shape().buckets();
+        if self.next >= buckets {
+            self.half_open.store(self.seen_half_open, Ordering::Relaxed);
+            (self.next, self.seen_half_open) = (0, 0);
+        }
+        let end = self.next.saturating_add(buckets.div_ceil(LOOKS)).min(buckets);
+        self.look(self.next..end);
+        self.next = end;
+    }
+
+    /// Has every bucket tended in which something is over.
+    fn look(&mut self, buckets: std::ops::Range<u32>) {
+        let Some(settings) = self.view.settings.row(0).map(SettingsView) else {
+            return;
+        };
+        let expires_nodest = settings.rules().has(Rules::EXPIRE_NODEST_CONN);
+        let now = self.clock.now();
+        for index in buckets {
+            let Some(bucket) = self.view.connections.bucket(index) else {
+                continue;
+            };
+            let mut is_anything_over = false;
+            for way in 0..WAYS {
+                let word = Slot::new(bucket, way).word();
+                if word.is_live() {
+                    self.seen_half_open += u64::from(word.is_half_open());
+                    is_anything_over |= is_overdue(word, now) || expires_nodest && !self.is_served(word);
+                }
+            }
+            if is_anything_over {
+                self.list(index);
+            }
+        }
+        self.send();
+    }
+
+    fn is_served(&self, word: Word) -> bool {
+        self.view.servers.row(word.server().row()).is_some_and(|row| {
+            let server = Server(row);
+            server.identity().0 == word.server() && server.hop().flags.has(ServerFlags::AVAILABLE)
+        })
+    }
+
+    /// Lists a bucket for the next errand.
+    fn list(&mut self, index: u32) {
+        if let Some(row) = self.view.errands.row(self.listed) {
+            row.store(0, index.into());
+            self.listed += 1;
+        }
+        if self.listed == MAX_ERRANDS {
+            self.send();
+        }
+    }
+
+    /// Has the listed buckets tended.
+    fn send(&mut self) {
+        let count = std::mem::take(&mut self.listed);
+        if count == 0 {
+            return;
+        }
+        // The kernel wants at least an Ethernet header.
+        let mut frame = [0; 14];
+        frame[..4].copy_from_slice(&count.to_ne_bytes());
+        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
+        let done = load::tend(&mut self.ebpf)
+            .map_err(|error| load::chain(&error))
+            .and_then(|program| program.test_run(options).map_err(|error| load::chain(&error)));
+        if let Err(error) = done {
+            tracing::error!(error, "cannot clear overdue connections away");
+        }
+    }
+
+    /// Lets the table grow when half of its places are taken, or when new connections find none.
+    fn keep_room(&mut self) {
+        let shape = self.shape();
+        if !shape.is_steady() {
+            return self.grow_on();
+        }
+        let Some(pressure) = self.view.pressure.row(0).map(Pressure) else {
+            return;
+        };
+        let now = self.clock.now();
+        let is_pressed = pressure.is_recent(now, self.clock.ticks_of(1) / 4);
+        if !pressure.is_recent(now, self.clock.longest() / 2) {
+            pressure.forget();
+        }
+        let (buckets, limit) = (shape.home(), self.view.connections.rows());
+        let taken = self.connections();
+        let half = |buckets: u32| u64::from(buckets) * WAYS as u64 / 2;
+        if buckets >= limit || taken <= half(buckets) && !is_pressed {
+            return;
+        }
+        let mut wanted = buckets.saturating_mul(if is_pressed { GROWTH_UNDER_PRESSURE } else { 2 });
+        while half(wanted) < taken && wanted < limit {
+            wanted = wanted.saturating_mul(2);
+        }
+        self.write(Shape::new(buckets, wanted.min(limit)));
+        self.grow_on();
+    }
+
+    /// Goes on with a growth, wherever it stands: after a look, or after a daemon that did not finish it.
+    fn grow_on(&mut self) {
+        let shape = self.shape();
+        if shape.home() < shape.elsewhere() {
+            // All look into both sizes; only then may anybody insert by the new one.
+            wait_for_packets();
+            self.write(Shape::new(shape.elsewhere(), shape.home()));
+        }
+        wait_for_packets();
+        let shape = self.shape();
+        for _ in 0..CARRY_ATTEMPTS {
+            if self.carry(shape) == 0 {
+                self.write(Shape::steady(shape.home()));
+                let places = u64::from(shape.home()) * WAYS as u64;
+                tracing::info!(places, connections = self.connections(), "the connection table has grown");
+                return;
+            }
+        }
+    }
+
+    /// Has all connections carried that are not where they belong; how many buckets held some.
+    fn carry(&mut self, shape: Shape) -> usize {
+        let Some(seed) = self.view.settings.row(0).map(|row| SettingsView(row).seed()) else {
+            return 0;
+        };
+        let mut found = 0;
+        for index in 0..shape.elsewhere() {
+            let Some(bucket) = self.view.connections.bucket(index) else {
+                continue;
+            };
+            let is_elsewhere = |way| {
+                let entry = Slot::new(bucket, way).read();
+                entry.is_some_and(|(key, _)| !shape.home_of(Hash::of(key, seed)).has(index))
+            };
+            if (0..WAYS).any(is_elsewhere) {
+                found += 1;
+                self.list(index);
+            }
+        }
+        self.send();
+        found
+    }
+
+    fn write(&self, shape: Shape) {
+        if let Some(row) = self.view.settings.row(0) {
+            row.store(SHAPE_CELL, shape.0);
+        }
+    }
+
+    /// All connections in the table, by their servers' counts.
+    fn connections(&self) -> u64 {
+        let loads = (0..self.view.loads.rows()).filter_map(|row| self.view.loads.row(row));
+        loads
+            .map(|row| Load(row.load(0)))
+            .map(|load| u64::from(load.active()) + u64::from(load.inactive()))
+            .sum()
+    }
+}
