@@ -9,5 +9,7 @@ named_enum! {
         Tcp = 6 => "TCP",
         /// RFC 768.
         Udp = 17 => "UDP",
+        /// RFC 9260.
+        Sctp = 132 => "SCTP",
     }
 }

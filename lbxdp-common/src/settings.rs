@@ -21,8 +21,8 @@ pub struct Settings {
     pub refresh: u32,
     /// [`Rules`].
     pub rules: Rules,
-    /// How long a connection lives without a packet, in ticks, by [`Timer`]. Sixteen, for a state has four bits.
-    pub timeouts: [u32; TIMEOUTS],
+    /// How long a connection lives without a packet, in ticks, by [`Timer`].
+    pub timeouts: [u32; Timer::COUNT],
     /// Bit n: in this TCP state a connection makes way for a new one with the same ports (`conn_reuse_mode`).
     pub reusable_tcp: u16,
     /// The same of SCTP.
@@ -61,7 +61,6 @@ impl Rules {
     }
 }
 
-const TIMEOUTS: usize = 16;
 /// Cells of the row.
 pub const SETTINGS_CELLS: usize = size_of::<Settings>() / 8;
 /// The cell that is always zero.
@@ -122,19 +121,24 @@ impl<C: Cells> SettingsView<C> {
 
     /// Whether connections make way for new ones with the same ports at all.
     #[inline(always)]
-    pub fn reuses_connections(self) -> bool {
-        self.0.load(REUSABLE_CELL) != 0
+    pub fn reuses(self, protocol: Protocol) -> bool {
+        self.reusable(protocol) != 0
     }
 
     /// Whether a connection in this state makes way for a new one with the same ports.
     #[inline(always)]
     pub fn is_reusable(self, protocol: Protocol, state: State) -> bool {
+        state.is_in(self.reusable(protocol))
+    }
+
+    #[inline(always)]
+    fn reusable(self, protocol: Protocol) -> u16 {
         let masks = self.0.load(REUSABLE_CELL);
-        let mask = match protocol {
+        match protocol {
             Protocol::Tcp => masks as u16,
+            Protocol::Sctp => (masks >> 16) as u16,
             Protocol::Udp => 0,
-        };
-        mask >> state.raw() & 1 == 1
+        }
     }
 }
 
@@ -165,6 +169,7 @@ mod tests {
         for state in 0..16 {
             let reusable = |protocol| view.is_reusable(protocol, State::from_raw(state));
             assert_eq!(reusable(Protocol::Tcp), state == 5);
+            assert_eq!(reusable(Protocol::Sctp), state == 13);
             assert!(!reusable(Protocol::Udp));
         }
         for timer in 0..Timer::COUNT as u8 {

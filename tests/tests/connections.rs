@@ -144,7 +144,7 @@ fn a_finished_connections_port_can_be_used_again_at_once() -> Result<()> {
             Ok(name) => answered += usize::from(name == "s1"),
             // The client's own TIME_WAIT may forbid it; the director never does.
             Err(error) => {
-                assert!(format!("{error:#}").contains("Cannot assign requested address"), "{error:#}")
+                assert!(format!("{error:#}").contains("Cannot assign requested address"), "{error:#}");
             }
         }
     }

@@ -1,10 +1,12 @@
 //! A packet and its connection: the path of known connections. Whatever is not simply the next packet of one goes to
-//! [`place`](super::place).
+//! [`meet`] and [`open`].
 
 use super::World;
+use super::answer::Answer;
 use super::kind::Kind;
+use super::meet::meet;
+use super::open::open;
 use super::parse::Packet;
-use super::place::{Asked, Placed, place};
 use crate::cells::Cells;
 use crate::connection::{Key, Word};
 use crate::counters::ServerCounters;
@@ -43,9 +45,15 @@ pub(super) fn follow<W: World>(
         world.count(word.server(), packet.counted(0));
         return Ok(way);
     }
-    let asked = Asked::new(packet.kind.flags, known.is_some());
     let [first, second] = packet.key.cells();
-    let (server, connections) = Placed::unpacked(place(world, first, second, asked, hash, now))?;
+    let mut answer = Answer::STRANGER;
+    if known.is_some() || !settings.shape().is_steady() {
+        answer = meet(world, first, second, packet.kind.event, hash, now);
+    }
+    if answer == Answer::STRANGER {
+        answer = open(world, first, second, packet.kind.event, hash, now);
+    }
+    let (server, connections) = Answer::unpacked(answer)?;
     let way = way_to(world, server)?;
     world.count(server, packet.counted(connections));
     Ok(way)

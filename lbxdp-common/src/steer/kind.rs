@@ -2,8 +2,7 @@
 
 use crate::protocol::Protocol;
 use crate::settings::Rules;
-use crate::state::{self, State, TcpState, Timer};
-use crate::wire::tcp::Flags;
+use crate::state::{self, Event, State, TcpState, Timer, View};
 
 /// How long a connection lives that was taken up in its midst, until its next packet.
 pub(super) const UNCONFIRMED: Timer = State::tcp(TcpState::SynReceived).timer(Protocol::Tcp);
@@ -12,41 +11,36 @@ pub(super) const UNCONFIRMED: Timer = State::tcp(TcpState::SynReceived).timer(Pr
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
     pub(super) protocol: Protocol,
-    /// TCP's control bits; none for UDP.
-    pub(super) flags: Flags,
+    pub(super) event: Event,
 }
 
 impl Kind {
     /// Whether it says that it is the first one of a connection.
     #[inline(always)]
     pub(super) fn begins(self) -> bool {
-        matches!(self.protocol, Protocol::Tcp) && self.flags.has(Flags::SYN)
+        state::begins(self.protocol, self.event)
     }
 
     /// Whether it may open a connection.
     #[inline(always)]
     pub(super) fn opens(self, rules: Rules) -> bool {
-        match self.protocol {
-            Protocol::Tcp => {
-                (self.flags.has(Flags::SYN) || rules.has(Rules::SLOPPY_TCP)) && !self.flags.has(Flags::RST)
-            }
-            Protocol::Udp => true,
-        }
+        let sloppy = match self.protocol {
+            Protocol::Sctp => Rules::SLOPPY_SCTP,
+            Protocol::Tcp | Protocol::Udp => Rules::SLOPPY_TCP,
+        };
+        state::opens(self.protocol, self.event, rules.has(sloppy))
     }
 
     /// The connection's state after it.
     #[inline(always)]
-    pub(super) fn state_after(self, state: State, _: Rules) -> State {
-        match self.protocol {
-            Protocol::Tcp => state::after_client_packet(state, self.flags),
-            Protocol::Udp => State::UDP,
-        }
+    pub(super) fn state_after(self, state: State, rules: Rules) -> State {
+        state::after(self.protocol, View::ClientOnly, rules.has(Rules::SECURE_TCP), state, self.event)
     }
 
     /// The state of a connection of which it is the first packet seen.
     #[inline(always)]
     pub(super) fn first_state(self, rules: Rules) -> State {
-        self.state_after(State::from_raw(0), rules)
+        self.state_after(State::NONE, rules)
     }
 
     /// Whether a connection in its midst that it leaves in `state` goes on: one that ends needs no entry any more.

@@ -3,12 +3,14 @@
 //! Each step says `Result<_, Reason>`, and `?` joins them. What happens to a packet is decided here and only here, in
 //! the kernel, in tests and in the daemon alike.
 
+mod answer;
 mod classify;
 mod follow;
 mod forward;
 mod kind;
+mod meet;
+mod open;
 mod parse;
-mod place;
 
 use crate::cells::Cells;
 use crate::counters::ServerCounters;

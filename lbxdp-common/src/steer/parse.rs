@@ -6,11 +6,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::kind::Kind;
 use crate::connection::Key;
 use crate::protocol::Protocol;
+use crate::state::Event;
 use crate::verdict::Reason;
 use crate::wire::Frame;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4;
-use crate::wire::tcp::{Flags, Tcp};
+use crate::wire::sctp::{Chunk, ChunkKind, Sctp};
+use crate::wire::tcp::Tcp;
 use crate::wire::udp::Udp;
 
 /// The two headers every packet of ours begins with, in one read. Ethernet's is cut as it is compared.
@@ -23,6 +25,18 @@ struct Front {
     ethertype: U16,
     ip: Ipv4,
 }
+
+/// What every SCTP packet begins with, in one read: a packet without a chunk is none.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct SctpFront {
+    sctp: Sctp,
+    first: Chunk,
+}
+
+/// Where the second chunk of an SCTP packet is looked for, counted from the first one: at multiples of four bytes below
+/// 32,768 (a cookie is a few hundred bytes). A mask, for the kernel's verifier must see that offsets stay below 65,536.
+const SECOND_CHUNK_MASK: u32 = 0x7ffc;
 
 /// What is needed of them. Numbers, not bytes: what the compiler keeps on the kernel's stack must be aligned.
 pub(super) struct Headers {
@@ -82,14 +96,19 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
     let protocol = Protocol::from_raw(headers.protocol).ok_or(Reason::OtherProtocol)?;
     let offset = IP_OFFSET + headers.ip_header_bytes as usize;
     // Numbers in the packet's order, made of their bytes at once: bytes that are carried apart are loaded apart.
-    let (client_port, vip_port, flags) = match protocol {
+    let (client_port, vip_port, event) = match protocol {
         Protocol::Tcp => {
             let tcp: Tcp = frame.read(offset).ok_or(Reason::Malformed)?;
-            (u16::from_ne_bytes(tcp.source), u16::from_ne_bytes(tcp.destination), tcp.flags)
+            (u16::from_ne_bytes(tcp.source), u16::from_ne_bytes(tcp.destination), Event::tcp(tcp.flags))
         }
         Protocol::Udp => {
             let udp: Udp = frame.read(offset).ok_or(Reason::Malformed)?;
-            (u16::from_ne_bytes(udp.source), u16::from_ne_bytes(udp.destination), Flags::default())
+            (u16::from_ne_bytes(udp.source), u16::from_ne_bytes(udp.destination), Event::UDP)
+        }
+        Protocol::Sctp => {
+            let SctpFront { sctp, first } = frame.read(offset).ok_or(Reason::Malformed)?;
+            let event = sctp_event(frame, headers, first).ok_or(Reason::Malformed)?;
+            (u16::from_ne_bytes(sctp.source), u16::from_ne_bytes(sctp.destination), event)
         }
     };
     let key = Key {
@@ -100,5 +119,30 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
         protocol: headers.protocol,
         pad: [0; 3],
     };
-    Ok(Packet { key, kind: Kind { protocol, flags }, ip_bytes: headers.ip_bytes })
+    Ok(Packet { key, kind: Kind { protocol, event }, ip_bytes: headers.ip_bytes })
+}
+
+/// What an SCTP packet means: its first chunk, but an ABORT that is bundled with a cookie or its answer counts as such
+/// (as in `set_sctp_state`). `None` if the IP packet, which may be shorter than the frame, has no whole chunk header.
+#[inline(always)]
+fn sctp_event<F: Frame>(frame: &F, headers: &Headers, first: Chunk) -> Option<Event> {
+    let first_chunk = headers.ip_header_bytes + size_of::<Sctp>() as u32;
+    let ends_before = |chunk: u32| headers.ip_bytes < first_chunk + chunk + size_of::<Chunk>() as u32;
+    if ends_before(0) {
+        return None;
+    }
+    let is_cookie = matches!(first.kind, ChunkKind::COOKIE_ECHO | ChunkKind::COOKIE_ACK);
+    let chunk_bytes = u32::from(first.bytes.get());
+    let second_chunk = (chunk_bytes + 3) & SECOND_CHUNK_MASK;
+    // A second chunk below the end of the first one is what the mask makes of one that is too far away.
+    let has_second = chunk_bytes >= size_of::<Chunk>() as u32 && second_chunk >= chunk_bytes;
+    if is_cookie
+        && has_second
+        && !ends_before(second_chunk)
+        && let Some(Chunk { kind: ChunkKind::ABORT, .. }) =
+            frame.read(IP_OFFSET + first_chunk as usize + second_chunk as usize)
+    {
+        return Some(Event::sctp(ChunkKind::ABORT));
+    }
+    Some(Event::sctp(first.kind))
 }

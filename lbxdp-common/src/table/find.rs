@@ -10,10 +10,6 @@ use crate::walk::Step;
 const STEPS: u32 = 2 * WAYS as u32;
 /// Home, elsewhere, and home again: it may have been carried there between the two looks. It is carried only once.
 const ROUND: u32 = 3 * STEPS;
-/// How many steps a packet waits for a connection that is being carried, which takes far less unless who carries it was
-/// interrupted: some microseconds.
-const PATIENCE: u32 = 1024;
-
 /// Where a key's connection is.
 #[derive(Clone, Copy)]
 pub enum Found<C> {
@@ -37,8 +33,10 @@ struct Search {
     key: [u64; 2],
     home: Pair,
     elsewhere: Pair,
-    /// One more than the step at which it was found; 0: not yet.
-    found: u32,
+    /// The step at which it was found.
+    step: u32,
+    /// Its word then; 0: not found. It is not read again: it may be carried away at any moment.
+    found: u64,
     /// The word of the key's entry if it was seen moving; else 0.
     moving: u64,
 }
@@ -69,8 +67,8 @@ impl<B: Buckets> Step<B> for Search {
                 self.moving = word.0;
                 ControlFlow::Continue(())
             }
-            Some(_) => {
-                self.found = step + 1;
+            Some(word) => {
+                (self.step, self.found) = (step, word.0);
                 ControlFlow::Break(())
             }
         }
@@ -84,14 +82,15 @@ pub fn find<B: Buckets>(table: &B, shape: Shape, hash: Hash, key: Key) -> Option
         key: key.cells(),
         home: shape.home_of(hash),
         elsewhere: shape.elsewhere_of(hash),
-        found: table.zero(),
+        step: table.zero(),
+        found: table.zero().into(),
         moving: table.zero().into(),
     };
-    table.repeat(if shape.is_steady() { STEPS } else { PATIENCE }, &mut search);
-    if let Some(step) = search.found.checked_sub(1) {
-        let (bucket, way) = search.place(step);
+    table.repeat(if shape.is_steady() { STEPS } else { B::PATIENCE.max(ROUND) }, &mut search);
+    if search.found != 0 {
+        let (bucket, way) = search.place(search.step);
         let slot = Slot::new(table.bucket(bucket)?, way);
-        return slot.word_of(key).map(|word| Found::Here(slot, word));
+        return Some(Found::Here(slot, Word(search.found)));
     }
     (search.moving != 0).then_some(Found::OnItsWay(Word(search.moving).settled()))
 }

@@ -66,6 +66,10 @@ pub trait Buckets: Walker {
     /// A bucket: a row of [`BUCKET_CELLS`].
     type Bucket: Cells;
 
+    /// How many steps (looks at an entry) a packet waits for a connection that is being carried: some microseconds,
+    /// which is far more than carrying takes unless who carries was interrupted.
+    const PATIENCE: u32 = 1024;
+
     /// The bucket of an index.
     fn bucket(&self, index: u32) -> Option<Self::Bucket>;
 }

@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::insert::Ways;
+use super::insert::{Ways, Words};
 use super::{Pair as BucketPair, *};
 use crate::connection::Phase;
 use crate::server::ServerId;
@@ -184,10 +184,10 @@ proptest! {
         let bucket = bucket_of(words);
         let is_over = |word: &Word| is_overdue(*word, Ticks(now));
         let expected = |word: &Word| word.is_live() && !word.is_moving() && is_over(word);
-        let half_open = |word: &Word| word.is_live() && word.is_half_open() && !is_over(word);
-        prop_assert_eq!(Ways::half_open(&bucket[..], Ticks(now)).0, set_of(words, half_open));
-        prop_assert_eq!(Ways::overdue(&bucket[..], Ticks(now)).0, set_of(words, expected));
-        prop_assert_eq!(Ways::empty(&bucket[..]).0, set_of(words, |word| word.phase() == Phase::Empty));
+        let half_open = |word: &Word| word.is_live() && word.is_half_open() && !word.is_moving();
+        prop_assert_eq!(Words::of(&bucket[..]).half_open().0, set_of(words, half_open));
+        prop_assert_eq!(Words::of(&bucket[..]).overdue(Ticks(now)).0, set_of(words, expected));
+        prop_assert_eq!(Words::of(&bucket[..]).empty().0, set_of(words, |word| word.phase() == Phase::Empty));
     }
 }
 
@@ -282,9 +282,9 @@ fn all_phases_in_all_ways_are_told_apart() {
     for number in 0..256 {
         let words = core::array::from_fn(|way| word(7, 99).in_phase(PHASES[number >> (way * 2) & 3]));
         let bucket = bucket_of(words);
-        assert_eq!(Ways::empty(&bucket[..]).0, set_of(words, |word| word.phase() == Phase::Empty));
-        assert_eq!(Ways::overdue(&bucket[..], Ticks(98)).0, 0);
-        assert_eq!(Ways::overdue(&bucket[..], Ticks(99)).0, set_of(words, |word| word.is_live()));
+        assert_eq!(Words::of(&bucket[..]).empty().0, set_of(words, |word| word.phase() == Phase::Empty));
+        assert_eq!(Words::of(&bucket[..]).overdue(Ticks(98)).0, 0);
+        assert_eq!(Words::of(&bucket[..]).overdue(Ticks(99)).0, set_of(words, |word| word.is_live()));
     }
 }
 

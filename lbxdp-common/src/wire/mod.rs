@@ -5,6 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 pub mod checksum;
 pub mod ethernet;
 pub mod ipv4;
+pub mod sctp;
 pub mod tcp;
 pub mod udp;
 

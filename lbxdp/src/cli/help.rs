@@ -32,8 +32,8 @@ Other commands:
   --set TCP TCPFIN UDP              set the timeouts in seconds; 0 leaves one as it is
   -h, -v                            this text, the version
 
-SERVICE is -t ADDRESS:PORT (TCP) or -u ADDRESS:PORT (UDP), SERVER is ADDRESS[:PORT]. An ADDRESS is IPv4 or
-the name of a host, a PORT a number or the name of a service.
+SERVICE is -t ADDRESS:PORT (TCP), -u ADDRESS:PORT (UDP) or --sctp-service ADDRESS:PORT, SERVER is ADDRESS[:PORT].
+An ADDRESS is IPv4 or the name of a host, a PORT a number or the name of a service.
 
 Options:
   -s, --scheduler NAME   rr, wrr or wlc; wlc if not given

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use lbxdp_common::settings::{Rules, SHAPE_CELL, Settings};
-use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer};
+use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer, reusable_states};
 use lbxdp_common::table::{Seed, WAYS};
-use lbxdp_common::{Cells, Fate, Protocol, Reason};
+use lbxdp_common::{Cells, Fate, Overflow, Protocol, Reason};
 
 use super::accounts::Accounts;
 use super::clock::Clock;
+use super::episode::{Episode, News};
 use super::keeper::{Keeper, load_of, shape};
 use super::load::chain;
 use super::next_hops::{Event, NextHops};
@@ -52,6 +53,7 @@ pub(super) struct Director {
     clock: Clock,
     seed: Seed,
     keeper: Keeper,
+    pressure: Episode,
     waited_last: Option<Instant>,
     interfaces: Vec<InterfaceStatus>,
 }
@@ -61,6 +63,7 @@ impl Director {
     pub(super) fn new(tables: Tables, next_hops: NextHops, clock: Clock, seed: Seed) -> Self {
         let layout = Layout::new(tables.SERVERS.rows(), tables.SERVICES.rows(), tables.MEMBERS.rows());
         let keeper = Keeper::new(&tables, clock);
+        let pressure = Episode::begin_with(hashed(&tables).unwrap_or(0));
         let director = Self {
             state: State::default(),
             layout,
@@ -70,6 +73,7 @@ impl Director {
             clock,
             seed,
             keeper,
+            pressure,
             waited_last: None,
             interfaces: Vec::new(),
         };
@@ -120,6 +124,15 @@ impl Director {
         }
         self.state = state;
         match command {
+            // Connections of a server that is gone may have to go too.
+            Command::DeleteService { .. }
+            | Command::DeleteServer { .. }
+            | Command::Flush
+            | Command::Set { .. }
+                if self.state.sysctls.expire_nodest_conn != 0 =>
+            {
+                self.keeper.look_at_all();
+            }
             Command::Zero { service } => self.zero(service.as_ref()),
             Command::AddServer { server, .. } => self.wait_for_hop(server.address).await,
             _ => {}
@@ -230,11 +243,31 @@ impl Director {
         let changed = self.next_hops.catch_up().await;
         self.take_over_hops(&changed);
         self.next_hops.keep_alive().await;
+        self.follow_pressure();
         let loads = self.tables.LOADS;
         let (forgotten, writes) = self.layout.empty_trash(&|id| load_of(&loads, id), Instant::now());
         self.accounts.close_servers(&forgotten);
         if let Err(error) = self.carry_out(&writes) {
             tracing::error!(error = %chain(&error), "cannot clear away deleted servers");
+        }
+    }
+
+    /// Says when the table begins to be too small, and when it is large enough again.
+    fn follow_pressure(&mut self) {
+        let news = match hashed(&self.tables) {
+            Ok(total) => self.pressure.look(total, Instant::now()),
+            Err(error) => return tracing::error!(error = %chain(&error), "cannot read counters"),
+        };
+        match news {
+            Some(News::Begun) => tracing::warn!(
+                half_open = self.keeper.half_open(),
+                "the connection table has no room for some new connections: they go by consistent hash (a flood, or \
+                --connections is too small; `lbxdp status` counts them)"
+            ),
+            Some(News::Over { packets, lasted }) => {
+                tracing::info!(packets, ?lasted, "the connection table has room for all again");
+            }
+            None => {}
         }
     }
 
@@ -349,8 +382,8 @@ impl Director {
 
     fn write_settings(&self, state: &State) {
         let State { timeouts, sysctls, .. } = state;
-        let mut seconds = [0; 16];
-        seconds[..Timer::COUNT].copy_from_slice(&DEFAULT_TIMEOUTS_S);
+        let reuse_mode = sysctls.conn_reuse_mode.cast_unsigned();
+        let mut seconds = DEFAULT_TIMEOUTS_S;
         let timer = |state| usize::from(ConnectionState::tcp(state).timer(Protocol::Tcp).0);
         seconds[timer(TcpState::Established)] = timeouts.tcp;
         seconds[timer(TcpState::FinWait)] = timeouts.tcp_fin;
@@ -362,8 +395,8 @@ impl Director {
             shape: 0,
             refresh: (self.clock.hertz() / REFRESH_PER_SECOND).max(1),
             rules: rules(*sysctls),
-            reusable_tcp: reusable_tcp(*sysctls),
-            reusable_sctp: 0,
+            reusable_tcp: reusable_states(Protocol::Tcp, reuse_mode),
+            reusable_sctp: reusable_states(Protocol::Sctp, reuse_mode),
             pad: 0,
             zero: 0,
         };
@@ -376,6 +409,14 @@ impl Director {
     }
 }
 
+/// How often packets went by hash for want of room.
+fn hashed(tables: &Tables) -> Result<u64, TableError> {
+    Overflow::ALL
+        .iter()
+        .filter(|overflow| overflow.is_pressure())
+        .try_fold(0u64, |sum, overflow| Ok(sum.wrapping_add(tables.overflow_count(*overflow)?)))
+}
+
 /// The rules that settings switch on.
 fn rules(sysctls: Sysctls) -> Rules {
     Rules::default()
@@ -383,16 +424,6 @@ fn rules(sysctls: Sysctls) -> Rules {
         .with_if(Rules::SLOPPY_SCTP, sysctls.sloppy_sctp != 0)
         .with_if(Rules::EXPIRE_NODEST_CONN, sysctls.expire_nodest_conn != 0)
         .with_if(Rules::SECURE_TCP, sysctls.secure_tcp >= 2)
-}
-
-/// The TCP states in which `conn_reuse_mode` lets a new connection take an old one's place; a bit each.
-fn reusable_tcp(sysctls: Sysctls) -> u16 {
-    let finished = 1 << TcpState::TimeWait.raw() | 1 << TcpState::Close.raw();
-    match sysctls.conn_reuse_mode {
-        0 => 0,
-        mode if mode & 2 == 0 => finished,
-        _ => finished | 1 << TcpState::FinWait.raw(),
-    }
 }
 
 /// Logs what became of a next hop.

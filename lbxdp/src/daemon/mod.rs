@@ -3,6 +3,7 @@
 mod accounts;
 mod clock;
 mod director;
+mod episode;
 mod keeper;
 mod listing;
 pub mod load;

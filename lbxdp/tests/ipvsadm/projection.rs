@@ -53,6 +53,7 @@ impl<'a> Projection<'a> {
                     service = match protocol {
                         "TCP" => format!("-t {endpoint}"),
                         "UDP" => format!("-u {endpoint}"),
+                        "SCTP" => format!("--sctp-service {endpoint}"),
                         _ => protocol.to_owned(),
                     };
                     self.has(&format!("-A {service} "))

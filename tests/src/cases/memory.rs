@@ -10,10 +10,10 @@ use lbxdp_common::schedule::wrr;
 use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerId, ServerRow};
 use lbxdp_common::service::{List, Member, SERVICE_CELLS, ServiceKey, ServiceRow, Shares, TURN_CELLS};
 use lbxdp_common::settings::{SETTINGS_CELLS, Settings, SettingsView};
-use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, Timer};
+use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, reusable_states};
 use lbxdp_common::table::{self, BUCKET_CELLS, Buckets, ENTRY_CELLS, Hash, Inserted, Seed, Shape};
 use lbxdp_common::walk::Walker;
-use lbxdp_common::{Reason, Scheduler, Ticks, Verdict, vip};
+use lbxdp_common::{Protocol, Reason, Scheduler, Ticks, Verdict, vip};
 
 use super::setup::Setup;
 use super::{SEED, VIP};
@@ -186,11 +186,7 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
 
 fn settings(setup: &Setup) -> Settings {
     let Seed { offset, multiplier } = SEED;
-    let mut timeouts = [0; 16];
-    for (timer, seconds) in timeouts.iter_mut().zip(DEFAULT_TIMEOUTS_S) {
-        *timer = seconds * HERTZ;
-    }
-    const { assert!(Timer::COUNT <= 16) };
+    let timeouts = DEFAULT_TIMEOUTS_S.map(|seconds| seconds * HERTZ);
     Settings {
         seed_offset: offset,
         seed_multiplier: multiplier,
@@ -199,7 +195,7 @@ fn settings(setup: &Setup) -> Settings {
         rules: setup.rules,
         timeouts,
         reusable_tcp: setup.reusable_tcp,
-        reusable_sctp: 0,
+        reusable_sctp: reusable_states(Protocol::Sctp, 1),
         pad: 0,
         zero: 0,
     }

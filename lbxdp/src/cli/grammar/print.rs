@@ -41,6 +41,7 @@ fn service_words(service: ServiceKey, naming: &mut Naming<'_>) -> String {
     let option = match service.protocol {
         Protocol::Tcp => "-t",
         Protocol::Udp => "-u",
+        Protocol::Sctp => "--sctp-service",
     };
     format!("{option} {}", naming.endpoint(service.address, service.port, service.protocol))
 }

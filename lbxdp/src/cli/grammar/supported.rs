@@ -77,7 +77,7 @@ fn service(line: &Line<'_>) -> Result<ServiceKey, GrammarError> {
     }
     let protocol = match service.transport {
         Some(Transport::Udp) => Protocol::Udp,
-        Some(Transport::Sctp) => return unsupported("SCTP (--sctp-service)"),
+        Some(Transport::Sctp) => Protocol::Sctp,
         Some(Transport::Tcp) | None => Protocol::Tcp,
     };
     if service.family == Family::V6 {

@@ -41,7 +41,6 @@ fn whatever_is_not_there_yet_is_refused_by_its_name() {
         ("-A -t 10.0.0.100:80 -s lc", "the scheduler lc (-s)"),
         ("-A -u 10.0.0.100:80 --ops", "one-packet scheduling (-o)"),
         ("-A -f 7", "a firewall mark (-f)"),
-        ("-A --sctp-service 10.0.0.100:80", "SCTP (--sctp-service)"),
         ("-A -t [fd00::1]:80", "IPv6"),
         ("-a -t 10.0.0.100:80 -r 10.0.0.1 -m", "masquerading (-m)"),
         ("-a -t 10.0.0.100:80 -r 10.0.0.1 -i --tun-type gue --tun-port 6080", "tunneling (-i)"),

@@ -13,7 +13,7 @@ pub use naming::Naming;
 pub use services::PortNames;
 
 named_enum! {
-    /// A transport protocol of the services database; IPVS balances one more than lbxdp does yet.
+    /// A transport protocol of the services database.
     pub enum Transport: u8 {
         Tcp = 6 => "tcp",
         Udp = 17 => "udp",
@@ -26,6 +26,7 @@ impl From<Protocol> for Transport {
         match protocol {
             Protocol::Tcp => Self::Tcp,
             Protocol::Udp => Self::Udp,
+            Protocol::Sctp => Self::Sctp,
         }
     }
 }

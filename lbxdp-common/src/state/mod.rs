@@ -1,0 +1,236 @@
+//! The state machines of IPVS: what state a packet brings its connection to, and how long it lives then.
+//!
+//! Each protocol's tables stand in its file; UDP, with one state, needs none. All of it is numbers and shifts: with a
+//! constant [`View`] a transition in the packet path costs no look into memory.
+
+mod sctp;
+mod tcp;
+#[cfg(test)]
+mod tests;
+
+pub use sctp::{SctpEvent, SctpState};
+pub use tcp::TcpState;
+
+use crate::protocol::Protocol;
+use crate::wire::sctp::ChunkKind;
+use crate::wire::tcp::Flags;
+
+/// The number of a state in its protocol's machine (four bits): a [`TcpState`], a [`SctpState`], or 0 for UDP, which
+/// has one state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State(u8);
+
+impl State {
+    /// Every machine begins here, before the first packet.
+    pub const NONE: Self = Self(0);
+    /// UDP's only state.
+    pub const UDP: Self = Self(0);
+
+    /// The state of a record's number.
+    #[inline(always)]
+    pub const fn from_raw(raw: u8) -> Self {
+        Self(raw & 0xf)
+    }
+
+    /// The number in records.
+    #[inline(always)]
+    pub const fn raw(self) -> u8 {
+        self.0
+    }
+
+    /// The TCP state of this number.
+    #[inline(always)]
+    pub const fn tcp(state: TcpState) -> Self {
+        Self(state.raw())
+    }
+
+    /// The SCTP state of this number.
+    #[inline(always)]
+    pub const fn sctp(state: SctpState) -> Self {
+        Self(state.raw())
+    }
+
+    /// Whether the connection counts as active; a UDP one never does.
+    #[inline(always)]
+    pub const fn is_active(self, protocol: Protocol) -> bool {
+        let active = match protocol {
+            Protocol::Tcp => tcp::ACTIVE,
+            Protocol::Udp => return false,
+            Protocol::Sctp => sctp::ACTIVE,
+        };
+        self.is_in(active)
+    }
+
+    /// Whether it is one of a set: bit n stands for the state of number n.
+    #[inline(always)]
+    pub const fn is_in(self, states: u16) -> bool {
+        states >> self.0 & 1 == 1
+    }
+
+    /// The word of the listings.
+    pub fn name(self, protocol: Protocol) -> &'static str {
+        match protocol {
+            Protocol::Tcp => TcpState::from_raw(self.0).map_or("ERR!", TcpState::name),
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => SctpState::from_raw(self.0).map_or("ERR!", SctpState::name),
+        }
+    }
+
+    /// Which timer the connection runs on.
+    #[inline(always)]
+    pub const fn timer(self, protocol: Protocol) -> Timer {
+        match protocol {
+            Protocol::Tcp => Timer(self.0),
+            Protocol::Udp => Timer::UDP,
+            Protocol::Sctp => Timer(Timer::SCTP.0 + self.next_in(sctp::TIMERS).0),
+        }
+    }
+
+    /// What a [`packed`] row has for this state.
+    #[inline(always)]
+    const fn next_in(self, row: u64) -> Self {
+        Self::from_raw((row >> (self.0 * 4)) as u8)
+    }
+}
+
+/// A row of numbers by state as one number, four bits a state: a transition is a shift, not a load.
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const fn packed<const STATES: usize>(row: [u8; STATES]) -> u64 {
+    let mut nibbles = 0;
+    let mut state = 0;
+    while state < STATES {
+        nibbles |= (row[state] as u64) << (state * 4);
+        state += 1;
+    }
+    nibbles
+}
+
+/// Who has sent a packet, and whether both sides' packets are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// The client, and only the client's packets are seen (VS/DR, VS/TUN).
+    ClientOnly,
+    /// The client, and the server's are seen too (VS/NAT).
+    Client,
+    /// The server.
+    Server,
+}
+
+/// What a packet means to its connection, as a number of its protocol: TCP's control bits, the kind of SCTP's first
+/// chunk, nothing for UDP. Only this module looks inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event(u8);
+
+impl Event {
+    /// Any packet of UDP.
+    pub const UDP: Self = Self(0);
+
+    /// A TCP packet with these control bits.
+    #[inline(always)]
+    pub const fn tcp(flags: Flags) -> Self {
+        Self(flags.0)
+    }
+
+    /// An SCTP packet whose first chunk is of this kind; one that is to count as an ABORT is given as that.
+    #[inline(always)]
+    pub const fn sctp(kind: ChunkKind) -> Self {
+        Self(sctp::event(kind))
+    }
+
+    #[inline(always)]
+    const fn of_tcp(self) -> Flags {
+        Flags(self.0)
+    }
+
+    #[inline(always)]
+    const fn of_sctp(self) -> SctpEvent {
+        match SctpEvent::from_raw(self.0) {
+            Some(chunk) => chunk,
+            None => SctpEvent::Data,
+        }
+    }
+}
+
+/// Whether a packet may open a connection. `is_sloppy`: one that is already going on elsewhere may be taken over
+/// (`sloppy_tcp`, `sloppy_sctp`).
+#[inline(always)]
+pub const fn opens(protocol: Protocol, event: Event, is_sloppy: bool) -> bool {
+    match protocol {
+        Protocol::Tcp => (is_sloppy || event.of_tcp().has(Flags::SYN)) && !event.of_tcp().has(Flags::RST),
+        Protocol::Udp => true,
+        Protocol::Sctp => match event.of_sctp() {
+            SctpEvent::Init => true,
+            SctpEvent::Abort => false,
+            _ => is_sloppy,
+        },
+    }
+}
+
+/// Whether a packet begins a connection, whatever there was before (`is_new_conn`): a SYN, even one that acknowledges
+/// or resets; an INIT. UDP knows no beginning.
+#[inline(always)]
+pub const fn begins(protocol: Protocol, event: Event) -> bool {
+    match protocol {
+        Protocol::Tcp => event.of_tcp().has(Flags::SYN),
+        Protocol::Udp => false,
+        Protocol::Sctp => matches!(event.of_sctp(), SctpEvent::Init),
+    }
+}
+
+/// The state after a packet. `is_guarded`: TCP's tables for a director under attack are in force (`secure_tcp`).
+#[inline(always)]
+pub const fn after(protocol: Protocol, view: View, is_guarded: bool, state: State, event: Event) -> State {
+    match protocol {
+        Protocol::Tcp => tcp::after(view, is_guarded, state, event.of_tcp()),
+        Protocol::Udp => State::UDP,
+        Protocol::Sctp => sctp::after(view, state, event.of_sctp()),
+    }
+}
+
+/// The states in which a packet that [`begins`] is scheduled anew, as a set for [`State::is_in`], of a connection of
+/// which only the client's packets are seen. `conn_reuse_mode` is IPVS's: 0 never, bit 1 after a client's FIN too.
+pub const fn reusable_states(protocol: Protocol, conn_reuse_mode: u32) -> u16 {
+    match (protocol, conn_reuse_mode) {
+        (_, 0) | (Protocol::Udp, _) => 0,
+        (Protocol::Tcp, mode) if mode & 2 != 0 => tcp::FINISHED | tcp::CLOSED_BY_CLIENT,
+        (Protocol::Tcp, _) => tcp::FINISHED,
+        (Protocol::Sctp, _) => sctp::FINISHED,
+    }
+}
+
+/// Index of a timer in the settings: one a TCP state, one for UDP, four for SCTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timer(pub u8);
+
+impl Timer {
+    /// UDP's.
+    pub const UDP: Self = Self(TcpState::COUNT as u8);
+    /// The first of SCTP's: none, opening (INIT1, REJECTED), established, all other states.
+    pub const SCTP: Self = Self(Self::UDP.0 + 1);
+    /// How many there are.
+    pub const COUNT: usize = Self::SCTP.0 as usize + 4;
+}
+
+/// IPVS's timers in seconds (`tcp_timeouts`, `udp_timeouts`, `sctp_timeouts`); `--set` changes TCP's ESTABLISHED and
+/// `FIN_WAIT`, and UDP.
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+pub const DEFAULT_TIMEOUTS_S: [u32; Timer::COUNT] = {
+    let mut seconds = [0; Timer::COUNT];
+    seconds[TcpState::None.raw() as usize] = 2;
+    seconds[TcpState::Established.raw() as usize] = 15 * 60;
+    seconds[TcpState::SynSent.raw() as usize] = 2 * 60;
+    seconds[TcpState::SynReceived.raw() as usize] = 60;
+    seconds[TcpState::FinWait.raw() as usize] = 2 * 60;
+    seconds[TcpState::TimeWait.raw() as usize] = 2 * 60;
+    seconds[TcpState::Close.raw() as usize] = 10;
+    seconds[TcpState::CloseWait.raw() as usize] = 60;
+    seconds[TcpState::LastAck.raw() as usize] = 30;
+    seconds[TcpState::Listen.raw() as usize] = 2 * 60;
+    seconds[TcpState::SynAck.raw() as usize] = 2 * 60;
+    seconds[Timer::UDP.0 as usize] = 5 * 60;
+    seconds[State::sctp(SctpState::None).timer(Protocol::Sctp).0 as usize] = 2;
+    seconds[State::sctp(SctpState::Init1).timer(Protocol::Sctp).0 as usize] = 4;
+    seconds[State::sctp(SctpState::Established).timer(Protocol::Sctp).0 as usize] = 15 * 60;
+    seconds[State::sctp(SctpState::Closed).timer(Protocol::Sctp).0 as usize] = 61;
+    seconds
+};

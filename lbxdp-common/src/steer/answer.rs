@@ -1,0 +1,31 @@
+//! What functions that are not inlined give back.
+
+use crate::server::ServerId;
+use crate::verdict::Reason;
+
+/// What became of a packet, in one number: functions that are not inlined can return no more.
+pub(super) struct Answer;
+
+impl Answer {
+    const REFUSED: u64 = 1 << 63;
+    const NEW: u64 = 1 << 32;
+    /// The packet belongs to no connection.
+    pub(super) const STRANGER: u64 = 1 << 62;
+
+    #[inline(always)]
+    pub(super) fn packed(decided: Result<(ServerId, bool), Reason>) -> u64 {
+        match decided {
+            Ok((server, is_new)) => u64::from(server.0) | if is_new { Self::NEW } else { 0 },
+            Err(reason) => Self::REFUSED | u64::from(reason.raw()),
+        }
+    }
+
+    /// The server, and how many connections are to be counted for it.
+    #[inline(always)]
+    pub(super) fn unpacked(packed: u64) -> Result<(ServerId, u64), Reason> {
+        if packed & Self::REFUSED != 0 {
+            return Err(Reason::from_raw(packed as u32).unwrap_or(Reason::NotReady));
+        }
+        Ok((ServerId(packed as u32), packed >> 32))
+    }
+}

@@ -1,0 +1,88 @@
+//! A packet and a connection that is not simply going on: one that begins anew, has ended, waits for its server, or
+//! stands elsewhere because the table grows.
+
+use super::World;
+use super::answer::Answer;
+use super::follow::advance;
+use super::kind::Kind;
+use crate::connection::{Key, Word};
+use crate::server::{Server, ServerFlags, ServerId};
+use crate::settings::{Rules, SettingsView};
+use crate::state::Event;
+use crate::table::{self, Found, Hash};
+use crate::tend::{is_served, uncount};
+use crate::time::Ticks;
+use crate::verdict::Reason;
+
+/// How often the table is looked into again after another CPU changed the connection that was found.
+const MAX_LOOKS: u32 = 2;
+
+/// The packet's server by its connection, or [`Answer::STRANGER`] if it has none, or none any more. A function of its own
+/// in the kernel, so that the path of known connections has the registers.
+#[inline(never)]
+pub(super) fn meet<W: World>(
+    world: &W,
+    first: u64,
+    second: u64,
+    event: Event,
+    hash: Hash,
+    now: Ticks,
+) -> u64 {
+    match server_of(world, Key::from_cells([first, second]), event, hash, now) {
+        Ok(None) => Answer::STRANGER,
+        Ok(Some(server)) => Answer::packed(Ok((server, false))),
+        Err(reason) => Answer::packed(Err(reason)),
+    }
+}
+
+#[inline(always)]
+fn server_of<W: World>(
+    world: &W,
+    key: Key,
+    event: Event,
+    hash: Hash,
+    now: Ticks,
+) -> Result<Option<ServerId>, Reason> {
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
+    for _ in 0..MAX_LOOKS {
+        let (slot, word) = match table::find(world, settings.shape(), hash, key) {
+            None => break,
+            Some(Found::OnItsWay(word)) => return Ok(Some(word.server())),
+            Some(Found::Here(slot, word)) => (slot, word),
+        };
+        if is_over(world, settings, kind, word, now) {
+            if slot.retire(word) {
+                uncount(world, kind.protocol, word);
+                break;
+            }
+        } else if !is_served(world, word) {
+            return Err(Reason::ServerGone);
+        } else if advance(world, settings, kind, key, slot, word, now) {
+            return Ok(Some(word.server()));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a connection is none any more for this packet: its place is given back, and the packet is a stranger's.
+///
+/// That a new connection never has to wait for an old one with the same ports is where this departs from IPVS, which
+/// drops packets of a deleted server's connection even if they open a new one.
+#[inline(always)]
+fn is_over<W: World>(world: &W, settings: SettingsView<W::Row>, kind: Kind, word: Word, now: Ticks) -> bool {
+    if table::is_overdue(word, now) {
+        return true;
+    }
+    let expires_nodest = settings.rules().has(Rules::EXPIRE_NODEST_CONN);
+    if !is_served(world, word) {
+        return expires_nodest || kind.begins() && settings.reuses(kind.protocol);
+    }
+    kind.begins()
+        && (settings.is_reusable(kind.protocol, word.state()) || expires_nodest && is_quiescent(world, word))
+}
+
+#[inline(always)]
+fn is_quiescent<W: World>(world: &W, word: Word) -> bool {
+    world.server_row(word.server()).is_some_and(|row| Server(row).hop().flags.has(ServerFlags::QUIESCENT))
+}
