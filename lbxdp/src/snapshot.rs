@@ -57,20 +57,6 @@ pub struct Rates {
     pub out_bytes: u64,
 }
 
-/// One entry of the connection table as `-L -c` shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ConnectionSnapshot {
-    #[serde(with = "crate::words::protocol")]
-    pub protocol: lbxdp_common::Protocol,
-    /// Whole seconds until it expires.
-    pub expires_s: u32,
-    /// The state's name as IPVS prints it.
-    pub state: String,
-    pub client: std::net::SocketAddr,
-    pub service: std::net::SocketAddr,
-    pub server: std::net::SocketAddr,
-}
-
 /// The director itself: what an operator asks first when something does not arrive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {

@@ -9,6 +9,7 @@ pub mod cases;
 pub mod client;
 pub mod command;
 pub mod daemon;
+pub mod fill;
 pub mod http;
 pub mod label;
 pub mod leftovers;

@@ -100,7 +100,7 @@ impl Director {
                 Ok(status) => Response::Status(status),
                 Err(error) => Response::Failed(chain(&error)),
             },
-            Request::Connections => Response::Connections(Vec::new()),
+            Request::Connections => Response::Connections { count: 0 },
         }
     }
 
