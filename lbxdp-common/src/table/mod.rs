@@ -38,7 +38,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use carry::{Carried, carry};
+pub use carry::{Carried, Stray, carry};
 pub use find::{Found, find};
 pub use hash::{Hash, Seed};
 pub use insert::{Claim, HALF_OPEN_WAYS, Inserted, NoRoom, Published, Replaced, Wish, claim, insert};

@@ -207,7 +207,7 @@ fn half_open_connections_get_half_of_a_bucket_and_others_the_rest() {
     assert_eq!(table.insert(hash, key(6), word(6, 300).half_open(), Ticks(100)), Inserted::New(replaced));
     // An established connection that must be carried here takes the place of a half-open one.
     let claim = claim(&&table, Shape::steady(1).home_of(hash), Wish::PlaceOfHalfOpen, Ticks(50));
-    let claim = claim.ok().expect("a place");
+    let Ok(claim) = claim else { panic!("no place") };
     assert_eq!(claim.replaced, Some(Replaced { key: key(6), word: word(6, 300).half_open() }));
     claim.give_back();
 }
@@ -254,7 +254,7 @@ proptest! {
                 let Some((key, word)) = slot.read() else { continue };
                 let hash = Hash::of(key, seed);
                 if !moving.home_of(hash).has(index) {
-                    let carried = carry(&&table, moving, hash, key, slot, word, Ticks(0), |replaced| {
+                    let carried = carry(&&table, moving, Stray { key, hash, slot, word }, Ticks(0), |replaced| {
                         assert!(replaced.word.is_half_open() && !word.is_half_open());
                         there.retain(|n| number_key(*n) != replaced.key);
                     });

@@ -21,7 +21,8 @@ use crate::command::Command;
 use crate::layout::{Hop, Layout, LayoutError, Write};
 use crate::message::{Request, Response};
 use crate::snapshot::{
-    InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot, Status,
+    Counted, InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot, Status,
+    TableStatus,
 };
 use crate::state::{ServiceKey, State};
 use crate::sysctl::Sysctls;
@@ -367,15 +368,31 @@ impl Director {
                 packets: self.tables.reason_count(*reason)?,
             })
         });
-        let loads = self.layout.all_server_ids().map(|id| load_of(&self.tables.LOADS, id));
+        let overflows = Overflow::ALL.iter().map(|overflow| {
+            Ok(Counted { name: overflow.name().into(), count: self.tables.overflow_count(*overflow)? })
+        });
         let is_unknown = |address: &IpAddr| !self.next_hops.hop(*address).is_usable();
         Ok(Status {
             interfaces: self.interfaces.clone(),
-            places: u64::from(shape(&self.tables.SETTINGS).home()) * WAYS as u64,
-            connections: loads.map(|load| u64::from(load.active()) + u64::from(load.inactive())).sum(),
+            table: self.table_status(),
+            overflows: overflows.collect::<Result<_, TableError>>()?,
             unresolved: self.state.server_addresses().into_iter().filter(is_unknown).collect(),
             not_forwarded: not_forwarded.collect::<Result<_, TableError>>()?,
         })
+    }
+
+    fn table_status(&self) -> TableStatus {
+        let loads = self.layout.all_server_ids().map(|id| load_of(&self.tables.LOADS, id));
+        let shape = shape(&self.tables.SETTINGS);
+        let places = |buckets: u32| u64::from(buckets) * WAYS as u64;
+        TableStatus {
+            connections: loads.map(|load| u64::from(load.active()) + u64::from(load.inactive())).sum(),
+            half_open: self.keeper.half_open(),
+            places: places(shape.home()),
+            most_places: places(self.tables.CONNECTIONS.rows()),
+            is_growing: !shape.is_steady(),
+            is_pressed: self.pressure.is_on(),
+        }
     }
 
     /// The program was attached to an interface.
