@@ -29,7 +29,7 @@ pub struct Settings {
     pub reusable_sctp: u16,
     /// Always zero.
     pub pad: u32,
-    /// Always zero; see [`Pool::zero`](crate::schedule::Pool::zero).
+    /// Always zero; see [`Walker::zero`](crate::walk::Walker::zero).
     pub zero: u64,
 }
 
