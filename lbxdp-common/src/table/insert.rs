@@ -180,6 +180,19 @@ impl<C: Cells> Claim<C> {
         Published::Existing(decision.unwrap_or(word))
     }
 
+    /// The place as a number, for [`Claim::of_place`].
+    #[inline(always)]
+    pub fn place(&self) -> u64 {
+        Rank::of(self.index, self.slot.way).0
+    }
+
+    /// The claim of a place that this CPU has claimed.
+    #[inline(always)]
+    pub fn of_place<B: Buckets<Bucket = C>>(table: &B, place: u64) -> Option<Self> {
+        let (index, way) = ((place / WAYS as u64) as u32, place as usize % WAYS);
+        Some(Self { slot: Slot::new(table.bucket(index)?, way), index, replaced: None })
+    }
+
     /// Leaves the place empty.
     #[inline(always)]
     pub fn give_back(self) {

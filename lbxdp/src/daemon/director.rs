@@ -245,11 +245,21 @@ impl Director {
         self.take_over_hops(&changed);
         self.next_hops.keep_alive().await;
         self.follow_pressure();
+        self.follow_secure_tcp();
         let loads = self.tables.LOADS;
         let (forgotten, writes) = self.layout.empty_trash(&|id| load_of(&loads, id), Instant::now());
         self.accounts.close_servers(&forgotten);
         if let Err(error) = self.carry_out(&writes) {
             tracing::error!(error = %chain(&error), "cannot clear away deleted servers");
+        }
+    }
+
+    /// The automatic `secure_tcp`: on while there is pressure, and the setting's value tells (1 off, 2 on), as in IPVS.
+    fn follow_secure_tcp(&mut self) {
+        let value = if self.pressure.is_on() { 2 } else { 1 };
+        if matches!(self.state.sysctls.secure_tcp, 1 | 2) && self.state.sysctls.secure_tcp != value {
+            self.state.sysctls.secure_tcp = value;
+            self.write_settings(&self.state);
         }
     }
 
