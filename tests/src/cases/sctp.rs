@@ -1,6 +1,7 @@
 //! Cases of SCTP: associations as a client's packets open, move and end them, and packets that are cut short.
 
 use lbxdp_common::connection::Key;
+use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{SctpState, State};
 use lbxdp_common::wire::sctp::ChunkKind;
 use lbxdp_common::{Protocol, Reason, Scheduler};
@@ -173,8 +174,18 @@ fn openings() -> Vec<Case> {
     for kind in (0..=20).chain([0x80, 0xc0, 0xff]).filter(|kind| ChunkKind(*kind) != ChunkKind::INIT) {
         case = case.not(Reason::NoConnection, chunk(ChunkKind(kind)));
     }
+    let sloppy = |rule| service().rules(Rules::default().with_if(rule, true));
     vec![
         case.then(Fact::NoConnection(association())),
+        Case::new("sloppy_sctp: any chunk but ABORT opens an association", sloppy(Rules::SLOPPY_SCTP))
+            .not(Reason::NoConnection, chunk(ChunkKind::ABORT))
+            .not(Reason::NoConnection, chunk(ChunkKind::COOKIE_ECHO).chunk(ChunkKind::ABORT, &[]))
+            .to(2, chunk(ChunkKind::DATA))
+            .then(is(Established, 2))
+            .then(Fact::Load(2, 1, 0))
+            .then(Fact::Counted(2, 1, 1)),
+        Case::new("sloppy_tcp opens no association", sloppy(Rules::SLOPPY_TCP))
+            .not(Reason::NoConnection, chunk(ChunkKind::DATA)),
         Case::new("an SCTP port without a service passes", service())
             .not(Reason::NoService, sctp(PORTS.0, 5001).chunk(ChunkKind::INIT, &[])),
         Case::new("an association is not a TCP connection of the same ports", service())
