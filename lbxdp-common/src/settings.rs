@@ -29,7 +29,7 @@ pub struct Settings {
     pub reusable_sctp: u16,
     /// Always zero.
     pub pad: u32,
-    /// Always zero; see [`Pool::zero`](crate::schedule::Pool::zero).
+    /// Always zero; see [`Walker::zero`](crate::walk::Walker::zero).
     pub zero: u64,
 }
 
@@ -121,20 +121,24 @@ impl<C: Cells> SettingsView<C> {
 
     /// Whether connections make way for new ones with the same ports at all.
     #[inline(always)]
-    pub fn reuses_connections(self) -> bool {
-        self.0.load(REUSABLE_CELL) != 0
+    pub fn reuses(self, protocol: Protocol) -> bool {
+        self.reusable(protocol) != 0
     }
 
     /// Whether a connection in this state makes way for a new one with the same ports.
     #[inline(always)]
     pub fn is_reusable(self, protocol: Protocol, state: State) -> bool {
+        state.is_in(self.reusable(protocol))
+    }
+
+    #[inline(always)]
+    fn reusable(self, protocol: Protocol) -> u16 {
         let masks = self.0.load(REUSABLE_CELL);
-        let mask = match protocol {
+        match protocol {
             Protocol::Tcp => masks as u16,
             Protocol::Sctp => (masks >> 16) as u16,
             Protocol::Udp => 0,
-        };
-        state.is_in(mask)
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::protocol::Protocol;
 use crate::server::{Load, Server, ServerFlags};
 use crate::settings::{Rules, SettingsView};
 use crate::steer::World;
-use crate::table::{self, Carried, Hash, Replaced, Slot, WAYS};
+use crate::table::{self, Carried, Hash, Replaced, Slot, Stray, WAYS};
 use crate::walk::Step;
 
 /// The most buckets in one errand: what takes the kernel some 50 µs at most, in which no packet is served on this CPU.
@@ -45,14 +45,15 @@ pub fn tend<W: World>(world: &W, index: u32, way: usize) {
     if shape.home_of(hash).has(index) {
         return;
     }
-    let carried = table::carry(world, shape, hash, key, slot, word, now, |Replaced { key, word }| {
-        if let Some(protocol) = key.protocol() {
-            uncount(world, protocol, word);
-        }
-        if word.is_half_open() {
-            world.note(Overflow::HalfOpenReplaced);
-        }
-    });
+    let carried =
+        table::carry(world, shape, Stray { key, hash, slot, word }, now, |Replaced { key, word }| {
+            if let Some(protocol) = key.protocol() {
+                uncount(world, protocol, word);
+            }
+            if word.is_half_open() {
+                world.note(Overflow::HalfOpenReplaced);
+            }
+        });
     if carried == Carried::Full {
         world.note(Overflow::StayedBehind);
     }

@@ -5,6 +5,7 @@ pub mod command;
 pub mod daemon;
 pub mod layout;
 pub mod message;
+pub mod record;
 pub mod snapshot;
 pub mod state;
 pub mod sysctl;

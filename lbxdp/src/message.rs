@@ -1,14 +1,18 @@
 //! What CLI and daemon say to each other over the unix socket: one JSON object a line.
 //!
 //! A client sends requests one after the other on one connection. Each is answered by one line, but
-//! `Request::Connections`: by as many `Response::Connections` lines as are needed, the last one empty.
+//! `Request::Connections`: by as many `Response::Connections` lines as are needed, the last one with a count of 0. Behind
+//! each of these lines follow as many records of [`crate::record`] as it counts.
 
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, CommandError};
-use crate::snapshot::{ConnectionSnapshot, Snapshot, Status};
+use crate::snapshot::{Snapshot, Status};
 use crate::state::Timeouts;
 use crate::sysctl::Sysctls;
+
+/// The most records behind one line.
+pub const MOST_RECORDS: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
@@ -31,7 +35,10 @@ pub enum Response {
     Done,
     Refused(CommandError),
     Services(Snapshot),
-    Connections(Vec<ConnectionSnapshot>),
+    /// So many records follow this line; at most [`MOST_RECORDS`].
+    Connections {
+        count: u32,
+    },
     Timeouts(Timeouts),
     Settings(Sysctls),
     Status(Status),

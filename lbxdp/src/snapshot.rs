@@ -57,31 +57,39 @@ pub struct Rates {
     pub out_bytes: u64,
 }
 
-/// One entry of the connection table as `-L -c` shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ConnectionSnapshot {
-    #[serde(with = "crate::words::protocol")]
-    pub protocol: lbxdp_common::Protocol,
-    /// Whole seconds until it expires.
-    pub expires_s: u32,
-    /// The state's name as IPVS prints it.
-    pub state: String,
-    pub client: std::net::SocketAddr,
-    pub service: std::net::SocketAddr,
-    pub server: std::net::SocketAddr,
-}
-
 /// The director itself: what an operator asks first when something does not arrive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
-    /// Places in the connection table, and how many are taken.
-    pub places: u64,
-    pub connections: u64,
+    pub table: TableStatus,
+    /// What was done for want of room in the table, since the tables were made; all kinds, in their order.
+    pub overflows: Vec<Counted>,
     /// Servers whose next hop is unknown.
     pub unresolved: Vec<std::net::IpAddr>,
     /// How many packets were not forwarded, by reason; all reasons, in their order.
     pub not_forwarded: Vec<NotForwarded>,
+}
+
+/// The connection table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableStatus {
+    pub connections: u64,
+    /// How many of them were half open, when the daemon last looked through the table.
+    pub half_open: u64,
+    /// Places in use.
+    pub places: u64,
+    /// To how many places it may grow.
+    pub most_places: u64,
+    pub is_growing: bool,
+    /// Some new connections find no place now, and go by hash.
+    pub is_pressed: bool,
+}
+
+/// How often something happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    pub name: String,
+    pub count: u64,
 }
 
 /// An interface that packets come in by.

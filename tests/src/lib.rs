@@ -3,12 +3,14 @@
 //! A [`Lab`] is the classic topology; a [`Daemon`] is lbxdp at work in it; a [`Client`] asks the servers through both. All
 //! of it is gone when it is dropped, also by a test that fails. What a killed process left is removed by the next lab.
 
+pub mod background;
 pub mod body;
 #[expect(clippy::missing_panics_doc, reason = "a case that does not hold panics: that is what it is for")]
 pub mod cases;
 pub mod client;
 pub mod command;
 pub mod daemon;
+pub mod fill;
 pub mod http;
 pub mod label;
 pub mod leftovers;
@@ -16,8 +18,10 @@ pub mod link;
 pub mod namespace;
 #[expect(unsafe_code, reason = "bpf(2) has no other way in for two raw instructions")]
 pub mod pass;
+pub mod scale;
 pub mod service;
 pub mod topology;
+pub mod traffic;
 pub mod wait;
 
 pub use client::{Client, Connection};

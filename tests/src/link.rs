@@ -1,6 +1,6 @@
 //! Links between hosts of the lab: veth pairs, and what these need for native XDP.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::namespace::Namespace;
 use crate::pass::Pass;
@@ -35,4 +35,16 @@ pub fn join(one: End<'_>, other: End<'_>, mtu: u32) -> Result<()> {
 pub fn face_native_xdp(end: End<'_>) -> Result<Pass> {
     end.namespace.run(&format!("ethtool -K {} tx off gro on", end.interface))?;
     Pass::attach(end)
+}
+
+/// The hardware address of an end.
+pub fn mac(end: End<'_>) -> Result<[u8; 6]> {
+    let line = end.namespace.ip(&format!("-brief link show dev {}", end.interface))?;
+    let word = line.split_whitespace().nth(2).context("a link without an address")?;
+    let bytes: Vec<u8> = word
+        .split(':')
+        .map(|byte| u8::from_str_radix(byte, 16))
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("reading the address {word}"))?;
+    bytes.try_into().ok().with_context(|| format!("{word} is no address of Ethernet"))
 }

@@ -70,7 +70,7 @@ impl Namespace {
         })
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(DIRECTORY).join(&self.name)
     }
 }

@@ -14,16 +14,28 @@ use crate::wait;
 pub fn serve(plan: Plan, scheduler: &str, port: u16, weights: &[u32]) -> Result<(Lab, Daemon)> {
     let lab = Lab::build(plan)?;
     let daemon = lab.start_daemon(&daemon::binary()?)?;
+    offer(&lab, &daemon, "-t", port, scheduler, weights)?;
+    Ok((lab, daemon))
+}
+
+/// Adds a service with all servers, in their order, with these weights; `option` names its protocol.
+pub fn offer(
+    lab: &Lab,
+    daemon: &Daemon,
+    option: &str,
+    port: u16,
+    scheduler: &str,
+    weights: &[u32],
+) -> Result<()> {
     let service = lab.service(port);
-    daemon.must(&format!("-A -t {service} -s {scheduler}"))?;
+    daemon.must(&format!("-A {option} {service} -s {scheduler}"))?;
     for (server, weight) in lab.servers.iter().zip(weights) {
-        daemon.must(&format!("-a -t {service} -r {} -g -w {weight}", server.address))?;
+        daemon.must(&format!("-a {option} {service} -r {} -g -w {weight}", server.address))?;
     }
     // A server that is not found yet would be passed over, and the order be another one.
     wait::until("all servers are found", DEADLINE, || {
-        status(&daemon).is_ok_and(|text| !text.contains("UNKNOWN"))
-    })?;
-    Ok((lab, daemon))
+        status(daemon).is_ok_and(|text| !text.contains("UNKNOWN"))
+    })
 }
 
 /// How long ARP may take.

@@ -64,6 +64,9 @@ pub const OUTER: &str = "eth0";
 /// The director's interface on the servers' side, if it has two legs.
 pub const INNER: &str = "eth1";
 
+/// The router's interface towards the director, whatever number of legs that has.
+pub const ROUTER_OUTER: &str = "outer";
+
 /// How long the network may take until the client reaches the servers.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -161,8 +164,8 @@ impl Lab {
         loosen_source_check(router)?;
         match self.plan.legs {
             Legs::One => {
-                self.plug(router, "outer", "router")?;
-                router.ip("addr add 10.0.0.1/24 dev outer")?;
+                self.plug(router, ROUTER_OUTER, "router")?;
+                router.ip(&format!("addr add 10.0.0.1/24 dev {ROUTER_OUTER}"))?;
             }
             Legs::Two => {
                 self.plug(router, "inner", "router")?;
@@ -190,9 +193,9 @@ impl Lab {
                 peers.push(face_native_xdp(end(&self.switch, "director"))?);
             }
             Legs::Two => {
-                join(end(director, OUTER), end(&self.router, "outer"), self.plan.mtu)?;
-                self.router.ip("addr add 10.0.0.1/24 dev outer")?;
-                peers.push(face_native_xdp(end(&self.router, "outer"))?);
+                join(end(director, OUTER), end(&self.router, ROUTER_OUTER), self.plan.mtu)?;
+                self.router.ip(&format!("addr add 10.0.0.1/24 dev {ROUTER_OUTER}"))?;
+                peers.push(face_native_xdp(end(&self.router, ROUTER_OUTER))?);
                 self.plug(director, INNER, "director")?;
                 peers.push(face_native_xdp(end(&self.switch, "director"))?);
                 director.ip(&format!("addr add 10.0.1.10/24 dev {INNER}"))?;

@@ -158,7 +158,7 @@ fn every_case_in_the_kernel_as_on_the_host() {
         // A host that sees what the kernel sees: frames too short for it are left out there too.
         let mut case = case.clone();
         case.steps.retain(|step| step.frame.len() >= Kernel::MIN_FRAME_BYTES);
-        assert_same(&in_kernel, &cases::run(&mut Host::default(), &case), case.name);
+        assert_same(&in_kernel, &cases::run(&mut Host::default(), &case), &case.name);
     }
     assert!(cases.len() > 30);
 }

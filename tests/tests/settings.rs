@@ -40,7 +40,7 @@ fn a_setting_is_shown_and_in_force_at_once_and_outlives_a_flush() -> Result<()> 
     let shown = daemon.must("settings sloppy_tcp net/ipv4/vs/conn_reuse_mode")?;
     assert_eq!(shown, "sloppy_tcp = 1\nconn_reuse_mode = 2\n");
     daemon.must("set conn_reuse_mode=0")?;
-    ensure!(!row.reuses_connections() && row.rules() == rules);
+    ensure!(!row.reuses(Protocol::Tcp) && row.rules() == rules);
     Ok(())
 }
 

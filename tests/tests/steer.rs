@@ -1,5 +1,6 @@
 //! The packet path on the host: every case, and frames by chance.
 
+use lbxdp_common::wire::sctp::ChunkKind;
 use lbxdp_common::{Reason, Verdict};
 use lbxdp_tests::cases::frame::{self, IP};
 use lbxdp_tests::cases::random::{self, Dice};
@@ -57,12 +58,16 @@ proptest! {
     fn a_packet_with_bytes_changed_or_cut_off_is_changed_only_where_forwarding_does(
         changes in proptest::collection::vec((0..70usize, any::<u8>()), 0..6),
         length in 0..70usize,
-        is_tcp: bool,
+        protocol in 0..3,
         ttl: u8,
     ) {
         let mut host = Host::default();
         memory::write(&mut host, &random::setup());
-        let packet = if is_tcp { frame::tcp(40_000, 80).syn() } else { frame::udp(40_000, 53) };
+        let packet = match protocol {
+            0 => frame::tcp(40_000, 80).syn(),
+            1 => frame::udp(40_000, 53),
+            _ => frame::sctp(40_000, 5000).chunk(ChunkKind::COOKIE_ECHO, &[0; 5]).chunk(ChunkKind::ABORT, &[]),
+        };
         let mut bytes = packet.ttl(ttl).bytes();
         for (at, byte) in changes {
             if let Some(place) = bytes.get_mut(at) {

@@ -13,6 +13,7 @@ mod packages;
 mod project;
 mod run;
 mod setup;
+mod soak;
 mod step;
 mod test;
 
@@ -52,6 +53,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Run the tests of endurance at full size and show their figures
+    Soak {
+        /// Filters and options, as after `cargo test --`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Check layout, lints and docs, with warnings denied
     Lint,
 }
@@ -64,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Demo(options) => demo::run(&options),
         Verb::DemoHost(options) => demo::host(&options),
         Verb::Test { arguments } => test::run(&arguments),
+        Verb::Soak { arguments } => soak::run(&arguments),
         Verb::Lint => lint::run(),
     };
     match outcome {

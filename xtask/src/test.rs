@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::{build, machine, object, project, step};
 
 /// The variable that tells the root tests which binary is tested.
-const BINARY_VARIABLE: &str = "LBXDP_BIN";
+pub(crate) const BINARY_VARIABLE: &str = "LBXDP_BIN";
 
 pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
     step::say("the host's tests");

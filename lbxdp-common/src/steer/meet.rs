@@ -76,7 +76,7 @@ fn is_over<W: World>(world: &W, settings: SettingsView<W::Row>, kind: Kind, word
     }
     let expires_nodest = settings.rules().has(Rules::EXPIRE_NODEST_CONN);
     if !is_served(world, word) {
-        return expires_nodest || kind.begins() && settings.reuses_connections();
+        return expires_nodest || kind.begins() && settings.reuses(kind.protocol);
     }
     kind.begins()
         && (settings.is_reusable(kind.protocol, word.state()) || expires_nodest && is_quiescent(world, word))

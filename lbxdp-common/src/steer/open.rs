@@ -13,7 +13,7 @@ use crate::server::{Load, ServerId};
 use crate::service::{List, Service, ServiceKey};
 use crate::settings::SettingsView;
 use crate::state::Event;
-use crate::table::{self, Hash, NoRoom, Published, Wish};
+use crate::table::{self, Claim, Hash, NoRoom, Published, Wish};
 use crate::tend::uncount;
 use crate::time::Ticks;
 use crate::verdict::Reason;
@@ -63,7 +63,7 @@ fn server_for<W: World>(
     if follows_hash && !kind.is_worth_an_entry(state) {
         return by_hash(world, service.list(), hash, now, Overflow::HashedOn).map(|server| (server, false));
     }
-    let claim = match table::claim(world, settings.shape().home_of(hash), Wish::Share, now) {
+    let claim = match Place::unpacked(world, claim(world, hash, now))? {
         Ok(claim) => claim,
         Err(no_room) => {
             let overflow = match no_room {
@@ -75,11 +75,6 @@ fn server_for<W: World>(
             return Ok((server, kind.begins()));
         }
     };
-    if let Some(replaced) = claim.replaced
-        && let Some(protocol) = replaced.key.protocol()
-    {
-        uncount(world, protocol, replaced.word);
-    }
     let picked = if follows_hash {
         schedule::by_hash(world, service.list(), hash.first())
     } else {
@@ -103,6 +98,47 @@ fn server_for<W: World>(
             Ok((server, !follows_hash || matches!(kind.protocol, Protocol::Udp)))
         }
     }
+}
+
+/// A claimed place of the table, or why there is none, in one number.
+struct Place;
+
+impl Place {
+    const NO_ROOM: u64 = 1 << 63;
+
+    #[inline(always)]
+    fn packed<C: Cells>(claimed: Result<Claim<C>, NoRoom>) -> u64 {
+        match claimed {
+            Ok(claim) => claim.place(),
+            Err(NoRoom::HalfOpen) => Self::NO_ROOM,
+            Err(NoRoom::Full) => Self::NO_ROOM | 1,
+        }
+    }
+
+    #[inline(always)]
+    fn unpacked<W: World>(world: &W, packed: u64) -> Result<Result<Claim<W::Bucket>, NoRoom>, Reason> {
+        match packed {
+            Self::NO_ROOM => Ok(Err(NoRoom::HalfOpen)),
+            packed if packed & Self::NO_ROOM != 0 => Ok(Err(NoRoom::Full)),
+            place => Claim::of_place(world, place).map(Ok).ok_or(Reason::NotReady),
+        }
+    }
+}
+
+/// Claims a place for a new connection, and takes the connection that had to make room off its server's counts. A function
+/// of its own in the kernel, so that scheduler and claim do not share the stack.
+#[inline(never)]
+fn claim<W: World>(world: &W, hash: Hash, now: Ticks) -> u64 {
+    let Some(settings) = world.settings().map(SettingsView) else {
+        return Place::NO_ROOM;
+    };
+    let claimed = table::claim(world, settings.shape().home_of(hash), Wish::Share, now);
+    if let Ok(Claim { replaced: Some(replaced), .. }) = claimed
+        && let Some(protocol) = replaced.key.protocol()
+    {
+        uncount(world, protocol, replaced.word);
+    }
+    Place::packed(claimed)
 }
 
 /// The server of a packet that gets no entry.

@@ -23,7 +23,20 @@ pub enum Carried {
     Changed,
 }
 
-/// Carries the connection in `slot`, whose word was `word`, to where it belongs by the table's shape.
+/// A connection that does not stand where it belongs.
+#[derive(Clone, Copy)]
+pub struct Stray<C> {
+    /// Its key.
+    pub key: Key,
+    /// The hash of its key.
+    pub hash: Hash,
+    /// Where it stands.
+    pub slot: Slot<C>,
+    /// Its word as it was seen.
+    pub word: Word,
+}
+
+/// Carries a connection to where it belongs by the table's shape.
 ///
 /// `dispossess` is called with a connection that had to make room: it comes off the counts of its server.
 ///
@@ -33,13 +46,11 @@ pub enum Carried {
 pub fn carry<B: Buckets>(
     table: &B,
     shape: Shape,
-    hash: Hash,
-    key: Key,
-    slot: Slot<B::Bucket>,
-    word: Word,
+    stray: Stray<B::Bucket>,
     now: Ticks,
     dispossess: impl FnOnce(Replaced),
 ) -> Carried {
+    let Stray { key, hash, slot, word } = stray;
     // By the other size there is no rival but the entry itself.
     let home = Shape::steady(shape.home());
     let wish = if word.is_half_open() { Wish::Free } else { Wish::PlaceOfHalfOpen };

@@ -46,7 +46,7 @@ impl Search {
     #[inline(always)]
     fn place(&self, step: u32) -> (u32, usize) {
         let pair = if step / STEPS % 2 == 1 { self.elsewhere } else { self.home };
-        let bucket = if step / WAYS as u32 % 2 == 0 { pair.first } else { pair.second };
+        let bucket = if (step / WAYS as u32).is_multiple_of(2) { pair.first } else { pair.second };
         (bucket, step as usize % WAYS)
     }
 }

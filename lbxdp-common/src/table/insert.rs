@@ -94,11 +94,12 @@ pub fn claim<B: Buckets>(table: &B, pair: Pair, wish: Wish, now: Ticks) -> Resul
     let (Some(first), Some(second)) = (table.bucket(pair.first), table.bucket(pair.second)) else {
         return Err(NoRoom::Full);
     };
-    let (half_open_in_first, half_open_in_second) = (Ways::half_open(first), Ways::half_open(second));
+    let (empty_in_first, half_open_in_first) = Words::of(first).empty_and_half_open();
+    let (empty_in_second, half_open_in_second) = Words::of(second).empty_and_half_open();
     let is_open = |half_open: Ways| wish != Wish::Share || half_open.count() < HALF_OPEN_WAYS;
     let (is_first_open, is_second_open) = (is_open(half_open_in_first), is_open(half_open_in_second));
-    let empty_in_first = Ways::empty(first).if_(is_first_open);
-    let empty_in_second = Ways::empty(second).if_(is_second_open);
+    let empty_in_first = empty_in_first.if_(is_first_open);
+    let empty_in_second = empty_in_second.if_(is_second_open);
     let place = |in_first: bool| if in_first { (first, pair.first) } else { (second, pair.second) };
     if !(empty_in_first.is_none() && empty_in_second.is_none()) {
         let in_first = empty_in_first.count() >= empty_in_second.count();
@@ -119,7 +120,7 @@ pub fn claim<B: Buckets>(table: &B, pair: Pair, wish: Wish, now: Ticks) -> Resul
         }
     }
     let may_go = |bucket, half_open: Ways, is_open: bool| {
-        let overdue = Ways::overdue(bucket, now);
+        let overdue = Words::of(bucket).overdue(now);
         match wish {
             // Where the share is used up, one of those who use it must go.
             Wish::Share if !is_open => overdue.and(half_open),
@@ -179,6 +180,19 @@ impl<C: Cells> Claim<C> {
         Published::Existing(decision.unwrap_or(word))
     }
 
+    /// The place as a number, for [`Claim::of_place`].
+    #[inline(always)]
+    pub fn place(&self) -> u64 {
+        Rank::of(self.index, self.slot.way).0
+    }
+
+    /// The claim of a place that this CPU has claimed.
+    #[inline(always)]
+    pub fn of_place<B: Buckets<Bucket = C>>(table: &B, place: u64) -> Option<Self> {
+        let (index, way) = ((place / WAYS as u64) as u32, place as usize % WAYS);
+        Some(Self { slot: Slot::new(table.bucket(index)?, way), index, replaced: None })
+    }
+
     /// Leaves the place empty.
     #[inline(always)]
     pub fn give_back(self) {
@@ -188,31 +202,57 @@ impl<C: Cells> Claim<C> {
 
 const CLAIMED: Word = Word(Phase::Claimed as u64);
 
-/// Some of the ways of a bucket, a bit each.
-///
-/// Made by shifts alone: where each way were a branch, the kernel's verifier would go through every combination.
+/// The words of a bucket as they were at one look: each is read once.
 #[derive(Clone, Copy)]
-pub(super) struct Ways(pub(super) u32);
+pub(super) struct Words(pub(super) [u64; WAYS]);
 
-impl Ways {
-    /// Those whose place is free. A phase of 0 means free.
+impl Words {
     #[inline(always)]
-    pub(super) fn empty<C: Cells>(bucket: C) -> Self {
-        Self::where_(bucket, |word| !(word | word >> 1))
+    pub(super) fn of<C: Cells>(bucket: C) -> Self {
+        let word = |way| Slot::new(bucket, way).word().0;
+        Self([word(0), word(1), word(2), word(3)])
+    }
+
+    /// The ways whose place is free. A phase of 0 means free.
+    #[inline(always)]
+    pub(super) fn empty(self) -> Ways {
+        self.where_(|word| !(word | word >> 1))
+    }
+
+    /// Both at once, so that the words need not be kept.
+    #[inline(always)]
+    fn empty_and_half_open(self) -> (Ways, Ways) {
+        (self.empty(), self.half_open())
     }
 
     /// Those that are live (a phase of 3), whose due time is not ahead, and that are not being carried elsewhere.
     #[inline(always)]
-    pub(super) fn overdue<C: Cells>(bucket: C, now: Ticks) -> Self {
-        Self::where_(bucket, |word| word & word >> 1 & !(word >> MOVING_SHIFT) & is_over(word, now))
+    pub(super) fn overdue(self, now: Ticks) -> Ways {
+        self.where_(|word| word & word >> 1 & !(word >> MOVING_SHIFT) & is_over(word, now))
     }
 
     /// Those that are half open, overdue or not.
     #[inline(always)]
-    pub(super) fn half_open<C: Cells>(bucket: C) -> Self {
-        Self::where_(bucket, |word| word & word >> 1 & word >> HALF_OPEN_SHIFT & !(word >> MOVING_SHIFT))
+    pub(super) fn half_open(self) -> Ways {
+        self.where_(|word| word & word >> 1 & word >> HALF_OPEN_SHIFT & !(word >> MOVING_SHIFT))
     }
 
+    /// Those for whose word the lowest bit of `test` is 1.
+    ///
+    /// Made by shifts alone: where each way were a branch, the kernel's verifier would go through every combination.
+    #[inline(always)]
+    fn where_(self, test: impl Fn(u64) -> u64) -> Ways {
+        let [first, second, third, fourth] = self.0;
+        let bit = |word, way: u32| (test(word) as u32 & 1) << way;
+        Ways(bit(first, 0) | bit(second, 1) | bit(third, 2) | bit(fourth, 3))
+    }
+}
+
+/// Some of the ways of a bucket, a bit each.
+#[derive(Clone, Copy)]
+pub(super) struct Ways(pub(super) u32);
+
+impl Ways {
     /// Those that are in both sets.
     #[inline(always)]
     fn and(self, other: Self) -> Self {
@@ -223,13 +263,6 @@ impl Ways {
     #[inline(always)]
     fn if_(self, condition: bool) -> Self {
         if condition { self } else { Self(0) }
-    }
-
-    /// Those for whose word the lowest bit of `test` is 1.
-    #[inline(always)]
-    fn where_<C: Cells>(bucket: C, test: impl Fn(u64) -> u64) -> Self {
-        let bit = |way: usize| (test(Slot::new(bucket, way).word().0) as u32 & 1) << way;
-        Self(bit(0) | bit(1) | bit(2) | bit(3))
     }
 
     #[inline(always)]

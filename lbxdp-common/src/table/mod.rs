@@ -20,7 +20,7 @@
 //! ```
 //!
 //! How many buckets are in use is the table's [`Shape`]; while it grows, connections are carried to where they belong
-//! by the new size ([`carry`]).
+//! by the new size ([`carry()`]).
 //!
 //! Invariants, model-checked in `tests/table_model.rs` and `tests/growth_model.rs`:
 //! - a reader sees an entry whole or not at all;
@@ -38,7 +38,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use carry::{Carried, carry};
+pub use carry::{Carried, Stray, carry};
 pub use find::{Found, find};
 pub use hash::{Hash, Seed};
 pub use insert::{Claim, HALF_OPEN_WAYS, Inserted, NoRoom, Published, Replaced, Wish, claim, insert};

@@ -83,8 +83,8 @@ impl Pair {
     #[inline(always)]
     const fn among(hash: Hash, buckets: u32) -> Self {
         Self {
-            first: (hash.first() as u64 * buckets as u64 >> 32) as u32,
-            second: (hash.second() as u64 * buckets as u64 >> 32) as u32,
+            first: ((hash.first() as u64 * buckets as u64) >> 32) as u32,
+            second: ((hash.second() as u64 * buckets as u64) >> 32) as u32,
         }
     }
 

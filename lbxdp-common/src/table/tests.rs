@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::insert::Ways;
+use super::insert::{Ways, Words};
 use super::{Pair as BucketPair, *};
 use crate::connection::Phase;
 use crate::server::ServerId;
@@ -185,9 +185,9 @@ proptest! {
         let is_over = |word: &Word| is_overdue(*word, Ticks(now));
         let expected = |word: &Word| word.is_live() && !word.is_moving() && is_over(word);
         let half_open = |word: &Word| word.is_live() && word.is_half_open() && !word.is_moving();
-        prop_assert_eq!(Ways::half_open(&bucket[..]).0, set_of(words, half_open));
-        prop_assert_eq!(Ways::overdue(&bucket[..], Ticks(now)).0, set_of(words, expected));
-        prop_assert_eq!(Ways::empty(&bucket[..]).0, set_of(words, |word| word.phase() == Phase::Empty));
+        prop_assert_eq!(Words::of(&bucket[..]).half_open().0, set_of(words, half_open));
+        prop_assert_eq!(Words::of(&bucket[..]).overdue(Ticks(now)).0, set_of(words, expected));
+        prop_assert_eq!(Words::of(&bucket[..]).empty().0, set_of(words, |word| word.phase() == Phase::Empty));
     }
 }
 
@@ -207,7 +207,7 @@ fn half_open_connections_get_half_of_a_bucket_and_others_the_rest() {
     assert_eq!(table.insert(hash, key(6), word(6, 300).half_open(), Ticks(100)), Inserted::New(replaced));
     // An established connection that must be carried here takes the place of a half-open one.
     let claim = claim(&&table, Shape::steady(1).home_of(hash), Wish::PlaceOfHalfOpen, Ticks(50));
-    let claim = claim.ok().expect("a place");
+    let Ok(claim) = claim else { panic!("no place") };
     assert_eq!(claim.replaced, Some(Replaced { key: key(6), word: word(6, 300).half_open() }));
     claim.give_back();
 }
@@ -254,7 +254,7 @@ proptest! {
                 let Some((key, word)) = slot.read() else { continue };
                 let hash = Hash::of(key, seed);
                 if !moving.home_of(hash).has(index) {
-                    let carried = carry(&&table, moving, hash, key, slot, word, Ticks(0), |replaced| {
+                    let carried = carry(&&table, moving, Stray { key, hash, slot, word }, Ticks(0), |replaced| {
                         assert!(replaced.word.is_half_open() && !word.is_half_open());
                         there.retain(|n| number_key(*n) != replaced.key);
                     });
@@ -282,9 +282,9 @@ fn all_phases_in_all_ways_are_told_apart() {
     for number in 0..256 {
         let words = core::array::from_fn(|way| word(7, 99).in_phase(PHASES[number >> (way * 2) & 3]));
         let bucket = bucket_of(words);
-        assert_eq!(Ways::empty(&bucket[..]).0, set_of(words, |word| word.phase() == Phase::Empty));
-        assert_eq!(Ways::overdue(&bucket[..], Ticks(98)).0, 0);
-        assert_eq!(Ways::overdue(&bucket[..], Ticks(99)).0, set_of(words, |word| word.is_live()));
+        assert_eq!(Words::of(&bucket[..]).empty().0, set_of(words, |word| word.phase() == Phase::Empty));
+        assert_eq!(Words::of(&bucket[..]).overdue(Ticks(98)).0, 0);
+        assert_eq!(Words::of(&bucket[..]).overdue(Ticks(99)).0, set_of(words, |word| word.is_live()));
     }
 }
 

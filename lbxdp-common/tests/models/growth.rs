@@ -2,7 +2,9 @@
 //! it by the later one, as they do while the daemon waits between two shapes.
 
 use lbxdp_common::connection::{Key, Word};
-use lbxdp_common::table::{Carried, Found, Hash, Inserted, Replaced, Shape, Slot, WAYS, carry, find, insert};
+use lbxdp_common::table::{
+    Carried, Found, Hash, Inserted, Replaced, Shape, Slot, Stray, WAYS, carry, find, insert,
+};
 use loom::thread;
 
 use crate::memory::{Free, LATER, NOW, Other, Place, Table, Taken, check, key_of, word_of};
@@ -29,7 +31,9 @@ fn carry_all(table: Table) -> Vec<Replaced> {
         if let Some((key, word)) = slot.read()
             && key == key_of(1)
         {
-            let carried = carry(&table, MOVING, MOVES, key, slot, word, NOW, |gone| dispossessed.push(gone));
+            let carried = carry(&table, MOVING, Stray { key, hash: MOVES, slot, word }, NOW, |gone| {
+                dispossessed.push(gone);
+            });
             assert_ne!(carried, Carried::Full);
         }
     }
@@ -143,6 +147,6 @@ fn carry_all_if_there_is_room(table: Table) -> Vec<Replaced> {
     let mut dispossessed = Vec::new();
     let slot = table.slots().nth(1).unwrap();
     let (key, word) = slot.read().unwrap();
-    carry(&table, MOVING, MOVES, key, slot, word, NOW, |gone| dispossessed.push(gone));
+    carry(&table, MOVING, Stray { key, hash: MOVES, slot, word }, NOW, |gone| dispossessed.push(gone));
     dispossessed
 }

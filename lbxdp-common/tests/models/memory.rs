@@ -132,7 +132,7 @@ impl Table {
     }
 
     pub(crate) fn shape(self) -> Shape {
-        Shape::steady(self.0.len() as u32)
+        Shape::steady(u32::try_from(self.0.len()).unwrap())
     }
 
     pub(crate) fn find(self, hash: Hash, key: Key) -> Option<(Slot<Row>, Word)> {

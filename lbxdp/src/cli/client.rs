@@ -1,11 +1,13 @@
-//! The way to the daemon: a unix socket, one JSON object a line.
+//! The way to the daemon: a unix socket, one JSON object a line, and connections as records.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::message::{Request, Response};
-use crate::snapshot::ConnectionSnapshot;
+use zerocopy::FromBytes;
+
+use crate::message::{MOST_RECORDS, Request, Response};
+use crate::record::{Connection, Record};
 use crate::tables::pins::{BadInstance, Instance};
 
 /// The environment variable that names the instance to talk to.
@@ -24,7 +26,7 @@ pub trait Director {
 }
 
 /// What is done with a piece of the connection table.
-pub type EachPiece<'a> = dyn FnMut(&[ConnectionSnapshot]) -> io::Result<()> + 'a;
+pub type EachPiece<'a> = dyn FnMut(&[Connection]) -> io::Result<()> + 'a;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +102,27 @@ impl Client {
         }
         serde_json::from_str(&line).map_err(misunderstood)
     }
+
+    /// The records that stand behind a line, into memory that is used again.
+    fn receive_records(
+        &mut self,
+        count: u32,
+        bytes: &mut Vec<u8>,
+        piece: &mut Vec<Connection>,
+    ) -> Result<(), ClientError> {
+        let unknown = |what: &str| ClientError::Misunderstood(what.to_owned());
+        let count = usize::try_from(count).ok().filter(|count| *count <= MOST_RECORDS);
+        let count = count.ok_or_else(|| unknown("too many records in one piece"))?;
+        bytes.resize(count * Record::BYTES, 0);
+        let received = self.stream()?.read_exact(bytes);
+        received.map_err(|error| self.explain(error))?;
+        let records = <[Record]>::ref_from_bytes(bytes).map_err(|_| unknown("records of another size"))?;
+        piece.clear();
+        for record in records {
+            piece.push(record.read().ok_or_else(|| unknown("a connection of an unknown protocol"))?);
+        }
+        Ok(())
+    }
 }
 
 impl Director for Client {
@@ -110,12 +133,14 @@ impl Director for Client {
 
     fn connections(&mut self, each: &mut EachPiece<'_>) -> Result<(), ClientError> {
         self.send(&Request::Connections)?;
+        let (mut bytes, mut piece) = (Vec::new(), Vec::new());
         loop {
             match self.receive()? {
-                Response::Connections(piece) if piece.is_empty() => return Ok(()),
-                Response::Connections(piece) => each(&piece).map_err(ClientError::Output)?,
+                Response::Connections { count: 0 } => return Ok(()),
+                Response::Connections { count } => self.receive_records(count, &mut bytes, &mut piece)?,
                 other => return Err(ClientError::unexpected(&other)),
             }
+            each(&piece).map_err(ClientError::Output)?;
         }
     }
 }
@@ -137,7 +162,14 @@ fn misunderstood(error: serde_json::Error) -> ClientError {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use lbxdp_common::Protocol;
+    use lbxdp_common::state::{State, TcpState};
+    use zerocopy::IntoBytes;
+
     use super::*;
+    use crate::record::End;
 
     #[test]
     fn a_daemon_that_is_not_there_is_named_in_one_line() {
@@ -153,8 +185,11 @@ mod tests {
         let (near, far) = UnixStream::pair().unwrap();
         let server = std::thread::spawn(move || {
             let mut lines = BufReader::new(far.try_clone().unwrap()).lines();
-            let answers =
-                [vec![r#""Done""#], vec![r#"{"Connections":[]}"#], vec![r#"{"Refused":"NoSuchService"}"#]];
+            let answers = [
+                vec![r#""Done""#],
+                vec![r#"{"Connections":{"count":0}}"#],
+                vec![r#"{"Refused":"NoSuchService"}"#],
+            ];
             let mut writer = far;
             for answer in answers {
                 lines.next().unwrap().unwrap();
@@ -170,5 +205,69 @@ mod tests {
         assert_eq!(refused, Response::Refused(crate::command::CommandError::NoSuchService));
         server.join().unwrap();
         assert!(client.ask(&Request::Services).is_err());
+    }
+
+    fn connection(number: u32) -> Connection {
+        let end = |port| End { address: Ipv4Addr::from(number).into(), port };
+        Connection {
+            protocol: Protocol::Tcp,
+            state: State::tcp(TcpState::Established),
+            expires_s: number,
+            client: end(1),
+            vip: end(2),
+            server: end(3),
+        }
+    }
+
+    /// What a client makes of such an answer: how many connections are in each piece, and how it ends.
+    fn pieces(answer: &[u8]) -> (Vec<usize>, Result<(), ClientError>) {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.write_all(answer).unwrap();
+        far.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut client = Client { instance: Instance::default(), stream: Some(BufReader::new(near)) };
+        let (mut sizes, mut number) = (Vec::new(), 0);
+        let end = client.connections(&mut |piece| {
+            for found in piece {
+                assert_eq!(*found, connection(number));
+                number += 1;
+            }
+            sizes.push(piece.len());
+            Ok(())
+        });
+        (sizes, end)
+    }
+
+    fn piece(numbers: std::ops::Range<u32>) -> Vec<u8> {
+        let mut bytes = format!("{{\"Connections\":{{\"count\":{}}}}}\n", numbers.len()).into_bytes();
+        bytes.extend(numbers.flat_map(|number| Record::from(connection(number)).as_bytes().to_vec()));
+        bytes
+    }
+
+    #[test]
+    fn records_follow_the_line_that_counts_them() {
+        let (sizes, end) = pieces(&[piece(0..3), piece(3..500), piece(0..0)].concat());
+        assert_eq!(sizes, [3, 497]);
+        end.unwrap();
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_no_answer() {
+        let answer = piece(0..3);
+        for length in [0, 10, answer.len() - 1, answer.len()] {
+            let (_, end) = pieces(&answer[..length]);
+            assert!(matches!(end, Err(ClientError::GoneAway(_))), "{length}: {end:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_not_taken() {
+        let too_many = format!("{{\"Connections\":{{\"count\":{}}}}}\n", MOST_RECORDS + 1);
+        let (_, end) = pieces(too_many.as_bytes());
+        assert!(matches!(end, Err(ClientError::Misunderstood(_))), "{end:?}");
+        let mut unknown = piece(0..1);
+        let at = unknown.len() - Record::BYTES + 54;
+        unknown[at] = 7;
+        let (_, end) = pieces(&unknown);
+        assert!(matches!(end, Err(ClientError::Misunderstood(_))), "{end:?}");
     }
 }

@@ -140,13 +140,15 @@ impl<'a, D: Director, I: BufRead, O: Write, E: Write> Front<'a, D, I, O, E> {
 
     /// The title stands above the first piece, so that there is no output at all if there is no answer.
     fn list_connections(&mut self, naming: &mut Naming<'_>) -> Result<(), Failure> {
-        let mut title = Some(list::connections_title());
+        let mut text = list::connections_title();
         let output = &mut self.output;
         self.director.connections(&mut |piece| {
-            let text = title.take().unwrap_or_default() + &list::connections(piece, naming);
-            output.write_all(text.as_bytes())
+            list::connections(&mut text, piece, naming);
+            output.write_all(text.as_bytes())?;
+            text.clear();
+            Ok(())
         })?;
-        title.map_or(Ok(()), |title| self.print(&title))
+        self.print(&text)
     }
 
     fn naming(&self, is_numeric: bool) -> Naming<'a> {

@@ -20,69 +20,126 @@ pub fn print(instance: &Instance) -> Result<(), ClientError> {
 }
 
 fn text(instance: &Instance, status: &Status) -> String {
-    let mut text = format!("instance     {instance}\n");
-    // Writing into a string cannot fail.
-    let mut line = |words: std::fmt::Arguments<'_>| {
-        let _ = writeln!(text, "{words}");
-    };
+    let mut lines = Lines(String::new());
+    lines.row("instance", instance);
     for interface in &status.interfaces {
         let mode = match interface.path {
             PacketPath::Native => "native XDP",
             PacketPath::Generic => "GENERIC XDP: several times slower than native",
             PacketPath::Gone => "GONE: no packet comes in by it; once it is back, start the daemon again",
         };
-        line(format_args!("interface    {}, {mode}", interface.name));
+        lines.row("interface", format_args!("{}, {mode}", interface.name));
     }
-    line(format_args!("connections  {} in {} places", status.connections, status.places));
+    let table = &status.table;
+    lines.row("connections", format_args!("{}, of them half open {}", table.connections, table.half_open));
+    let growing = if table.is_growing { ", growing" } else { "" };
+    lines.row("places", format_args!("{}{growing}, at most {}", table.places, table.most_places));
+    if table.is_pressed {
+        lines.row("pressure", "NOW: some new connections find no place in the table and go by hash");
+    }
     for address in &status.unresolved {
-        line(format_args!(
-            "next hop     UNKNOWN for server {address}: nobody answers ARP, or there is no route"
-        ));
+        let unknown = "nobody answers ARP, or there is no route";
+        lines.row("next hop", format_args!("UNKNOWN for server {address}: {unknown}"));
     }
-    let counted: Vec<_> = status.not_forwarded.iter().filter(|counted| counted.packets > 0).collect();
-    if counted.is_empty() {
-        line(format_args!("not forwarded: no packet for a VIP so far"));
+    let overflows = status.overflows.iter().filter(|counted| counted.count > 0);
+    let overflows: Vec<_> = overflows.map(|counted| (&counted.name, counted.count, "")).collect();
+    if !overflows.is_empty() {
+        lines.counts("for want of room in the connection table", &overflows);
+    }
+    let fate = |passed| if passed { "  to the stack" } else { "  dropped" };
+    let not_forwarded = status.not_forwarded.iter().filter(|counted| counted.packets > 0);
+    let not_forwarded: Vec<_> =
+        not_forwarded.map(|counted| (&counted.reason, counted.packets, fate(counted.passed))).collect();
+    if not_forwarded.is_empty() {
+        lines.title("not forwarded: no packet for a VIP so far");
     } else {
-        line(format_args!("not forwarded, of all packets for VIPs since the program was loaded:"));
+        lines.counts("not forwarded, of all packets for VIPs since the program was loaded", &not_forwarded);
     }
-    for counted in counted {
-        let fate = if counted.passed { "to the stack" } else { "dropped" };
-        line(format_args!("  {:<20} {:>12}  {fate}", counted.reason, counted.packets));
+    lines.0
+}
+
+/// The text as it grows. Writing into a string cannot fail.
+struct Lines(String);
+
+impl Lines {
+    /// `name  words`.
+    fn row(&mut self, name: &str, words: impl std::fmt::Display) {
+        let _ = writeln!(self.0, "{name:<12} {words}");
     }
-    text
+
+    fn title(&mut self, words: &str) {
+        let _ = writeln!(self.0, "{words}");
+    }
+
+    /// A title with what was counted: name, number, remark.
+    fn counts(&mut self, title: &str, counts: &[(&String, u64, &str)]) {
+        let _ = writeln!(self.0, "{title}:");
+        for (name, count, remark) in counts {
+            let _ = writeln!(self.0, "  {name:<20} {count:>12}{remark}");
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{InterfaceStatus, NotForwarded};
+    use crate::snapshot::{Counted, InterfaceStatus, NotForwarded, TableStatus};
+
+    fn calm() -> Status {
+        Status {
+            interfaces: vec![InterfaceStatus { name: "eth0".into(), path: PacketPath::Native }],
+            table: TableStatus {
+                connections: 3,
+                half_open: 1,
+                places: 1024,
+                most_places: 4096,
+                is_growing: false,
+                is_pressed: false,
+            },
+            overflows: vec![Counted { name: "hashed_full".into(), count: 0 }],
+            unresolved: vec![],
+            not_forwarded: vec![NotForwarded { reason: "fragment".into(), passed: true, packets: 0 }],
+        }
+    }
+
+    #[test]
+    fn when_all_is_well_little_is_said() {
+        assert_eq!(
+            text(&Instance::default(), &calm()),
+            "\
+instance     default
+interface    eth0, native XDP
+connections  3, of them half open 1
+places       1024, at most 4096
+not forwarded: no packet for a VIP so far
+"
+        );
+    }
 
     #[test]
     fn what_is_wrong_stands_out() {
-        let status = Status {
-            interfaces: vec![InterfaceStatus { name: "eth0".into(), path: PacketPath::Generic }],
-            places: 1024,
-            connections: 3,
-            unresolved: vec![[10, 0, 0, 11].into()],
-            not_forwarded: vec![
-                NotForwarded { reason: "fragment".into(), passed: true, packets: 0 },
-                NotForwarded { reason: "no_service".into(), passed: true, packets: 7 },
-                NotForwarded { reason: "ttl_expired".into(), passed: false, packets: 1 },
-            ],
-        };
-        let text = text(&Instance::default(), &status);
-        let lines: Vec<&str> = text.lines().collect();
+        let mut status = calm();
+        status.interfaces[0].path = PacketPath::Generic;
+        (status.table.is_growing, status.table.is_pressed) = (true, true);
+        status.unresolved = vec![[10, 0, 0, 11].into()];
+        status.overflows.push(Counted { name: "hashed_half_open".into(), count: 12 });
+        let counted = |reason: &str, passed, packets| NotForwarded { reason: reason.into(), passed, packets };
+        status.not_forwarded.extend([counted("no_service", true, 7), counted("ttl_expired", false, 1)]);
         assert_eq!(
-            lines,
-            [
-                "instance     default",
-                "interface    eth0, GENERIC XDP: several times slower than native",
-                "connections  3 in 1024 places",
-                "next hop     UNKNOWN for server 10.0.0.11: nobody answers ARP, or there is no route",
-                "not forwarded, of all packets for VIPs since the program was loaded:",
-                "  no_service                      7  to the stack",
-                "  ttl_expired                     1  dropped",
-            ]
+            text(&Instance::default(), &status),
+            "\
+instance     default
+interface    eth0, GENERIC XDP: several times slower than native
+connections  3, of them half open 1
+places       1024, growing, at most 4096
+pressure     NOW: some new connections find no place in the table and go by hash
+next hop     UNKNOWN for server 10.0.0.11: nobody answers ARP, or there is no route
+for want of room in the connection table:
+  hashed_half_open               12
+not forwarded, of all packets for VIPs since the program was loaded:
+  no_service                      7  to the stack
+  ttl_expired                     1  dropped
+"
         );
     }
 }

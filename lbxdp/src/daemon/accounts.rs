@@ -9,7 +9,6 @@ use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::server::ServerId;
 
 use crate::snapshot::{Counters, Rates};
-use crate::state::ServiceKey;
 
 /// Time between two steps of the rates, in seconds (IPVS's estimator: `ip_vs_est.c`).
 pub(super) const ESTIMATE_EVERY_S: u64 = 2;
@@ -18,7 +17,8 @@ pub(super) const ESTIMATE_EVERY_S: u64 = 2;
 #[derive(Default)]
 pub(super) struct Accounts {
     servers: BTreeMap<ServerId, Estimate>,
-    services: BTreeMap<ServiceKey, Estimate>,
+    /// By their rows.
+    services: BTreeMap<u32, Estimate>,
 }
 
 impl Accounts {
@@ -28,7 +28,7 @@ impl Accounts {
     }
 
     /// A service whose counters begin at 0 now.
-    pub(super) fn open_service(&mut self, service: ServiceKey) {
+    pub(super) fn open_service(&mut self, service: u32) {
         self.services.insert(service, Estimate::default());
     }
 
@@ -39,19 +39,14 @@ impl Accounts {
         }
     }
 
-    /// These services are all there are.
-    pub(super) fn keep_services(&mut self, is_there: impl Fn(&ServiceKey) -> bool) {
-        self.services.retain(|service, _| is_there(service));
-    }
-
     /// A server's rates.
     pub(super) fn server(&self, server: ServerId) -> Rates {
         self.servers.get(&server).map_or_else(Default::default, Estimate::rates)
     }
 
     /// A service's rates.
-    pub(super) fn service(&self, service: &ServiceKey) -> Rates {
-        self.services.get(service).map_or_else(Default::default, Estimate::rates)
+    pub(super) fn service(&self, service: u32) -> Rates {
+        self.services.get(&service).map_or_else(Default::default, Estimate::rates)
     }
 
     /// One step of a server's rates; to be made every [`ESTIMATE_EVERY_S`].
@@ -60,7 +55,7 @@ impl Accounts {
     }
 
     /// One step of a service's rates.
-    pub(super) fn step_service(&mut self, service: ServiceKey, total: Counters) {
+    pub(super) fn step_service(&mut self, service: u32, total: Counters) {
         self.services.entry(service).or_insert_with(|| Estimate::from(total)).step(total);
     }
 }

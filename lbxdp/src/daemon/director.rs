@@ -22,7 +22,8 @@ use crate::command::Command;
 use crate::layout::{Hop, Layout, LayoutError, Write};
 use crate::message::{Request, Response};
 use crate::snapshot::{
-    Counters, InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot, Status,
+    Counted, Counters, InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot,
+    Status, TableStatus,
 };
 use crate::state::{ServiceKey, State};
 use crate::sysctl::Sysctls;
@@ -101,7 +102,7 @@ impl Director {
                 Ok(status) => Response::Status(status),
                 Err(error) => Response::Failed(chain(&error)),
             },
-            Request::Connections => Response::Connections(Vec::new()),
+            Request::Connections => Response::Connections { count: 0 },
         }
     }
 
@@ -154,10 +155,6 @@ impl Director {
         }
         let writes = planned?;
         self.carry_out(&writes)?;
-        self.accounts.keep_services(|key| state.services.contains_key(key));
-        for key in state.services.keys().filter(|key| !self.state.services.contains_key(key)) {
-            self.accounts.open_service(*key);
-        }
         self.follow_hops(changed_hops)?;
         if (state.timeouts, state.sysctls) != (self.state.timeouts, self.state.sysctls) {
             self.write_settings(state);
@@ -188,7 +185,8 @@ impl Director {
         for write in writes {
             match write {
                 Write::FreshServer { id } => self.accounts.open_server(*id),
-                Write::FreshService { waiting, .. } => {
+                Write::FreshService { index, waiting } => {
+                    self.accounts.open_service(*index);
                     waiting.iter().for_each(|id| self.accounts.open_server(*id));
                 }
                 _ => {}
@@ -248,11 +246,21 @@ impl Director {
         self.take_over_hops(&changed);
         self.next_hops.keep_alive().await;
         self.follow_pressure();
+        self.follow_secure_tcp();
         let loads = self.tables.LOADS;
         let (forgotten, writes) = self.layout.empty_trash(&|id| load_of(&loads, id), Instant::now());
         self.accounts.close_servers(&forgotten);
         if let Err(error) = self.carry_out(&writes) {
             tracing::error!(error = %chain(&error), "cannot clear away deleted servers");
+        }
+    }
+
+    /// The automatic `secure_tcp`: on while there is pressure, and the setting's value tells (1 off, 2 on), as in IPVS.
+    fn follow_secure_tcp(&mut self) {
+        let value = if self.pressure.is_on() { 2 } else { 1 };
+        if matches!(self.state.sysctls.secure_tcp, 1 | 2) && self.state.sysctls.secure_tcp != value {
+            self.state.sysctls.secure_tcp = value;
+            self.write_settings(&self.state);
         }
     }
 
@@ -287,15 +295,20 @@ impl Director {
             self.accounts.step_server(id, shown(self.tables.server_total(id)?));
         }
         for key in self.state.services.keys() {
-            self.accounts.step_service(*key, self.service_total(key)?);
+            let total = self.service_total(key)?;
+            self.accounts.step_service(self.index(key), total);
         }
         Ok(())
     }
 
     /// What a service shows: what its servers have counted while they were its servers, deleted ones too.
     fn service_total(&self, key: &ServiceKey) -> Result<Counters, TableError> {
-        let index = self.layout.index(key).unwrap_or(u32::MAX);
-        Ok(shown(self.tables.service_total(index, self.counting_ids(key))?))
+        Ok(shown(self.tables.service_total(self.index(key), self.counting_ids(key))?))
+    }
+
+    /// The row of a service; of one that is not there a row that is in no table.
+    fn index(&self, key: &ServiceKey) -> u32 {
+        self.layout.index(key).unwrap_or(u32::MAX)
     }
 
     /// The servers that count for a service.
@@ -326,10 +339,9 @@ impl Director {
                 self.tables.zero_server(*id)?;
                 self.accounts.open_server(*id);
             }
-            if let Some(index) = self.layout.index(key) {
-                self.tables.zero_service(index, self.counting_ids(key))?;
-                self.accounts.open_service(*key);
-            }
+            let index = self.index(key);
+            self.tables.zero_service(index, self.counting_ids(key))?;
+            self.accounts.open_service(index);
         }
         Ok(())
     }
@@ -351,7 +363,7 @@ impl Director {
                 key: *key,
                 scheduler: service.scheduler,
                 counters: self.service_total(key)?,
-                rates: self.accounts.service(key),
+                rates: self.accounts.service(self.index(key)),
                 servers: servers.collect::<Result<_, TableError>>()?,
             })
         });
@@ -368,15 +380,31 @@ impl Director {
                 packets: self.tables.reason_count(*reason)?,
             })
         });
-        let loads = self.layout.all_server_ids().map(|id| load_of(&self.tables.LOADS, id));
+        let overflows = Overflow::ALL.iter().map(|overflow| {
+            Ok(Counted { name: overflow.name().into(), count: self.tables.overflow_count(*overflow)? })
+        });
         let is_unknown = |address: &IpAddr| !self.next_hops.hop(*address).is_usable();
         Ok(Status {
             interfaces: self.interfaces.clone(),
-            places: u64::from(shape(&self.tables.SETTINGS).home()) * WAYS as u64,
-            connections: loads.map(|load| u64::from(load.active()) + u64::from(load.inactive())).sum(),
+            table: self.table_status(),
+            overflows: overflows.collect::<Result<_, TableError>>()?,
             unresolved: self.state.server_addresses().into_iter().filter(is_unknown).collect(),
             not_forwarded: not_forwarded.collect::<Result<_, TableError>>()?,
         })
+    }
+
+    fn table_status(&self) -> TableStatus {
+        let loads = self.layout.all_server_ids().map(|id| load_of(&self.tables.LOADS, id));
+        let shape = shape(&self.tables.SETTINGS);
+        let places = |buckets: u32| u64::from(buckets) * WAYS as u64;
+        TableStatus {
+            connections: loads.map(|load| u64::from(load.active()) + u64::from(load.inactive())).sum(),
+            half_open: self.keeper.half_open(),
+            places: places(shape.home()),
+            most_places: places(self.tables.CONNECTIONS.rows()),
+            is_growing: !shape.is_steady(),
+            is_pressed: self.pressure.is_on(),
+        }
     }
 
     /// The program was attached to an interface.

@@ -146,7 +146,7 @@ pub fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
     ebpf.program_mut(PROGRAM).ok_or(LoadError::NoProgram)?.try_into().map_err(LoadError::Verifier)
 }
 
-/// The program of a loaded object that tends the connection table; see [`super::keeper`].
+/// The program of a loaded object that tends the connection table; see `keeper.rs`.
 pub fn tend(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
     ebpf.program_mut("tend").ok_or(LoadError::NoProgram)?.try_into().map_err(LoadError::Verifier)
 }

@@ -8,9 +8,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
+use zerocopy::IntoBytes;
 
-use super::listing::Listing;
-use crate::message::{Request, Response};
+use super::listing::{Listing, Reading};
+use crate::message::{MOST_RECORDS, Request, Response};
+use crate::record::Record;
 
 /// The longest request: far more than any command needs.
 const MAX_REQUEST_BYTES: u64 = 64 * 1024;
@@ -69,17 +71,35 @@ async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>, listing: Listin
             return send(&mut writer, &Response::Failed(refusal)).await;
         }
         match serde_json::from_slice(&line) {
-            Ok(Request::Connections) => {
-                for chunk in listing.chunks() {
-                    send(&mut writer, &Response::Connections(chunk)).await?;
-                    tokio::task::yield_now().await;
-                }
-                send(&mut writer, &Response::Connections(Vec::new())).await?;
-            }
+            Ok(Request::Connections) => send_connections(&mut writer, listing).await?,
             Ok(request) => send(&mut writer, &call(&calls, request).await).await?,
             Err(error) => send(&mut writer, &Response::Failed(format!("not a request: {error}"))).await?,
         }
     }
+}
+
+/// Sends all connections in pieces. The next piece is read when the last one has been taken, so whoever does not read on
+/// holds up nobody and costs no memory; and between two steps all others get their turn.
+async fn send_connections(writer: &mut OwnedWriteHalf, listing: Listing) -> io::Result<()> {
+    let mut reading = listing.start();
+    let mut records = Vec::with_capacity(MOST_RECORDS);
+    while reading.go_on(&mut records) {
+        if records.len() + Reading::MOST > MOST_RECORDS {
+            send_records(writer, &records).await?;
+            records.clear();
+        }
+        tokio::task::yield_now().await;
+    }
+    if !records.is_empty() {
+        send_records(writer, &records).await?;
+    }
+    send_records(writer, &[]).await
+}
+
+async fn send_records(writer: &mut OwnedWriteHalf, records: &[Record]) -> io::Result<()> {
+    let count = u32::try_from(records.len()).map_err(io::Error::other)?;
+    send(writer, &Response::Connections { count }).await?;
+    writer.write_all(records.as_bytes()).await
 }
 
 async fn call(calls: &mpsc::Sender<Call>, request: Request) -> Response {

@@ -53,9 +53,9 @@ struct Taker {
 impl Taker {
     fn new(server: &Server, member: Member, count: u32) -> Self {
         let name = name(server);
-        let (offset, step) = (name as u32, (name >> 32) as u32 | 1);
+        let [offset, step]: [u32; 2] = zerocopy::transmute!(name);
         let weight = member.usable_weight();
-        Self { name, server: member.server(), weight, credit: 0, next: offset & (count - 1), step }
+        Self { name, server: member.server(), weight, credit: 0, next: offset & (count - 1), step: step | 1 }
     }
 
     fn step(&mut self, count: u32) {

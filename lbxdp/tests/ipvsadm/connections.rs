@@ -3,13 +3,14 @@
 use lbxdp::cli::client::{ClientError, Director, EachPiece};
 use lbxdp::cli::ipvsadm::Front;
 use lbxdp::message::{Request, Response};
-use lbxdp::snapshot::ConnectionSnapshot;
+use lbxdp::record::{Connection, End};
+use lbxdp_common::state::{State, TcpState};
 
 use crate::run::NamesOfTheMachine;
 
 /// A director with some connections, that may fail behind them.
 struct Connected {
-    pieces: Vec<Vec<ConnectionSnapshot>>,
+    pieces: Vec<Vec<Connection>>,
     fails: bool,
 }
 
@@ -26,14 +27,15 @@ impl Director for Connected {
     }
 }
 
-fn connection(client: &str) -> ConnectionSnapshot {
-    ConnectionSnapshot {
+fn connection(client: &str, port: u16) -> Connection {
+    let end = |address: &str, port| End { address: address.parse().unwrap(), port };
+    Connection {
         protocol: lbxdp_common::Protocol::Tcp,
+        state: State::tcp(TcpState::SynReceived),
         expires_s: 61,
-        state: "SYN_RECV".to_owned(),
-        client: client.parse().unwrap(),
-        service: "10.0.0.100:80".parse().unwrap(),
-        server: "10.0.0.101:80".parse().unwrap(),
+        client: end(client, port),
+        vip: end("10.0.0.100", 80),
+        server: end("10.0.0.101", 80),
     }
 }
 
@@ -58,7 +60,7 @@ pro expire state       source             virtual            destination
 
 #[test]
 fn one_title_stands_above_all_pieces() {
-    let pieces = vec![vec![connection("127.0.0.1:5")], vec![connection("10.0.0.9:80")]];
+    let pieces = vec![vec![connection("127.0.0.1", 5)], vec![connection("10.0.0.9", 80)]];
     let (code, output, errors) = run(Connected { pieces, fails: false }, &["-Lc"]);
     let entries = "\
 TCP 01:01  SYN_RECV    localhost:5        10.0.0.100:http    10.0.0.101:http

@@ -48,14 +48,14 @@ pub struct Step {
 /// Rows, and frames that meet them.
 #[derive(Clone, Debug)]
 pub struct Case {
-    pub name: &'static str,
+    pub name: String,
     pub setup: Setup,
     pub steps: Vec<Step>,
 }
 
 impl Case {
-    pub fn new(name: &'static str, setup: Setup) -> Self {
-        Self { name, setup, steps: Vec::new() }
+    pub fn new(name: &str, setup: Setup) -> Self {
+        Self { name: name.into(), setup, steps: Vec::new() }
     }
 
     fn step(mut self, frame: Vec<u8>, expected: Expected) -> Self {
@@ -67,6 +67,12 @@ impl Case {
     #[must_use]
     pub fn to(self, server: u8, packet: Packet) -> Self {
         self.step(packet.bytes(), Expected::To(server))
+    }
+
+    /// A frame that goes to a server.
+    #[must_use]
+    pub fn to_frame(self, server: u8, frame: Vec<u8>) -> Self {
+        self.step(frame, Expected::To(server))
     }
 
     /// A packet that goes to a server by another interface.

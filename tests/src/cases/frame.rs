@@ -4,6 +4,8 @@ use etherparse::{
     EtherType, Ethernet2Header, IpFragOffset, IpNumber, Ipv4Header, Ipv4Options, TcpHeader, UdpHeader,
 };
 
+use lbxdp_common::wire::sctp::ChunkKind;
+
 use super::{CLIENT, CLIENT_MAC, DIRECTOR_MAC, VIP};
 
 /// Bytes of an Ethernet header, after which the IP header stands.
@@ -20,7 +22,12 @@ pub struct Packet {
 #[derive(Clone, Debug)]
 enum Transport {
     Tcp(TcpHeader),
-    Udp { from: u16, to: u16 },
+    Udp {
+        from: u16,
+        to: u16,
+    },
+    /// The common header and its chunks, without a checksum.
+    Sctp(Vec<u8>),
     Other,
 }
 
@@ -46,6 +53,13 @@ pub fn tcp(from: u16, to: u16) -> Packet {
 /// A UDP packet.
 pub fn udp(from: u16, to: u16) -> Packet {
     packet(IpNumber::UDP, Transport::Udp { from, to })
+}
+
+/// An SCTP packet without chunks.
+pub fn sctp(from: u16, to: u16) -> Packet {
+    let tag_and_checksum = [0, 0, 0, 7, 0, 0, 0, 0];
+    let header = [&from.to_be_bytes()[..], &to.to_be_bytes(), &tag_and_checksum].concat();
+    packet(IpNumber::SCTP, Transport::Sctp(header))
 }
 
 /// A packet of another protocol.
@@ -117,6 +131,25 @@ impl Packet {
         self.flag(|tcp| tcp.rst = true)
     }
 
+    /// One more chunk of an SCTP packet: header, value, padding.
+    #[must_use]
+    pub fn chunk(self, kind: ChunkKind, value: &[u8]) -> Self {
+        let bytes = u16::try_from(4 + value.len()).expect("a short value");
+        self.chunk_of(kind, bytes, value)
+    }
+
+    /// A chunk that says that it has so many bytes.
+    #[must_use]
+    pub fn chunk_of(mut self, kind: ChunkKind, bytes: u16, value: &[u8]) -> Self {
+        if let Transport::Sctp(packet) = &mut self.transport {
+            let [high, low] = bytes.to_be_bytes();
+            packet.extend([kind.0, 0, high, low]);
+            packet.extend(value);
+            packet.resize(packet.len().next_multiple_of(4), 0);
+        }
+        self
+    }
+
     fn flag(mut self, set: impl Fn(&mut TcpHeader)) -> Self {
         if let Transport::Tcp(tcp) = &mut self.transport {
             set(tcp);
@@ -136,9 +169,16 @@ impl Packet {
                 let header = UdpHeader::with_ipv4_checksum(*from, *to, &self.ip, PAYLOAD);
                 header.expect("a short payload").write(&mut body).expect("memory takes all");
             }
+            Transport::Sctp(packet) => {
+                body.extend_from_slice(packet);
+                let checksum = crc32c(&body).to_le_bytes();
+                body[SCTP_CHECKSUM..SCTP_CHECKSUM + checksum.len()].copy_from_slice(&checksum);
+            }
             Transport::Other => {}
         }
-        body.extend_from_slice(PAYLOAD);
+        if !matches!(self.transport, Transport::Sctp(_)) {
+            body.extend_from_slice(PAYLOAD);
+        }
         self.ip.set_payload_len(body.len()).expect("a short payload");
         let mut frame = Vec::new();
         self.ethernet.write(&mut frame).expect("memory takes all");
@@ -146,6 +186,16 @@ impl Packet {
         frame.extend(body);
         frame
     }
+}
+
+/// Where the checksum stands in an SCTP packet.
+const SCTP_CHECKSUM: usize = 8;
+
+/// The checksum of an SCTP packet whose checksum is zero (RFC 9260, appendix A), bit by bit; least significant byte first.
+pub fn crc32c(packet: &[u8]) -> u32 {
+    let shifted = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+    let crc = packet.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), shifted));
+    !crc
 }
 
 /// The frame as its server must get it: one hop less, to other MAC addresses, and nothing else changed.
@@ -157,4 +207,14 @@ pub fn forwarded(frame: &[u8], macs: [u8; 12]) -> Vec<u8> {
     frame[..macs.len()].copy_from_slice(&macs);
     frame[IP..IP + ip.header_len()].copy_from_slice(&ip.to_bytes());
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    /// RFC 3720, appendix B.4.
+    #[test]
+    fn the_checksum_of_sctp_is_crc32c() {
+        assert_eq!(super::crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(super::crc32c(&[0xff; 32]), 0x62a8_ab43);
+    }
 }

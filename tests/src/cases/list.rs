@@ -12,7 +12,7 @@ use super::case::{Case, Fact};
 use super::frame::{IP, Packet, other, tcp, udp};
 use super::memory::BUCKETS;
 use super::setup::{Setup, key, server_id};
-use super::{SEED, life};
+use super::{SEED, life, sctp, transitions};
 
 use Protocol::{Tcp, Udp};
 use Scheduler::{RoundRobin, WeightedLeastConnection, WeightedRoundRobin};
@@ -20,7 +20,18 @@ use TcpState::{Close, Established, FinWait, SynReceived, TimeWait};
 
 /// Every case of the packet path.
 pub fn all() -> Vec<Case> {
-    [not_ours(), malformed(), scheduled(), states(), servers(), expiry(), life::all()].concat()
+    [
+        not_ours(),
+        malformed(),
+        scheduled(),
+        states(),
+        servers(),
+        expiry(),
+        life::all(),
+        transitions::all(),
+        sctp::all(),
+    ]
+    .concat()
 }
 
 fn http() -> Setup {

@@ -114,7 +114,7 @@ pub trait Runner {
     /// Makes all keys find nothing, and all counters 0.
     fn forget(&mut self);
     fn counters(&self, server: ServerId) -> ServerCounters;
-    /// What was noted since the tables were written, by [`Overflow`].
+    /// What was noted since the tables were written, by [`lbxdp_common::Overflow`].
     fn overflows(&self) -> Vec<u64>;
     /// The time.
     fn now(&mut self) -> Ticks;

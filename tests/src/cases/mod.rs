@@ -10,7 +10,9 @@ mod life;
 mod list;
 pub mod memory;
 pub mod random;
+mod sctp;
 pub mod setup;
+mod transitions;
 
 pub use case::{Case, Fact, Step, run};
 pub use host::Host;

@@ -1,9 +1,10 @@
 //! Frames by chance, but the same ones each time: noise, and packets of a few connections with a few bytes changed.
 
-use super::frame::{tcp, udp};
+use super::frame::{Packet, sctp, tcp, udp};
 use super::setup::{Setup, key};
 use lbxdp_common::server::ServerFlags;
 use lbxdp_common::state::{State, TcpState};
+use lbxdp_common::wire::sctp::ChunkKind;
 use lbxdp_common::{Protocol, Scheduler};
 
 /// A source of numbers (xorshift64*).
@@ -27,20 +28,35 @@ impl Dice {
         self.below(256).to_be_bytes()[1]
     }
 
+    fn tcp(&mut self, from: u16, to: u16) -> Packet {
+        let tcp = tcp(from, to);
+        match self.below(8) {
+            0..=2 => tcp.syn(),
+            3 | 4 => tcp.ack(),
+            5 => tcp.fin().ack(),
+            6 => tcp.rst(),
+            _ => tcp.syn().ack(),
+        }
+    }
+
+    /// One or two chunks, most of them of kinds that mean something; a few associations, so that they go on.
+    fn sctp(&mut self, from: u16) -> Packet {
+        let mut packet = sctp(40_000 + from % 20, 5000);
+        for _ in 0..=self.below(2) {
+            let kind = if self.below(3) == 0 { 1 } else { self.byte() % 16 };
+            let value = vec![self.byte(); usize::from(self.below(6))];
+            packet = packet.chunk(ChunkKind(kind), &value);
+        }
+        packet
+    }
+
     /// A frame.
     pub fn frame(&mut self) -> Vec<u8> {
         let (from, to) = (40_000 + self.below(200), [80, 53, 443, 22][usize::from(self.below(4))]);
-        let packet = if self.below(3) == 0 {
-            udp(from, to)
-        } else {
-            let tcp = tcp(from, to);
-            match self.below(8) {
-                0..=2 => tcp.syn(),
-                3 | 4 => tcp.ack(),
-                5 => tcp.fin().ack(),
-                6 => tcp.rst(),
-                _ => tcp.syn().ack(),
-            }
+        let packet = match self.below(6) {
+            0 | 1 => udp(from, to),
+            2 => self.sctp(from),
+            _ => self.tcp(from, to),
         };
         let mut frame = packet.bytes();
         match self.below(10) {
@@ -70,6 +86,7 @@ pub fn setup() -> Setup {
         .service(Protocol::Tcp, 80, Scheduler::WeightedRoundRobin, &[(4, 1), (3, 2), (2, 4), (1, 3)])
         .service(Protocol::Udp, 53, Scheduler::RoundRobin, &[(3, 1), (2, 1), (1, 0), (4, 7)])
         .service(Protocol::Tcp, 443, Scheduler::WeightedLeastConnection, &[(1, 5), (2, 3)])
+        .service(Protocol::Sctp, 5000, Scheduler::RoundRobin, &[(1, 1), (2, 1)])
         .connection(key(Protocol::Tcp, 40_001, 80), 1, State::tcp(TcpState::TimeWait), 600_000)
         .connection(key(Protocol::Tcp, 40_002, 443), 2, State::tcp(TcpState::Established), -1)
 }

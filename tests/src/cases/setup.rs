@@ -56,9 +56,9 @@ pub fn server_row(number: u8) -> ServerRow {
     }
 }
 
-impl Setup {
+impl Default for Setup {
     /// Four plain servers and no service.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self {
             servers: (1..=4).map(server_row).collect(),
             services: Vec::new(),
@@ -68,6 +68,13 @@ impl Setup {
             rules: Rules::default(),
             reusable_tcp: 1 << TcpState::TimeWait.raw() | 1 << TcpState::Close.raw(),
         }
+    }
+}
+
+impl Setup {
+    /// Four plain servers and no service.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Changes a server's row.

@@ -3,29 +3,45 @@
 use std::fmt::Write;
 
 use crate::cli::names::Naming;
-use crate::snapshot::ConnectionSnapshot;
+use crate::record::{Connection, End};
+
+/// The columns of an end of a connection.
+const END_WIDTH: usize = 18;
 
 /// The two lines above the entries.
 pub(crate) fn title() -> String {
-    let columns = format!("{:<11} {:<18} {:<18} destination", "state", "source", "virtual");
+    let columns = format!("{:<11} {:<END_WIDTH$} {:<END_WIDTH$} destination", "state", "source", "virtual");
     format!("IPVS connection entries\npro expire {columns}\n")
 }
 
-/// The lines of some entries.
-pub(crate) fn connections(connections: &[ConnectionSnapshot], naming: &mut Naming<'_>) -> String {
-    let ends = |c: &ConnectionSnapshot| [c.client.ip(), c.service.ip(), c.server.ip()];
+/// Adds the lines of some entries. There may be millions, so they share the memory of `text`.
+pub(crate) fn connections(text: &mut String, connections: &[Connection], naming: &mut Naming<'_>) {
+    let ends = |c: &Connection| [c.client.address, c.vip.address, c.server.address];
     naming.learn(connections.iter().flat_map(ends));
-    let mut text = String::new();
     for connection in connections {
-        add_connection(&mut text, connection, naming);
+        add(text, connection, naming);
     }
-    text
 }
 
-fn add_connection(text: &mut String, connection: &ConnectionSnapshot, naming: &mut Naming<'_>) {
-    let ConnectionSnapshot { protocol, expires_s, state, client, service, server } = connection;
-    let [client, service, server] =
-        [client, service, server].map(|end| naming.endpoint(end.ip(), end.port(), *protocol));
-    let expiry = format!("{:02}:{:02}", expires_s / 60, expires_s % 60);
-    let _ = writeln!(text, "{protocol:<3} {expiry:<6} {state:<11} {client:<18} {service:<18} {server}");
+fn add(text: &mut String, connection: &Connection, naming: &mut Naming<'_>) {
+    let Connection { protocol, state, expires_s, client, vip, server } = *connection;
+    let start = text.len();
+    // Writing into a string cannot fail.
+    let _ = write!(text, "{protocol:<3} {:02}:{:02}", expires_s / 60, expires_s % 60);
+    fill_up(text, start, "TCP ".len() + 6);
+    let _ = write!(text, " {:<11} ", state.name(protocol));
+    for End { address, port } in [client, vip] {
+        let start = text.len();
+        naming.add_endpoint(text, address, port, protocol);
+        fill_up(text, start, END_WIDTH);
+        text.push(' ');
+    }
+    naming.add_endpoint(text, server.address, server.port, protocol);
+    text.push('\n');
+}
+
+/// Adds blanks until what begins at `start` is so wide.
+fn fill_up(text: &mut String, start: usize, width: usize) {
+    let columns = text[start..].chars().count();
+    text.extend(std::iter::repeat_n(' ', width.saturating_sub(columns)));
 }

@@ -1,11 +1,13 @@
 //! Listings to the byte, on numbers that no recorded answer has.
 
+use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::{Forward, Protocol, Scheduler};
 
 use super::{connections, connections_title, services, timeouts};
 use crate::cli::grammar::{Columns, Listing, Selection};
 use crate::cli::names::{FixedNames, Naming};
-use crate::snapshot::{ConnectionSnapshot, Counters, Rates, ServerSnapshot, ServiceSnapshot, Snapshot};
+use crate::record::{Connection, End};
+use crate::snapshot::{Counters, Rates, ServerSnapshot, ServiceSnapshot, Snapshot};
 use crate::state::{Server, ServiceKey, Timeouts};
 
 fn server(address: &str) -> ServerSnapshot {
@@ -117,22 +119,29 @@ fn long_names_are_cut() {
 
 #[test]
 fn connections_stand_as_they_come() {
-    let connection = |expires_s, client: &str, state: &str| ConnectionSnapshot {
+    let end = |address: &str, port| End { address: address.parse().unwrap(), port };
+    let connection = |expires_s, client, state| Connection {
         protocol: Protocol::Tcp,
+        state: State::tcp(state),
         expires_s,
-        state: state.to_owned(),
-        client: client.parse().unwrap(),
-        service: "10.0.0.100:80".parse().unwrap(),
-        server: "10.0.0.101:80".parse().unwrap(),
+        client,
+        vip: end("10.0.0.100", 80),
+        server: end("10.0.0.101", 80),
     };
-    let all = [connection(899, "10.0.0.10:40000", "ESTABLISHED"), connection(6001, "1.2.3.4:5", "SYN_RECV")];
-    let text = connections_title() + &connections(&all, &mut Naming::numeric());
+    let all = [
+        connection(899, end("10.0.0.10", 40000), TcpState::Established),
+        connection(6001, end("1.2.3.4", 5), TcpState::SynReceived),
+        connection(60_000, end("255.255.255.255", 65535), TcpState::Close),
+    ];
+    let mut text = connections_title();
+    connections(&mut text, &all, &mut Naming::numeric());
     assert_eq!(
         text,
         "IPVS connection entries
 pro expire state       source             virtual            destination
 TCP 14:59  ESTABLISHED 10.0.0.10:40000    10.0.0.100:80      10.0.0.101:80
 TCP 100:01 SYN_RECV    1.2.3.4:5          10.0.0.100:80      10.0.0.101:80
+TCP 1000:00 CLOSE       255.255.255.255:65535 10.0.0.100:80      10.0.0.101:80
 "
     );
 }

@@ -1,6 +1,7 @@
 //! How addresses and ports stand in a listing: as numbers, or by name.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::net::IpAddr;
 
 use lbxdp_common::Protocol;
@@ -18,15 +19,17 @@ pub struct Naming<'a> {
     /// None: as numbers.
     names: Option<&'a dyn Names>,
     hosts: HashMap<IpAddr, Option<String>>,
+    /// The names of ports; there are no more than ports.
+    services: HashMap<(u16, Protocol), Option<String>>,
 }
 
 impl<'a> Naming<'a> {
     pub fn numeric() -> Self {
-        Self { names: None, hosts: HashMap::new() }
+        Self { names: None, hosts: HashMap::new(), services: HashMap::new() }
     }
 
     pub fn by_name(names: &'a dyn Names) -> Self {
-        Self { names: Some(names), hosts: HashMap::new() }
+        Self { names: Some(names), hosts: HashMap::new(), services: HashMap::new() }
     }
 
     /// Looks the hosts up that are not known yet, all at once.
@@ -45,19 +48,37 @@ impl<'a> Naming<'a> {
 
     /// `ADDRESS:PORT`, with brackets around an IPv6 address.
     pub fn endpoint(&mut self, address: IpAddr, port: u16, protocol: Protocol) -> String {
-        let host = self.host(address);
-        let port = self.port(port, protocol);
-        let text = if address.is_ipv6() { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        cut(text, LONGEST)
+        let mut text = String::new();
+        self.add_endpoint(&mut text, address, port, protocol);
+        text
     }
 
-    fn host(&mut self, address: IpAddr) -> String {
+    /// Adds [`Naming::endpoint`] to a text.
+    pub fn add_endpoint(&mut self, text: &mut String, address: IpAddr, port: u16, protocol: Protocol) {
+        let start = text.len();
         self.learn(std::iter::once(address));
-        self.hosts.get(&address).cloned().flatten().unwrap_or_else(|| address.to_string())
+        let host = self.hosts.get(&address).and_then(Option::as_deref);
+        // Writing into a string cannot fail.
+        let _ = match (host, address) {
+            (Some(host), IpAddr::V4(_)) => write!(text, "{host}:"),
+            (Some(host), IpAddr::V6(_)) => write!(text, "[{host}]:"),
+            (None, IpAddr::V4(address)) => write!(text, "{address}:"),
+            (None, IpAddr::V6(address)) => write!(text, "[{address}]:"),
+        };
+        let _ = match self.service(port, protocol) {
+            Some(service) => write!(text, "{service}"),
+            None => write!(text, "{port}"),
+        };
+        if text.len() > start + LONGEST {
+            text.truncate(text.floor_char_boundary(start + LONGEST));
+        }
     }
 
-    fn port(&self, port: u16, protocol: Protocol) -> String {
-        self.names.and_then(|names| names.service(port, protocol.into())).unwrap_or_else(|| port.to_string())
+    /// The name of a port. Looking it up is a walk through all names, and a million connections ask.
+    fn service(&mut self, port: u16, protocol: Protocol) -> Option<&str> {
+        let names = self.names?;
+        let known = self.services.entry((port, protocol));
+        known.or_insert_with(|| names.service(port, protocol.into())).as_deref()
     }
 }
 
