@@ -56,27 +56,23 @@ impl Daemon {
         interfaces: &[&str],
         arguments: &[&str],
     ) -> Result<Self> {
-        let mut command = namespace.command(binary);
-        command.args(["run", "--instance", instance]).args(arguments);
-        for interface in interfaces {
-            command.args(["-i", interface]);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
-        let log = Arc::new(Mutex::new(String::new()));
-        let reader = child.stderr.take().map(|stderr| {
-            let log = Arc::clone(&log);
-            thread::spawn(move || {
-                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-                    log.push_str(&line);
-                    log.push('\n');
-                }
-            })
-        });
+        let (child, log, reader) = spawn(binary, namespace, instance, interfaces, arguments)?;
         let mut daemon = Self { binary: binary.into(), instance: instance.into(), child, log, reader };
         daemon.wait_until_it_answers()?;
         Ok(daemon)
+    }
+
+    /// Starts the daemon of the same instance again, after [`Daemon::end_by`], and waits until it answers. Its log begins
+    /// anew.
+    pub fn start_again(
+        &mut self,
+        namespace: &Namespace,
+        interfaces: &[&str],
+        arguments: &[&str],
+    ) -> Result<()> {
+        (self.child, self.log, self.reader) =
+            spawn(&self.binary, namespace, &self.instance, interfaces, arguments)?;
+        self.wait_until_it_answers()
     }
 
     fn wait_until_it_answers(&mut self) -> Result<()> {
@@ -157,6 +153,37 @@ impl Daemon {
             eprintln!("the reader of the daemon's log panicked");
         }
     }
+}
+
+type Spawned = (Child, Arc<Mutex<String>>, Option<JoinHandle<()>>);
+
+/// Starts the process, and somebody who reads its log.
+fn spawn(
+    binary: &Path,
+    namespace: &Namespace,
+    instance: &str,
+    interfaces: &[&str],
+    arguments: &[&str],
+) -> Result<Spawned> {
+    let mut command = namespace.command(binary);
+    command.args(["run", "--instance", instance]).args(arguments);
+    for interface in interfaces {
+        command.args(["-i", interface]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
+    let log = Arc::new(Mutex::new(String::new()));
+    let reader = child.stderr.take().map(|stderr| {
+        let log = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push_str(&line);
+                log.push('\n');
+            }
+        })
+    });
+    Ok((child, log, reader))
 }
 
 impl Drop for Daemon {

@@ -93,9 +93,7 @@ fn a_killed_daemons_packet_path_forwards_until_it_is_unloaded() -> Result<()> {
     let names: Vec<String> =
         (0..4).map(|_| lab.client().who(lab.service(HTTP_PORT))).collect::<Result<_>>()?;
     assert_eq!(names, ["s2", "s1", "s2", "s1"]);
-    // Never a silent empty start.
     let name = daemon.instance();
-    must_refuse(&lbxdp(&lab, &format!("run -i {OUTER} --instance {name}"))?, "lbxdp unload");
     assert!(lbxdp(&lab, &format!("unload --instance {name}"))?.status.success());
     assert!(!lab.director.ip(&format!("link show dev {OUTER}"))?.contains("prog/xdp"));
     let again = lab.start_daemon(&daemon::binary()?)?;
