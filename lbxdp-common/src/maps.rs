@@ -26,6 +26,10 @@ macro_rules! for_each_map {
                 TURNS: "turns", $crate::service::TURN_CELLS, 1;
                 /// The lists of all services: members and hash slots ([`service::List`]($crate::service::List)).
                 MEMBERS: "members", 1, 1;
+                /// Where the counters shown of each server begin ([`counters::Base`]($crate::counters::Base)).
+                SERVER_BASES: "server_bases", $crate::counters::BASE_CELLS, 1;
+                /// Where the counters shown of each service begin ([`counters::Base`]($crate::counters::Base)).
+                SERVICE_BASES: "service_bases", $crate::counters::BASE_CELLS, 1;
                 /// When a packet last went by hash for want of room ([`pressure`]($crate::pressure)).
                 PRESSURE: "pressure", $crate::pressure::PRESSURE_CELLS, 1;
                 /// Indices of buckets for [`tend`]($crate::tend): the daemon's errands.

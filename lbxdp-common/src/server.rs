@@ -3,6 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::cells::Cells;
+use crate::service::ServiceKey;
 use crate::wire::ethernet::Mac;
 
 /// The most rows of servers there can be.
@@ -61,6 +62,12 @@ impl ServerFlags {
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
+
+    /// Without the bits of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
 }
 
 /// A row of the server table (64 bytes, one cache line): all that forwarding needs.
@@ -89,12 +96,17 @@ pub struct ServerRow {
     pub forward: u8,
     /// Always zero.
     pub pad: u8,
+    /// The service it belongs to, so that a deleted server that waits can be told by its row alone; all zero in a row that
+    /// no server has. The packet path does not read it.
+    pub service: ServiceKey,
     /// Always zero: the rest of the cache line.
-    pub rest: [u64; 4],
+    pub rest: [u64; 3],
 }
 
 /// Cells of a [`ServerRow`].
 pub const SERVER_CELLS: usize = size_of::<ServerRow>() / 8;
+/// The cell of [`ServerRow::service`].
+pub const SERVICE_CELL: usize = 4;
 
 impl ServerRow {
     /// The row as cells.
@@ -215,8 +227,12 @@ mod tests {
             flags: ServerFlags::AVAILABLE,
             id: ServerId::new(5, 3).0,
             ifindex: 42,
+            service: ServiceKey { vip: [10, 0, 0, 100], port: [0, 80], protocol: 6, pad: 0 },
             ..ServerRow::default()
         };
+        let [.., service, _, _, _] = row.cells();
+        assert_eq!(row.cells()[SERVICE_CELL], service);
+        assert_ne!(service, 0);
         let cells = row.cells().map(core::sync::atomic::AtomicU64::new);
         let server = Server(&cells[..]);
         assert!(server.hop().is_resolved());

@@ -100,7 +100,7 @@ impl Runner for Kernel {
         }
         self.overflows_before = self.all_overflows();
         for row in 0..SERVERS {
-            self.tables.clear_counters(ServerId(row)).expect("a row of counters");
+            self.tables.begin_server(ServerId(row)).expect("a row of counters");
         }
     }
 

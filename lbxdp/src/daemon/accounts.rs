@@ -1,7 +1,7 @@
-//! Counters as IPVS shows them: since the last `-Z`, with rates, for servers and for services.
+//! Rates as IPVS's estimator shows them, for servers and for services: moving averages of the counters that are shown.
 //!
-//! The packet path counts for servers only, and never back. A service has what its servers counted while they were its
-//! servers, so the sum outlives a server that is deleted.
+//! This is all of the counting that lives in the daemon alone. After a take-over the averages begin anew, from counters
+//! that stand where they stood.
 
 use std::collections::BTreeMap;
 
@@ -9,54 +9,27 @@ use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::server::ServerId;
 
 use crate::snapshot::{Counters, Rates};
-use crate::state::ServiceKey;
 
 /// Time between two steps of the rates, in seconds (IPVS's estimator: `ip_vs_est.c`).
 pub(super) const ESTIMATE_EVERY_S: u64 = 2;
 
-/// The books of one instance.
+/// The rates of one instance.
 #[derive(Default)]
 pub(super) struct Accounts {
-    servers: BTreeMap<ServerId, ServerAccount>,
-    services: BTreeMap<ServiceKey, ServiceAccount>,
-}
-
-#[derive(Default)]
-struct ServerAccount {
-    /// What the packet path's counters stood at when they were last zeroed.
-    zeroed_at: Counters,
-    /// How much of what they stand at now its service has booked already.
-    booked: Counters,
-    estimate: Estimate,
-}
-
-#[derive(Default)]
-struct ServiceAccount {
-    total: Counters,
-    estimate: Estimate,
+    servers: BTreeMap<ServerId, Estimate>,
+    /// By their rows.
+    services: BTreeMap<u32, Estimate>,
 }
 
 impl Accounts {
-    /// A server whose counters have just begun at 0.
+    /// A server whose counters begin at 0 now.
     pub(super) fn open_server(&mut self, server: ServerId) {
-        self.servers.insert(server, ServerAccount::default());
+        self.servers.insert(server, Estimate::default());
     }
 
-    /// Books what a service's server has counted since it was last asked.
-    pub(super) fn book(&mut self, service: ServiceKey, server: ServerId, counted: ServerCounters) {
-        let now = counters(counted);
-        let account = self.servers.entry(server).or_default();
-        let total = &mut self.services.entry(service).or_default().total;
-        *total = plus(*total, minus(now, account.booked));
-        account.booked = now;
-    }
-
-    /// A service is gone; its servers' accounts wait in case it comes back, and begin at 0 then.
-    pub(super) fn close_service(&mut self, service: &ServiceKey, servers: &[ServerId]) {
-        self.services.remove(service);
-        for server in servers {
-            self.zero_server(*server);
-        }
+    /// A service whose counters begin at 0 now.
+    pub(super) fn open_service(&mut self, service: u32) {
+        self.services.insert(service, Estimate::default());
     }
 
     /// These servers will never be seen again.
@@ -66,45 +39,35 @@ impl Accounts {
         }
     }
 
-    /// Sets a service's and its servers' counters to zero. What they have counted must be booked.
-    pub(super) fn zero(&mut self, service: &ServiceKey, servers: &[ServerId]) {
-        if let Some(account) = self.services.get_mut(service) {
-            *account = ServiceAccount::default();
-        }
-        for server in servers {
-            self.zero_server(*server);
-        }
+    /// A server's rates.
+    pub(super) fn server(&self, server: ServerId) -> Rates {
+        self.servers.get(&server).map_or_else(Default::default, Estimate::rates)
     }
 
-    fn zero_server(&mut self, server: ServerId) {
-        if let Some(account) = self.servers.get_mut(&server) {
-            account.zeroed_at = account.booked;
-            account.estimate = Estimate { last: account.booked, ..Estimate::default() };
-        }
+    /// A service's rates.
+    pub(super) fn service(&self, service: u32) -> Rates {
+        self.services.get(&service).map_or_else(Default::default, Estimate::rates)
     }
 
-    /// What a server shows, as of its last booking.
-    pub(super) fn server(&self, server: ServerId) -> (Counters, Rates) {
-        self.servers.get(&server).map_or_else(Default::default, |account| {
-            (minus(account.booked, account.zeroed_at), account.estimate.rates())
-        })
+    /// One step of a server's rates; to be made every [`ESTIMATE_EVERY_S`].
+    pub(super) fn step_server(&mut self, server: ServerId, total: Counters) {
+        self.servers.entry(server).or_insert_with(|| Estimate::from(total)).step(total);
     }
 
-    /// What a service shows, as of its servers' last booking.
-    pub(super) fn service(&self, service: &ServiceKey) -> (Counters, Rates) {
-        self.services
-            .get(service)
-            .map_or_else(Default::default, |account| (account.total, account.estimate.rates()))
+    /// One step of a service's rates.
+    pub(super) fn step_service(&mut self, service: u32, total: Counters) {
+        self.services.entry(service).or_insert_with(|| Estimate::from(total)).step(total);
     }
+}
 
-    /// One step of all rates; to be called every [`ESTIMATE_EVERY_S`], after everything was booked.
-    pub(super) fn estimate(&mut self) {
-        for account in self.servers.values_mut() {
-            account.estimate.step(account.booked);
-        }
-        for account in self.services.values_mut() {
-            account.estimate.step(account.total);
-        }
+/// Counters as they are shown.
+pub(super) fn shown(total: ServerCounters) -> Counters {
+    // Nothing comes back through the director in VS/DR.
+    Counters {
+        connections: total.connections,
+        in_packets: total.packets,
+        in_bytes: total.bytes,
+        ..Counters::default()
     }
 }
 
@@ -121,8 +84,13 @@ const COUNT_BITS: u32 = 10;
 const BYTE_BITS: u32 = 5;
 
 impl Estimate {
+    /// One that begins at what is counted already, so that it is no rate.
+    fn from(now: Counters) -> Self {
+        Self { last: now, ..Self::default() }
+    }
+
     fn step(&mut self, now: Counters) {
-        let grown = fields(minus(now, self.last));
+        let grown = grown(now, self.last);
         for ((average, grown), bits) in self.average.iter_mut().zip(grown).zip(BITS) {
             // Half of what came in two seconds, per second.
             let rate = grown.cast_signed() << (bits - 1);
@@ -146,74 +114,23 @@ impl Estimate {
 
 const BITS: [u32; 5] = [COUNT_BITS, COUNT_BITS, COUNT_BITS, BYTE_BITS, BYTE_BITS];
 
-fn counters(counted: ServerCounters) -> Counters {
-    // Nothing comes back through the director in VS/DR.
-    Counters {
-        connections: counted.connections,
-        in_packets: counted.packets,
-        in_bytes: counted.bytes,
-        ..Counters::default()
-    }
-}
-
-fn fields(c: Counters) -> [u64; 5] {
-    [c.connections, c.in_packets, c.out_packets, c.in_bytes, c.out_bytes]
-}
-
-fn combine(a: Counters, b: Counters, with: fn(u64, u64) -> u64) -> Counters {
-    Counters {
-        connections: with(a.connections, b.connections),
-        in_packets: with(a.in_packets, b.in_packets),
-        out_packets: with(a.out_packets, b.out_packets),
-        in_bytes: with(a.in_bytes, b.in_bytes),
-        out_bytes: with(a.out_bytes, b.out_bytes),
-    }
-}
-
-fn plus(a: Counters, b: Counters) -> Counters {
-    combine(a, b, u64::wrapping_add)
-}
-
-fn minus(a: Counters, b: Counters) -> Counters {
-    combine(a, b, u64::wrapping_sub)
+/// What each counter has grown by.
+fn grown(now: Counters, last: Counters) -> [u64; 5] {
+    [
+        now.connections.wrapping_sub(last.connections),
+        now.in_packets.wrapping_sub(last.in_packets),
+        now.out_packets.wrapping_sub(last.out_packets),
+        now.in_bytes.wrapping_sub(last.in_bytes),
+        now.out_bytes.wrapping_sub(last.out_bytes),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lbxdp_common::Protocol;
 
-    fn service() -> ServiceKey {
-        ServiceKey { protocol: Protocol::Tcp, address: [10, 0, 0, 100].into(), port: 80 }
-    }
-
-    fn counted(packets: u64) -> ServerCounters {
-        ServerCounters { packets, bytes: packets * 100, connections: 1 }
-    }
-
-    #[test]
-    fn a_service_keeps_what_a_deleted_server_counted() {
-        let (a, b) = (ServerId(1), ServerId(2));
-        let mut accounts = Accounts::default();
-        accounts.book(service(), a, counted(10));
-        accounts.book(service(), b, counted(5));
-        accounts.book(service(), b, counted(7));
-        let (total, _) = accounts.service(&service());
-        assert_eq!((total.in_packets, total.in_bytes, total.connections), (17, 1700, 2));
-        assert_eq!(accounts.server(b).0.in_packets, 7);
-    }
-
-    #[test]
-    fn zeroing_begins_again_without_touching_what_the_packet_path_counted() {
-        let a = ServerId(1);
-        let mut accounts = Accounts::default();
-        accounts.book(service(), a, counted(10));
-        accounts.zero(&service(), &[a]);
-        assert_eq!(accounts.service(&service()).0, Counters::default());
-        assert_eq!(accounts.server(a).0, Counters::default());
-        accounts.book(service(), a, counted(13));
-        assert_eq!(accounts.service(&service()).0.in_packets, 3);
-        assert_eq!(accounts.server(a).0.in_packets, 3);
+    fn total(packets: u64) -> Counters {
+        shown(ServerCounters { packets, bytes: packets * 100, connections: 1 })
     }
 
     #[test]
@@ -223,13 +140,22 @@ mod tests {
         accounts.open_server(a);
         let mut shown = Vec::new();
         for step in 1..=60u64 {
-            accounts.book(service(), a, counted(step * 88));
-            accounts.estimate();
-            shown.push(accounts.server(a).1.in_packets);
+            accounts.step_server(a, total(step * 88));
+            shown.push(accounts.server(a).in_packets);
         }
         // 44 a second: 11, then a quarter of what is missing each time.
         assert_eq!(&shown[..3], [11, 19, 25]);
         assert_eq!(shown.last(), Some(&44));
-        assert_eq!(accounts.service(&service()).1.in_bytes, 4400);
+        assert_eq!(accounts.server(a).in_bytes, 4400);
+    }
+
+    #[test]
+    fn what_was_counted_before_a_take_over_is_no_rate() {
+        let a = ServerId(1);
+        let mut accounts = Accounts::default();
+        accounts.step_server(a, total(1_000_000));
+        assert_eq!(accounts.server(a), Rates::default());
+        accounts.step_server(a, total(1_000_088));
+        assert_eq!(accounts.server(a).in_packets, 11);
     }
 }

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use aya::Ebpf;
+use lbxdp_common::server::ServerId;
 use lbxdp_common::settings::{Rules, SHAPE_CELL, Settings};
 use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer, reusable_states};
 use lbxdp_common::table::{Seed, WAYS};
 use lbxdp_common::{Cells, Fate, Overflow, Protocol, Reason};
 
-use super::accounts::Accounts;
+use super::accounts::{Accounts, shown};
 use super::clock::Clock;
 use super::episode::{Episode, News};
 use super::keeper::{Keeper, load_of, shape};
@@ -21,8 +22,8 @@ use crate::command::Command;
 use crate::layout::{Hop, Layout, LayoutError, Write};
 use crate::message::{Request, Response};
 use crate::snapshot::{
-    Counted, InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot, Status,
-    TableStatus,
+    Counted, Counters, InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot,
+    Status, TableStatus,
 };
 use crate::state::{ServiceKey, State};
 use crate::sysctl::Sysctls;
@@ -91,8 +92,8 @@ impl Director {
     pub(super) async fn answer(&mut self, request: Request) -> Response {
         match request {
             Request::Change(command) => self.change(&command).await,
-            Request::Services => match self.book() {
-                Ok(()) => Response::Services(self.snapshot()),
+            Request::Services => match self.snapshot() {
+                Ok(snapshot) => Response::Services(snapshot),
                 Err(error) => Response::Failed(chain(&error)),
             },
             Request::Timeouts => Response::Timeouts(self.state.timeouts),
@@ -116,9 +117,11 @@ impl Director {
         {
             changed.push(server.address);
         }
-        if let Err(error) =
-            self.book_before(command).map_err(Into::into).and_then(|()| self.install(&state, &changed))
-        {
+        let zeroed = match command {
+            Command::Zero { service } => self.zero(service.as_ref()).map_err(Into::into),
+            _ => Ok(()),
+        };
+        if let Err(error) = zeroed.and_then(|()| self.install(&state, &changed)) {
             tracing::error!(error = %chain(&error), command = words(command), "refused: the tables do not take it");
             self.go_back();
             return Response::Failed(chain(&error));
@@ -134,7 +137,6 @@ impl Director {
             {
                 self.keeper.look_at_all();
             }
-            Command::Zero { service } => self.zero(service.as_ref()),
             Command::AddServer { server, .. } => self.wait_for_hop(server.address).await,
             _ => {}
         }
@@ -145,9 +147,6 @@ impl Director {
     /// Makes the tables mean `state`.
     fn install(&mut self, state: &State, changed_hops: &[IpAddr]) -> Result<(), ChangeError> {
         self.write_ports();
-        let is_closed = |key: &&ServiceKey| !state.services.contains_key(key);
-        let closed = self.state.services.keys().filter(is_closed);
-        let closed: Vec<_> = closed.map(|key| (*key, self.layout.server_ids(key).to_vec())).collect();
         let mut planned = self.plan(state);
         if matches!(planned, Err(LayoutError::MembersFull)) && self.layout.is_waiting_for_readers() {
             wait_for_packets();
@@ -155,9 +154,6 @@ impl Director {
             planned = self.plan(state);
         }
         let writes = planned?;
-        for (key, servers) in &closed {
-            self.accounts.close_service(key, servers);
-        }
         self.carry_out(&writes)?;
         self.follow_hops(changed_hops)?;
         if (state.timeouts, state.sysctls) != (self.state.timeouts, self.state.sysctls) {
@@ -187,8 +183,13 @@ impl Director {
 
     fn carry_out(&mut self, writes: &[Write]) -> Result<(), TableError> {
         for write in writes {
-            if let Write::FreshServer { id } = write {
-                self.accounts.open_server(*id);
+            match write {
+                Write::FreshServer { id } => self.accounts.open_server(*id),
+                Write::FreshService { index, waiting } => {
+                    self.accounts.open_service(*index);
+                    waiting.iter().for_each(|id| self.accounts.open_server(*id));
+                }
+                _ => {}
             }
             write.carry_out(&mut self.tables, self.seed)?;
         }
@@ -284,10 +285,35 @@ impl Director {
 
     /// One step of the rates.
     pub(super) fn estimate(&mut self) {
-        match self.book() {
-            Ok(()) => self.accounts.estimate(),
-            Err(error) => tracing::error!(error = %chain(&error), "cannot read counters"),
+        if let Err(error) = self.step_rates() {
+            tracing::error!(error = %chain(&error), "cannot read counters");
         }
+    }
+
+    fn step_rates(&mut self) -> Result<(), TableError> {
+        for id in self.layout.all_server_ids() {
+            self.accounts.step_server(id, shown(self.tables.server_total(id)?));
+        }
+        for key in self.state.services.keys() {
+            let total = self.service_total(key)?;
+            self.accounts.step_service(self.index(key), total);
+        }
+        Ok(())
+    }
+
+    /// What a service shows: what its servers have counted while they were its servers, deleted ones too.
+    fn service_total(&self, key: &ServiceKey) -> Result<Counters, TableError> {
+        Ok(shown(self.tables.service_total(self.index(key), self.counting_ids(key))?))
+    }
+
+    /// The row of a service; of one that is not there a row that is in no table.
+    fn index(&self, key: &ServiceKey) -> u32 {
+        self.layout.index(key).unwrap_or(u32::MAX)
+    }
+
+    /// The servers that count for a service.
+    fn counting_ids(&self, key: &ServiceKey) -> impl Iterator<Item = ServerId> {
+        self.layout.server_ids(key).iter().copied().chain(self.layout.waiting_ids(key))
     }
 
     /// Waits until a new server's next hop is known, or has turned out not to answer at once.
@@ -306,57 +332,43 @@ impl Director {
         }
     }
 
-    fn book(&mut self) -> Result<(), TableError> {
-        self.state
-            .services
-            .keys()
-            .try_for_each(|key| book(&self.tables, &self.layout, &mut self.accounts, key))
-    }
-
-    /// Counters of what is about to go, or to be zeroed, are booked for its service first.
-    fn book_before(&mut self, command: &Command) -> Result<(), TableError> {
-        match command {
-            Command::Flush | Command::Zero { service: None } => self.book(),
-            Command::DeleteService { service }
-            | Command::DeleteServer { service, .. }
-            | Command::Zero { service: Some(service) } => {
-                book(&self.tables, &self.layout, &mut self.accounts, service)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn zero(&mut self, service: Option<&ServiceKey>) {
+    fn zero(&mut self, service: Option<&ServiceKey>) -> Result<(), TableError> {
         let keys = self.state.services.keys().filter(|key| service.is_none_or(|service| service == *key));
         for key in keys {
-            self.accounts.zero(key, self.layout.server_ids(key));
+            for id in self.layout.server_ids(key) {
+                self.tables.zero_server(*id)?;
+                self.accounts.open_server(*id);
+            }
+            let index = self.index(key);
+            self.tables.zero_service(index, self.counting_ids(key))?;
+            self.accounts.open_service(index);
         }
+        Ok(())
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> Result<Snapshot, TableError> {
         let services = self.state.services.iter().map(|(key, service)| {
             let ids = self.layout.server_ids(key);
             let servers = service.servers.iter().zip(ids).map(|(server, id)| {
                 let load = load_of(&self.tables.LOADS, *id);
-                let (counters, rates) = self.accounts.server(*id);
-                ServerSnapshot {
+                Ok(ServerSnapshot {
                     server: *server,
                     active: load.active(),
                     inactive: load.inactive(),
-                    counters,
-                    rates,
-                }
+                    counters: shown(self.tables.server_total(*id)?),
+                    rates: self.accounts.server(*id),
+                })
             });
-            let (counters, rates) = self.accounts.service(key);
-            ServiceSnapshot {
+            Ok(ServiceSnapshot {
                 key: *key,
                 scheduler: service.scheduler,
-                counters,
-                rates,
-                servers: servers.collect(),
-            }
+                counters: self.service_total(key)?,
+                rates: self.accounts.service(self.index(key)),
+                servers: servers.collect::<Result<_, TableError>>()?,
+            })
         });
-        Snapshot { table_size: self.tables.CONNECTIONS.rows(), services: services.collect() }
+        let services = services.collect::<Result<_, TableError>>()?;
+        Ok(Snapshot { table_size: self.tables.CONNECTIONS.rows(), services })
     }
 
     fn status(&self) -> Result<Status, TableError> {
@@ -469,16 +481,4 @@ fn words(command: &Command) -> String {
 
 fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
-}
-
-fn book(
-    tables: &Tables,
-    layout: &Layout,
-    accounts: &mut Accounts,
-    key: &ServiceKey,
-) -> Result<(), TableError> {
-    for id in layout.server_ids(key) {
-        accounts.book(*key, *id, tables.counters(*id)?);
-    }
-    Ok(())
 }

@@ -3,9 +3,12 @@
 //! Order is everything: rows that nobody points to are written first, then the one write that points to them, then what
 //! nobody needs any more goes. So a packet sees the old configuration of a service or the new one.
 
+mod contents;
+mod drift;
 mod hop;
 mod rows;
 mod slots;
+mod take_over;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -18,8 +21,10 @@ use lbxdp_common::server::{Load, ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{self, List, Member, ServiceRow, Shares};
 
 use crate::state::{Server, Service, ServiceKey, State};
+pub use contents::Contents;
 pub use hop::Hop;
 use rows::{Rows, Runs, ServerIds};
+pub use take_over::{TakeOverError, TakenOver};
 pub use write::{TurnChange, Write};
 
 /// A deleted server's row is kept at least so long, as IPVS keeps its trash: a packet may be about to name it.
@@ -60,16 +65,18 @@ struct Laid {
     index: u32,
     service: Service,
     list: List,
-    /// In list order, as its servers.
+    /// In list order, as its servers; and so are `rows` and `members`.
     ids: Vec<ServerId>,
+    rows: Vec<ServerRow>,
     members: Vec<Member>,
+    slots: Vec<ServerId>,
 }
 
 /// A deleted server that connections may still point to.
 #[derive(Clone, Debug)]
 struct Gone {
     id: ServerId,
-    server: Server,
+    row: ServerRow,
     since: Instant,
 }
 
@@ -90,6 +97,18 @@ impl Layout {
     /// The ids of a service's servers, in list order.
     pub fn server_ids(&self, service: &ServiceKey) -> &[ServerId] {
         self.services.get(service).map_or(&[], |laid| &laid.ids)
+    }
+
+    /// The index of a service's row.
+    pub fn index(&self, service: &ServiceKey) -> Option<u32> {
+        self.services.get(service).map(|laid| laid.index)
+    }
+
+    /// The ids of a service's deleted servers that connections may point to.
+    pub fn waiting_ids(&self, service: &ServiceKey) -> impl Iterator<Item = ServerId> {
+        let first: ServerKey = (*service, IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let of_service = self.gone.range(first..).take_while(move |((key, ..), _)| *key == first.0);
+        of_service.map(|(_, gone)| gone.id)
     }
 
     /// The ids of all servers that connections may point to, deleted ones included.
@@ -116,7 +135,7 @@ impl Layout {
         let deleted: Vec<ServiceKey> =
             self.services.keys().filter(|key| !state.services.contains_key(key)).copied().collect();
         for key in deleted {
-            self.delete(key, hop, now, &mut removals);
+            self.delete(key, now, &mut removals);
         }
         self.change_vips(&mut writes, &mut removals);
         writes.append(&mut removals);
@@ -126,19 +145,25 @@ impl Layout {
     /// The writes that tell packets of a changed next hop.
     pub fn change_hop(&mut self, address: IpAddr, hop: &dyn Fn(IpAddr) -> Hop) -> Vec<Write> {
         let mut writes = Vec::new();
-        for laid in self.services.values_mut() {
+        for (key, laid) in &mut self.services {
+            let Laid { service, ids, rows, .. } = laid;
             let mut is_touched = false;
-            for (server, id) in laid.service.servers.iter().zip(&laid.ids) {
+            for ((server, id), was) in service.servers.iter().zip(ids).zip(rows) {
                 if server.address == address {
                     is_touched = true;
-                    writes.push(Write::Server { id: *id, row: server_row(server, *id, &hop(address), true) });
+                    let row = server_row(key, server, *id, &hop(address));
+                    if row != *was {
+                        *was = row;
+                        writes.push(Write::Server { id: *id, row });
+                    }
                 }
             }
             if is_touched {
                 let members = members(&laid.service.servers, &laid.ids, hop);
                 if members != laid.members {
-                    writes.push(run(laid.list, &laid.service.servers, &members));
+                    laid.slots = slots::slots(&laid.service.servers, &members, laid.list.slots());
                     laid.members = members;
+                    writes.push(laid.run());
                 }
             }
         }
@@ -155,14 +180,15 @@ impl Layout {
         let done: Vec<ServerKey> =
             self.gone.iter().filter(|(_, gone)| is_done(gone)).map(|(key, _)| *key).collect();
         let mut forgotten = Vec::new();
+        let (mut writes, mut removals) = (Vec::new(), Vec::new());
         for key in &done {
             if let Some(gone) = self.gone.remove(key) {
                 forgotten.push(gone.id);
+                writes.push(Write::ForgetServer { id: gone.id, service: self.index(&key.0) });
                 self.server_ids.give_back(gone.id);
                 self.are_vips_dirty = true;
             }
         }
-        let (mut writes, mut removals) = (Vec::new(), Vec::new());
         self.change_vips(&mut writes, &mut removals);
         writes.append(&mut removals);
         (forgotten, writes)
@@ -192,19 +218,21 @@ impl Layout {
         self.check_room(key, service, old.as_ref())?;
         let length = u16::try_from(service.servers.len()).map_err(|_| LayoutError::TooManyServers)?;
         let list = self.runs.take(length).ok_or(LayoutError::MembersFull)?;
-        let ids = self.name_servers(key, service, old.as_ref(), hop, writes);
+        let waiting = self.waiting_ids(&key).collect();
+        let (ids, rows) = self.name_servers(key, service, old.as_ref(), hop, writes);
         let index = match &old {
             Some(old) => old.index,
             None => self.service_rows.take().ok_or(LayoutError::ServicesFull)?,
         };
         let members = members(&service.servers, &ids, hop);
-        let shares = Shares::of(&members);
-        writes.push(run(list, &service.servers, &members));
-        let row = ServiceRow { list, shares, scheduler: service.scheduler.raw(), ..ServiceRow::default() };
-        writes.push(Write::Service { index, row });
+        let slots = slots::slots(&service.servers, &members, list.slots());
+        let laid = Laid { index, service: service.clone(), list, ids, rows, members, slots };
+        let shares = Shares::of(&laid.members);
+        writes.push(laid.run());
+        writes.push(laid.row());
         match &old {
             Some(old) if old.service.scheduler == service.scheduler => {
-                let (from, to) = (old.members.clone(), members.clone());
+                let (from, to) = (old.members.clone(), laid.members.clone());
                 let change = TurnChange::List { scheduler: service.scheduler, from, to, shares };
                 writes.push(Write::Turn { index, change });
             }
@@ -215,12 +243,13 @@ impl Layout {
         }
         if let Some(old) = &old {
             self.runs.give_back(old.list);
-            self.bury(key, old, service, hop, now, removals);
+            self.bury(key, old, service, now, removals);
         } else {
             self.are_vips_dirty = true;
+            writes.push(Write::FreshService { index, waiting });
             writes.extend(service_id(&key).map(|key| Write::ServiceId { key, index }));
         }
-        self.services.insert(key, Laid { index, service: service.clone(), list, ids, members });
+        self.services.insert(key, laid);
         Ok(())
     }
 
@@ -247,20 +276,13 @@ impl Layout {
         old: Option<&Laid>,
         hop: &dyn Fn(IpAddr) -> Hop,
         writes: &mut Vec<Write>,
-    ) -> Vec<ServerId> {
-        let mut ids = Vec::with_capacity(service.servers.len());
+    ) -> (Vec<ServerId>, Vec<ServerRow>) {
+        let (mut ids, mut rows) = (Vec::new(), Vec::new());
         for server in &service.servers {
             let known = old.and_then(|old| old.find(server));
-            if let Some((id, was)) = known {
-                let is_same_row = was.forward == server.forward && (was.weight == 0) == (server.weight == 0);
-                if !is_same_row {
-                    writes
-                        .push(Write::Server { id, row: server_row(server, id, &hop(server.address), true) });
-                }
-                ids.push(id);
-                continue;
-            }
-            let id = if let Some(gone) = self.gone.remove(&(key, server.address, server.port)) {
+            let id = if let Some((id, _)) = known {
+                id
+            } else if let Some(gone) = self.gone.remove(&(key, server.address, server.port)) {
                 gone.id
             } else {
                 // There is one: `check_room` has counted.
@@ -268,10 +290,14 @@ impl Layout {
                 writes.push(Write::FreshServer { id });
                 id
             };
-            writes.push(Write::Server { id, row: server_row(server, id, &hop(server.address), true) });
+            let row = server_row(&key, server, id, &hop(server.address));
+            if known.is_none_or(|(_, was)| was != row) {
+                writes.push(Write::Server { id, row });
+            }
             ids.push(id);
+            rows.push(row);
         }
-        ids
+        (ids, rows)
     }
 
     /// Sends the servers that `service` no longer has to the trash.
@@ -280,35 +306,27 @@ impl Layout {
         key: ServiceKey,
         old: &Laid,
         service: &Service,
-        hop: &dyn Fn(IpAddr) -> Hop,
         now: Instant,
         removals: &mut Vec<Write>,
     ) {
-        for (server, id) in old.service.servers.iter().zip(&old.ids) {
+        for ((server, id), row) in old.service.servers.iter().zip(&old.ids).zip(&old.rows) {
             if service.servers.iter().any(|kept| (kept.address, kept.port) == (server.address, server.port)) {
                 continue;
             }
-            removals
-                .push(Write::Server { id: *id, row: server_row(server, *id, &hop(server.address), false) });
-            self.gone
-                .insert((key, server.address, server.port), Gone { id: *id, server: *server, since: now });
+            let row = waiting_row(*row);
+            removals.push(Write::Server { id: *id, row });
+            self.gone.insert((key, server.address, server.port), Gone { id: *id, row, since: now });
         }
     }
 
-    fn delete(
-        &mut self,
-        key: ServiceKey,
-        hop: &dyn Fn(IpAddr) -> Hop,
-        now: Instant,
-        removals: &mut Vec<Write>,
-    ) {
+    fn delete(&mut self, key: ServiceKey, now: Instant, removals: &mut Vec<Write>) {
         let Some(laid) = self.services.remove(&key) else {
             return;
         };
         self.are_vips_dirty = true;
         removals.extend(service_id(&key).map(|key| Write::RemoveServiceId { key }));
         let empty = Service { scheduler: laid.service.scheduler, servers: Vec::new() };
-        self.bury(key, &laid, &empty, hop, now, removals);
+        self.bury(key, &laid, &empty, now, removals);
         self.runs.give_back(laid.list);
         self.service_rows.give_back(laid.index);
     }
@@ -321,8 +339,7 @@ impl Layout {
         }
         let mut wanted = BTreeSet::new();
         if !self.services.is_empty() {
-            let of_gone = self.gone.iter().filter(|(_, gone)| !gone.server.address.is_unspecified());
-            let keys = self.services.keys().chain(of_gone.map(|((service, ..), _)| service));
+            let keys = self.services.keys().chain(self.gone.keys().map(|(service, ..)| service));
             wanted.extend(keys.filter_map(|key| ipv4(key.address)));
         }
         writes.extend(wanted.difference(&self.vips).map(|vip| Write::Vip(*vip)));
@@ -332,10 +349,26 @@ impl Layout {
 }
 
 impl Laid {
-    fn find(&self, server: &Server) -> Option<(ServerId, &Server)> {
-        let mut pairs = self.ids.iter().zip(&self.service.servers);
-        let (id, was) = pairs.find(|(_, was)| (was.address, was.port) == (server.address, server.port))?;
-        Some((*id, was))
+    fn find(&self, server: &Server) -> Option<(ServerId, ServerRow)> {
+        let mut servers = self.ids.iter().zip(&self.rows).zip(&self.service.servers);
+        let is_it = |was: &Server| (was.address, was.port) == (server.address, server.port);
+        servers.find(|(_, was)| is_it(was)).map(|((id, row), _)| (*id, *row))
+    }
+
+    /// The write of its list, with the hash slots that follow from it.
+    fn run(&self) -> Write {
+        Write::Members { list: self.list, members: self.members.clone(), slots: self.slots.clone() }
+    }
+
+    /// The write of its row.
+    fn row(&self) -> Write {
+        let row = ServiceRow {
+            list: self.list,
+            shares: Shares::of(&self.members),
+            scheduler: self.service.scheduler.raw(),
+            ..ServiceRow::default()
+        };
+        Write::Service { index: self.index, row }
     }
 }
 
@@ -353,16 +386,9 @@ fn members(servers: &[Server], ids: &[ServerId], hop: &dyn Fn(IpAddr) -> Hop) ->
         .collect()
 }
 
-/// The write of a service's list, with the hash slots that follow from it.
-fn run(list: List, servers: &[Server], members: &[Member]) -> Write {
-    Write::Members { list, members: members.to_vec(), slots: slots::slots(servers, members, list.slots()) }
-}
-
-fn server_row(server: &Server, id: ServerId, hop: &Hop, is_available: bool) -> ServerRow {
-    let mut flags = ServerFlags::default();
-    if is_available {
-        flags = flags.with(ServerFlags::AVAILABLE);
-    }
+/// The row of a configured server.
+fn server_row(key: &ServiceKey, server: &Server, id: ServerId, hop: &Hop) -> ServerRow {
+    let mut flags = ServerFlags::AVAILABLE;
     if server.weight == 0 {
         flags = flags.with(ServerFlags::QUIESCENT);
     }
@@ -379,8 +405,14 @@ fn server_row(server: &Server, id: ServerId, hop: &Hop, is_available: bool) -> S
         address: ipv4(server.address).unwrap_or(Ipv4Addr::UNSPECIFIED).octets(),
         port_number: server.port.to_be_bytes(),
         forward: server.forward.raw(),
+        service: service_id(key).unwrap_or_default(),
         ..ServerRow::default()
     }
+}
+
+/// The row of a server once it is deleted.
+fn waiting_row(row: ServerRow) -> ServerRow {
+    ServerRow { flags: row.flags.without(ServerFlags::AVAILABLE), ..row }
 }
 
 fn service_id(key: &ServiceKey) -> Option<service::ServiceKey> {

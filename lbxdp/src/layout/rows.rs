@@ -1,5 +1,6 @@
 //! Who has which row: allocation in tables whose rows packets may be looking at.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use lbxdp_common::server::ServerId;
@@ -15,6 +16,12 @@ pub(super) struct Rows {
 impl Rows {
     pub(super) fn new(rows: Range<u32>) -> Self {
         Self { free: Vec::new(), unused: rows }
+    }
+
+    /// The rows of a table of which some are taken, and of which none from `unused` on was ever used.
+    pub(super) fn without(rows: Range<u32>, taken: &BTreeSet<u32>, unused: u32) -> Self {
+        let free = (rows.start..unused).filter(|row| !taken.contains(row)).collect();
+        Self { free, unused: unused.max(rows.start)..rows.end }
     }
 
     pub(super) fn left(&self) -> usize {
@@ -42,6 +49,14 @@ impl ServerIds {
     pub(super) fn new(rows: u32) -> Self {
         // Row 0 stays unused: id 0 names no server.
         Self { rows: Rows::new(1..rows), generations: vec![0; rows as usize] }
+    }
+
+    /// The ids that are left when each row had the last of its ids (none, if it was never used) and some are taken.
+    pub(super) fn without(last: &[ServerId], taken: &BTreeSet<u32>) -> Self {
+        let rows = u32::try_from(last.len()).unwrap_or(u32::MAX);
+        let used = last.iter().rposition(|id| *id != ServerId::NONE).map_or(1, |row| row + 1);
+        let rows = Rows::without(1..rows, taken, u32::try_from(used).unwrap_or(rows));
+        Self { rows, generations: last.iter().map(|id| id.generation()).collect() }
     }
 
     pub(super) fn left(&self) -> usize {
@@ -72,6 +87,27 @@ pub(super) struct Runs {
 impl Runs {
     pub(super) fn new(rows: u32) -> Self {
         Self { free: vec![Range { start: 0, end: rows }], resting: Vec::new() }
+    }
+
+    /// The runs that are left beside these lists; the list that does not fit, if one lies outside or over another.
+    pub(super) fn without(rows: u32, mut lists: Vec<List>) -> Result<Self, List> {
+        lists.retain(|list| list.length > 0);
+        lists.sort_by_key(|list| list.start);
+        let (mut free, mut next) = (Vec::new(), 0);
+        for list in lists {
+            let end = list.start.checked_add(list.rows()).filter(|end| *end <= rows).ok_or(list)?;
+            if list.start < next {
+                return Err(list);
+            }
+            if list.start > next {
+                free.push(next..list.start);
+            }
+            next = end;
+        }
+        if next < rows {
+            free.push(next..rows);
+        }
+        Ok(Self { free, resting: Vec::new() })
     }
 
     /// A run for a list of so many servers, the first that is long enough; `None` if none is, now.

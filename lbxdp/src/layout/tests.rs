@@ -41,7 +41,11 @@ struct Played {
 impl Played {
     fn play(&mut self, write: &Write) {
         match write {
-            Write::FreshServer { .. } | Write::Turn { .. } => {}
+            Write::FreshServer { .. } | Write::FreshService { .. } | Write::Turn { .. } => {}
+            Write::ForgetServer { id, .. } => {
+                let row = self.servers.get_mut(&id.row()).expect("a server's row");
+                row.service = service::ServiceKey::default();
+            }
             Write::Server { id, row } => {
                 self.servers.insert(id.row(), *row);
             }
@@ -60,7 +64,7 @@ impl Played {
             Write::Vip(vip) => {
                 self.vips.insert(*vip);
             }
-            Write::RemoveVip(vip) => {
+            Write::RemoveVip(vip) | Write::ClearVip { vip, .. } => {
                 self.vips.remove(vip);
             }
         }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use lbxdp_common::Scheduler;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::schedule::{rr, wrr};
-use lbxdp_common::server::{ServerId, ServerRow};
+use lbxdp_common::server::{SERVICE_CELL, ServerId, ServerRow};
 use lbxdp_common::service::{List, Member, ServiceKey, ServiceRow, Shares};
 use lbxdp_common::table::Seed;
 
@@ -18,9 +18,19 @@ pub enum Write {
     FreshServer {
         id: ServerId,
     },
+    /// A service's counters start at 0, those of its deleted servers that wait too; before packets find it.
+    FreshService {
+        index: u32,
+        waiting: Vec<ServerId>,
+    },
     Server {
         id: ServerId,
         row: ServerRow,
+    },
+    /// Nothing points to a deleted server any more: its service, if it is there, takes in what was counted for it.
+    ForgetServer {
+        id: ServerId,
+        service: Option<u32>,
     },
     /// A list of servers and its hash slots.
     Members {
@@ -46,6 +56,11 @@ pub enum Write {
     },
     Vip(Ipv4Addr),
     RemoveVip(Ipv4Addr),
+    /// Takes an address out of a bucket it does not belong to.
+    ClearVip {
+        bucket: u32,
+        vip: Ipv4Addr,
+    },
 }
 
 /// How a scheduler's place changes.
@@ -78,8 +93,22 @@ impl Write {
     /// Does it.
     pub fn carry_out(&self, tables: &mut Tables, seed: Seed) -> Result<(), TableError> {
         match self {
-            Self::FreshServer { id } => tables.clear_counters(*id)?,
+            Self::FreshServer { id } => tables.begin_server(*id)?,
+            Self::FreshService { index, waiting } => {
+                for id in waiting {
+                    tables.zero_server(*id)?;
+                }
+                tables.zero_service(*index, waiting.iter().copied())?;
+            }
             Self::Server { id, row } => put(tables.SERVERS.row(id.row()), &row.cells()),
+            Self::ForgetServer { id, service } => {
+                if let Some(index) = service {
+                    tables.take_in(*index, *id)?;
+                }
+                if let Some(row) = tables.SERVERS.row(id.row()) {
+                    row.store(SERVICE_CELL, 0);
+                }
+            }
             Self::Members { list, members, slots } => {
                 for (row, member) in (list.start..).zip(members) {
                     put(tables.MEMBERS.row(row), &[member.cell()]);
@@ -101,6 +130,7 @@ impl Write {
             Self::RemoveServiceId { key } => tables.remove_service_id(*key)?,
             Self::Vip(vip) => tables.put_vip(*vip, seed)?,
             Self::RemoveVip(vip) => tables.remove_vip(*vip, seed),
+            Self::ClearVip { bucket, vip } => tables.clear_vip(*bucket, *vip),
         }
         Ok(())
     }

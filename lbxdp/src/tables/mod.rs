@@ -2,18 +2,18 @@
 //!
 //! Tables of cells are mapped into memory and read and written without a system call; the others are asked.
 
+mod counted;
 #[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
 mod mapped;
 pub mod pins;
 #[expect(unsafe_code, reason = "the one place where aya is told that records are plain data")]
 mod row;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
-use lbxdp_common::counters::ServerCounters;
-use lbxdp_common::server::ServerId;
+use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray};
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::table::{Buckets, Seed};
 use lbxdp_common::walk::Walker;
@@ -104,6 +104,15 @@ impl Buckets for Mapped {
 }
 
 impl Tables {
+    /// All services that packets find, with their indices.
+    pub fn service_ids(&self) -> Result<BTreeMap<ServiceKey, u32>, TableError> {
+        self.SERVICE_IDS
+            .iter()
+            .map(|entry| entry.map(|(key, index)| (key.0, index)))
+            .collect::<Result<_, _>>()
+            .map_err(|source| failed("read", "service_ids", source))
+    }
+
     /// Makes packets with this key find the service.
     pub fn put_service_id(&mut self, key: ServiceKey, index: u32) -> Result<(), TableError> {
         self.SERVICE_IDS.insert(Row(key), index, 0).map_err(|source| failed("write", "service_ids", source))
@@ -115,25 +124,6 @@ impl Tables {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(source) => Err(failed("write", "service_ids", source)),
         }
-    }
-
-    /// What was counted for a server on all CPUs.
-    pub fn counters(&self, server: ServerId) -> Result<ServerCounters, TableError> {
-        let rows =
-            self.COUNTERS.get(&server.row(), 0).map_err(|source| failed("read", "counters", source))?;
-        Ok(rows.iter().fold(ServerCounters::default(), |sum, row| ServerCounters {
-            packets: sum.packets.wrapping_add(row.0.packets),
-            bytes: sum.bytes.wrapping_add(row.0.bytes),
-            connections: sum.connections.wrapping_add(row.0.connections),
-        }))
-    }
-
-    /// Sets a server's counters to zero; only before its row is used.
-    pub fn clear_counters(&mut self, server: ServerId) -> Result<(), TableError> {
-        let cpus = aya::util::nr_cpus().map_or(1, |cpus| cpus);
-        let zeros = PerCpuValues::try_from(vec![Row(ServerCounters::default()); cpus])
-            .map_err(|source| failed("size", "counters", source.into()))?;
-        self.COUNTERS.set(server.row(), zeros, 0).map_err(|source| failed("write", "counters", source))
     }
 
     /// How often something was done for want of room, on all CPUs.
@@ -148,6 +138,11 @@ impl Tables {
         let counts =
             self.REASONS.get(&reason.raw(), 0).map_err(|source| failed("read", "reasons", source))?;
         Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(count.0)))
+    }
+
+    /// The interface that a slot of the device map redirects to.
+    pub fn port(&self, slot: u16) -> Option<u32> {
+        self.PORTS.get(slot.into(), 0).ok().map(|port| port.if_index).filter(|ifindex| *ifindex != 0)
     }
 
     /// Lets packets be redirected to an interface through a slot.
@@ -169,7 +164,12 @@ impl Tables {
 
     /// Makes an address no VIP any more.
     pub fn remove_vip(&self, vip: Ipv4Addr, seed: Seed) {
-        if let Some(bucket) = self.VIPS.row(vip::bucket(vip.octets(), seed)) {
+        self.clear_vip(vip::bucket(vip.octets(), seed), vip);
+    }
+
+    /// Takes an address out of a bucket, be it the right one or not.
+    pub fn clear_vip(&self, bucket: u32, vip: Ipv4Addr) {
+        if let Some(bucket) = self.VIPS.row(bucket) {
             replace_vip(bucket, vip.octets(), [0; 4]);
         }
     }

@@ -1,0 +1,81 @@
+//! What stands in the tables of configuration: what the layout reads of them.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use lbxdp_common::server::{SERVER_CELLS, ServerId, ServerRow};
+use lbxdp_common::service::{SERVICE_CELLS, ServiceKey, ServiceRow};
+use lbxdp_common::{Cells, vip};
+
+use crate::tables::{Mapped, TableError, Tables};
+
+/// Tables that can be read. A row outside its table reads zero.
+pub trait Contents {
+    /// How many rows of servers there are.
+    fn server_rows(&self) -> u32;
+    /// How many rows of services there are.
+    fn service_rows(&self) -> u32;
+    /// How many rows of members there are.
+    fn member_rows(&self) -> u32;
+    fn server(&self, row: u32) -> ServerRow;
+    fn service(&self, index: u32) -> ServiceRow;
+    /// A row of members or hash slots.
+    fn member_cell(&self, row: u32) -> u64;
+    /// The deleted server whose counters a service has taken in last.
+    fn taken_in(&self, index: u32) -> ServerId;
+    /// All services that packets find, with their indices.
+    fn service_ids(&self) -> Result<BTreeMap<ServiceKey, u32>, TableError>;
+    /// All VIPs, with the buckets they stand in.
+    fn vips(&self) -> Vec<(u32, Ipv4Addr)>;
+}
+
+impl Contents for Tables {
+    fn server_rows(&self) -> u32 {
+        self.SERVERS.rows()
+    }
+
+    fn service_rows(&self) -> u32 {
+        self.SERVICES.rows()
+    }
+
+    fn member_rows(&self) -> u32 {
+        self.MEMBERS.rows()
+    }
+
+    fn server(&self, row: u32) -> ServerRow {
+        ServerRow::from_cells(cells::<SERVER_CELLS>(self.SERVERS, row))
+    }
+
+    fn service(&self, index: u32) -> ServiceRow {
+        ServiceRow::from_cells(cells::<SERVICE_CELLS>(self.SERVICES, index))
+    }
+
+    fn member_cell(&self, row: u32) -> u64 {
+        let [cell] = cells(self.MEMBERS, row);
+        cell
+    }
+
+    fn taken_in(&self, index: u32) -> ServerId {
+        self.last_taken_in(index)
+    }
+
+    fn service_ids(&self) -> Result<BTreeMap<ServiceKey, u32>, TableError> {
+        Self::service_ids(self)
+    }
+
+    fn vips(&self) -> Vec<(u32, Ipv4Addr)> {
+        let mut vips = Vec::new();
+        for bucket in 0..self.VIPS.rows() {
+            for address in cells::<{ vip::VIP_CELLS }>(self.VIPS, bucket).into_iter().flat_map(vip::pair) {
+                if address != [0; 4] {
+                    vips.push((bucket, address.into()));
+                }
+            }
+        }
+        vips
+    }
+}
+
+fn cells<const CELLS: usize>(table: Mapped, index: u32) -> [u64; CELLS] {
+    table.row(index).map_or([0; CELLS], |row| std::array::from_fn(|at| row.load(at)))
+}
