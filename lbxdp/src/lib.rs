@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod layout;
 pub mod message;
 pub mod record;
+pub mod saved;
 pub mod snapshot;
 pub mod state;
 pub mod sysctl;

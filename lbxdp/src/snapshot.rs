@@ -64,6 +64,10 @@ pub struct Status {
     pub table: TableStatus,
     /// What was done for want of room in the table, since the tables were made; all kinds, in their order.
     pub overflows: Vec<Counted>,
+    /// Rows of tables that somebody else had written to and were put right.
+    pub repaired: u64,
+    /// Why the configuration is not saved; `None` if it is.
+    pub unsaved: Option<String>,
     /// Servers whose next hop is unknown.
     pub unresolved: Vec<std::net::IpAddr>,
     /// How many packets were not forwarded, by reason; all reasons, in their order.

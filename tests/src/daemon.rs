@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::leftovers::{PINS, SOCKETS};
+use crate::leftovers::{PINS, SOCKETS, STATES};
 use crate::namespace::Namespace;
 use crate::wait;
 
@@ -171,5 +171,6 @@ impl Drop for Daemon {
         for kind in ["sock", "lock"] {
             let _ = fs::remove_file(Path::new(SOCKETS).join(format!("{}.{kind}", self.instance)));
         }
+        let _ = fs::remove_file(Path::new(STATES).join(format!("{}.state", self.instance)));
     }
 }

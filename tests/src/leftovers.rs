@@ -18,10 +18,13 @@ pub(crate) const PINS: &str = "/sys/fs/bpf/lbxdp";
 /// Where daemons have their sockets and locks.
 pub(crate) const SOCKETS: &str = "/run/lbxdp";
 
+/// Where daemons save their configurations.
+pub(crate) const STATES: &str = "/var/lib/lbxdp";
+
 /// How long a daemon may take to end.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Removes all that labs of dead processes left: daemons, namespaces, pins and sockets.
+/// Removes all that labs of dead processes left: daemons, namespaces, pins, sockets and saved configurations.
 pub fn remove() -> Result<()> {
     for name in orphans(namespace::DIRECTORY) {
         for process in daemons_in(&name) {
@@ -35,8 +38,10 @@ pub fn remove() -> Result<()> {
     for name in orphans(PINS) {
         let _ = fs::remove_dir_all(Path::new(PINS).join(name));
     }
-    for name in orphans(SOCKETS) {
-        let _ = fs::remove_file(Path::new(SOCKETS).join(name));
+    for directory in [SOCKETS, STATES] {
+        for name in orphans(directory) {
+            let _ = fs::remove_file(Path::new(directory).join(name));
+        }
     }
     Ok(())
 }

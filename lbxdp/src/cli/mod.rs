@@ -7,7 +7,7 @@ mod help;
 pub mod ipvsadm;
 mod list;
 pub mod names;
-mod restore;
+pub(crate) mod restore;
 mod save;
 pub mod settings;
 pub mod status;

@@ -2,7 +2,7 @@
 
 /// The arguments of a line: blanks part them, there is no quoting, and the word `ipvsadm` may stand before them (or
 /// anywhere else).
-pub(super) fn arguments(line: &[u8]) -> Vec<String> {
+pub(crate) fn arguments(line: &[u8]) -> Vec<String> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     line.split(is_blank)
         .filter(|word| !word.is_empty())

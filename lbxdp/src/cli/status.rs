@@ -26,7 +26,7 @@ fn text(instance: &Instance, status: &Status) -> String {
         let mode = match interface.path {
             PacketPath::Native => "native XDP",
             PacketPath::Generic => "GENERIC XDP: several times slower than native",
-            PacketPath::Gone => "GONE: no packet comes in by it; once it is back, start the daemon again",
+            PacketPath::Gone => "GONE: no packet comes in by it until it is back",
         };
         lines.row("interface", format_args!("{}, {mode}", interface.name));
     }
@@ -36,6 +36,13 @@ fn text(instance: &Instance, status: &Status) -> String {
     lines.row("places", format_args!("{}{growing}, at most {}", table.places, table.most_places));
     if table.is_pressed {
         lines.row("pressure", "NOW: some new connections find no place in the table and go by hash");
+    }
+    if let Some(error) = &status.unsaved {
+        lines.row("saved", format_args!("NO, the configuration would not outlive a reboot: {error}"));
+    }
+    if status.repaired > 0 {
+        let wrong = "rows of tables had been written by somebody else, and were put right";
+        lines.row("repaired", format_args!("{}: so many {wrong}", status.repaired));
     }
     for address in &status.unresolved {
         let unknown = "nobody answers ARP, or there is no route";
@@ -97,6 +104,8 @@ mod tests {
                 is_pressed: false,
             },
             overflows: vec![Counted { name: "hashed_full".into(), count: 0 }],
+            repaired: 0,
+            unsaved: None,
             unresolved: vec![],
             not_forwarded: vec![NotForwarded { reason: "fragment".into(), passed: true, packets: 0 }],
         }

@@ -92,23 +92,29 @@ impl Command {
     /// The state this command turns `state` into.
     pub fn apply(&self, state: &State) -> Result<State, CommandError> {
         let mut next = state.clone();
+        self.carry_out(&mut next)?;
+        Ok(next)
+    }
+
+    /// As [`Command::apply`], in place. What is left after a refusal is good for nothing.
+    pub fn carry_out(&self, next: &mut State) -> Result<(), CommandError> {
         match *self {
-            Self::AddService { service, scheduler } => service::add(&mut next, service, scheduler)?,
-            Self::EditService { service, scheduler } => service::edit(&mut next, service, scheduler)?,
-            Self::DeleteService { service } => service::delete(&mut next, service)?,
+            Self::AddService { service, scheduler } => service::add(next, service, scheduler)?,
+            Self::EditService { service, scheduler } => service::edit(next, service, scheduler)?,
+            Self::DeleteService { service } => service::delete(next, service)?,
             Self::Flush => next.services.clear(),
-            Self::AddServer { service, server } => server::add(&mut next, service, server)?,
-            Self::EditServer { service, server } => server::edit(&mut next, service, server)?,
+            Self::AddServer { service, server } => server::add(next, service, server)?,
+            Self::EditServer { service, server } => server::edit(next, service, server)?,
             Self::DeleteServer { service, address, port } => {
-                server::delete(&mut next, service, (address, port))?;
+                server::delete(next, service, (address, port))?;
             }
-            Self::SetTimeouts { tcp, tcp_fin, udp } => timeouts::set(&mut next, tcp, tcp_fin, udp)?,
-            Self::Set { ref settings } => sysctl::set(&mut next, settings),
+            Self::SetTimeouts { tcp, tcp_fin, udp } => timeouts::set(next, tcp, tcp_fin, udp)?,
+            Self::Set { ref settings } => sysctl::set(next, settings),
             // Counters are no part of the configuration: only the service's name can be wrong.
             Self::Zero { service } => {
-                service.map_or(Ok(()), |service| service::must_exist(state, service))?;
+                service.map_or(Ok(()), |service| service::must_exist(next, service))?;
             }
         }
-        Ok(next)
+        Ok(())
     }
 }

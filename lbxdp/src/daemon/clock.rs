@@ -38,6 +38,12 @@ impl Clock {
         Ok(Self { edge, ticks, hertz })
     }
 
+    /// A clock of a test's own.
+    #[cfg(test)]
+    pub(super) fn at_hertz(hertz: u32) -> Self {
+        Self { edge: Instant::now(), ticks: Ticks(0), hertz }
+    }
+
     /// The time.
     pub(super) fn now(&self) -> Ticks {
         let ticks = self.edge.elapsed().as_nanos() * u128::from(self.hertz) / 1_000_000_000;

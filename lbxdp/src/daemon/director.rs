@@ -5,40 +5,39 @@ use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use lbxdp_common::server::ServerId;
-use lbxdp_common::settings::{Rules, SHAPE_CELL, Settings};
-use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer, reusable_states};
+use lbxdp_common::settings::SHAPE_CELL;
 use lbxdp_common::table::{Seed, WAYS};
-use lbxdp_common::{Cells, Fate, Overflow, Protocol, Reason};
+use lbxdp_common::{Cells, Fate, Overflow, Reason};
 
 use super::accounts::{Accounts, shown};
 use super::clock::Clock;
+use super::drift::Drift;
 use super::episode::{Episode, News};
 use super::keeper::{Keeper, load_of, shape};
 use super::load::chain;
-use super::next_hops::{Event, NextHops};
+use super::next_hops::{Event, Link, NextHops};
+use super::settings;
 use crate::cli::grammar::print;
 use crate::cli::names::Naming;
 use crate::command::Command;
 use crate::layout::{Hop, Layout, LayoutError, Write};
 use crate::message::{Request, Response};
+use crate::saved::Saved;
 use crate::snapshot::{
     Counted, Counters, InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot,
     Status, TableStatus,
 };
 use crate::state::{ServiceKey, State};
-use crate::sysctl::Sysctls;
 use crate::tables::{TableError, Tables, wait_for_packets};
 
 /// How long an answer may wait for a new server's next hop; so that whoever adds a server and sends at once finds it.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Time between two such waits.
 const PATIENCE_EVERY: Duration = Duration::from_secs(1);
-/// A due time is written anew when it moves by this part of a second.
-const REFRESH_PER_SECOND: u32 = 8;
 
 /// Why a change was not made, beside what the command itself says.
 #[derive(Debug, thiserror::Error)]
-enum ChangeError {
+pub(super) enum ChangeError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
     #[error(transparent)]
@@ -47,40 +46,51 @@ enum ChangeError {
 
 /// The state and everything that follows from it.
 pub(super) struct Director {
-    state: State,
-    layout: Layout,
-    tables: Tables,
+    pub(super) state: State,
+    pub(super) layout: Layout,
+    pub(super) tables: Tables,
     accounts: Accounts,
-    next_hops: NextHops,
-    clock: Clock,
-    seed: Seed,
+    pub(super) next_hops: NextHops,
+    pub(super) clock: Clock,
+    pub(super) seed: Seed,
+    saved: Saved,
+    pub(super) drift: Drift,
     keeper: Keeper,
     pressure: Episode,
     waited_last: Option<Instant>,
     interfaces: Vec<InterfaceStatus>,
 }
 
+/// What a director begins with.
+pub(super) struct Begin {
+    /// What the tables mean.
+    pub state: State,
+    pub layout: Layout,
+    pub seed: Seed,
+    pub saved: Saved,
+}
+
 impl Director {
-    /// A director without services over empty tables. The settings are in force when this returns.
-    pub(super) fn new(tables: Tables, next_hops: NextHops, clock: Clock, seed: Seed) -> Self {
-        let layout = Layout::new(tables.SERVERS.rows(), tables.SERVICES.rows(), tables.MEMBERS.rows());
+    /// A director over tables that are as they are.
+    pub(super) fn new(tables: Tables, next_hops: NextHops, clock: Clock, begin: Begin) -> Self {
         let keeper = Keeper::new(&tables, clock);
         let pressure = Episode::begin_with(hashed(&tables).unwrap_or(0));
-        let director = Self {
-            state: State::default(),
+        let Begin { state, layout, seed, saved } = begin;
+        Self {
+            state,
             layout,
             tables,
             accounts: Accounts::default(),
             next_hops,
             clock,
             seed,
+            saved,
+            drift: Drift::default(),
             keeper,
             pressure,
             waited_last: None,
             interfaces: Vec::new(),
-        };
-        director.write_settings(&director.state);
-        director
+        }
     }
 
     /// Starts clearing away what is over, and making room.
@@ -127,6 +137,7 @@ impl Director {
             return Response::Failed(chain(&error));
         }
         self.state = state;
+        self.saved.append(command, &self.state);
         match command {
             // Connections of a server that is gone may have to go too.
             Command::DeleteService { .. }
@@ -145,7 +156,7 @@ impl Director {
     }
 
     /// Makes the tables mean `state`.
-    fn install(&mut self, state: &State, changed_hops: &[IpAddr]) -> Result<(), ChangeError> {
+    pub(super) fn install(&mut self, state: &State, changed_hops: &[IpAddr]) -> Result<(), ChangeError> {
         self.write_ports();
         let mut planned = self.plan(state);
         if matches!(planned, Err(LayoutError::MembersFull)) && self.layout.is_waiting_for_readers() {
@@ -157,7 +168,7 @@ impl Director {
         self.carry_out(&writes)?;
         self.follow_hops(changed_hops)?;
         if (state.timeouts, state.sysctls) != (self.state.timeouts, self.state.sysctls) {
-            self.write_settings(state);
+            self.write_settings_of(state);
         }
         Ok(())
     }
@@ -181,7 +192,7 @@ impl Director {
         self.layout.change(state, &|address| next_hops.hop(address), Instant::now())
     }
 
-    fn carry_out(&mut self, writes: &[Write]) -> Result<(), TableError> {
+    pub(super) fn carry_out(&mut self, writes: &[Write]) -> Result<(), TableError> {
         for write in writes {
             match write {
                 Write::FreshServer { id } => self.accounts.open_server(*id),
@@ -196,7 +207,7 @@ impl Director {
         Ok(())
     }
 
-    fn write_ports(&mut self) {
+    pub(super) fn write_ports(&mut self) {
         for (slot, ifindex) in self.next_hops.new_ports() {
             if let Err(error) = self.tables.put_port(slot, ifindex) {
                 // The interface may be gone already; if not, its next event brings it up again.
@@ -206,7 +217,7 @@ impl Director {
         }
     }
 
-    fn follow_hops(&mut self, changed: &[IpAddr]) -> Result<(), TableError> {
+    pub(super) fn follow_hops(&mut self, changed: &[IpAddr]) -> Result<(), TableError> {
         for address in changed {
             report(*address, self.next_hops.hop(*address));
             let next_hops = &self.next_hops;
@@ -234,9 +245,30 @@ impl Director {
         }
     }
 
-    /// The MAC address of an interface now.
-    pub(super) fn mac_of(&self, ifindex: u32) -> Option<[u8; 6]> {
-        self.next_hops.link(ifindex).map(|link| link.mac)
+    /// An interface as it is now.
+    pub(super) fn link(&self, ifindex: u32) -> Option<&Link> {
+        self.next_hops.link(ifindex)
+    }
+
+    /// The interface that is called so now.
+    pub(super) fn link_named(&self, name: &str) -> Option<(u32, &Link)> {
+        self.next_hops.link_named(name)
+    }
+
+    /// Writes the wanted configuration to disk, whole.
+    pub(super) fn save(&mut self) {
+        self.saved.rewrite(&self.state);
+    }
+
+    /// What was appended is on the disk soon; nobody waits for it.
+    fn sync_saved(&mut self) {
+        if let Some(file) = self.saved.catch_up(&self.state) {
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = file.sync_data() {
+                    tracing::error!(%error, "the saved configuration may not be on the disk");
+                }
+            });
+        }
     }
 
     /// What is to be done every second or so.
@@ -245,6 +277,7 @@ impl Director {
         let changed = self.next_hops.catch_up().await;
         self.take_over_hops(&changed);
         self.next_hops.keep_alive().await;
+        self.sync_saved();
         self.follow_pressure();
         self.follow_secure_tcp();
         let loads = self.tables.LOADS;
@@ -260,7 +293,7 @@ impl Director {
         let value = if self.pressure.is_on() { 2 } else { 1 };
         if matches!(self.state.sysctls.secure_tcp, 1 | 2) && self.state.sysctls.secure_tcp != value {
             self.state.sysctls.secure_tcp = value;
-            self.write_settings(&self.state);
+            self.write_settings();
         }
     }
 
@@ -388,6 +421,8 @@ impl Director {
             interfaces: self.interfaces.clone(),
             table: self.table_status(),
             overflows: overflows.collect::<Result<_, TableError>>()?,
+            repaired: self.drift.repaired,
+            unsaved: self.saved.trouble().map(Into::into),
             unresolved: self.state.server_addresses().into_iter().filter(is_unknown).collect(),
             not_forwarded: not_forwarded.collect::<Result<_, TableError>>()?,
         })
@@ -409,6 +444,7 @@ impl Director {
 
     /// The program was attached to an interface.
     pub(super) fn has_attached(&mut self, name: &str, path: PacketPath) {
+        self.interfaces.retain(|interface| interface.name != name);
         self.interfaces.push(InterfaceStatus { name: name.into(), path });
     }
 
@@ -419,29 +455,16 @@ impl Director {
         }
     }
 
-    fn write_settings(&self, state: &State) {
-        let State { timeouts, sysctls, .. } = state;
-        let reuse_mode = sysctls.conn_reuse_mode.cast_unsigned();
-        let mut seconds = DEFAULT_TIMEOUTS_S;
-        let timer = |state| usize::from(ConnectionState::tcp(state).timer(Protocol::Tcp).0);
-        seconds[timer(TcpState::Established)] = timeouts.tcp;
-        seconds[timer(TcpState::FinWait)] = timeouts.tcp_fin;
-        seconds[usize::from(Timer::UDP.0)] = timeouts.udp;
-        let settings = Settings {
-            seed_offset: self.seed.offset,
-            seed_multiplier: self.seed.multiplier,
-            timeouts: seconds.map(|seconds| self.clock.ticks_of(seconds)),
-            shape: 0,
-            refresh: (self.clock.hertz() / REFRESH_PER_SECOND).max(1),
-            rules: rules(*sysctls),
-            reusable_tcp: reusable_states(Protocol::Tcp, reuse_mode),
-            reusable_sctp: reusable_states(Protocol::Sctp, reuse_mode),
-            pad: 0,
-            zero: 0,
-        };
+    /// Makes the row of settings say what the state says.
+    pub(super) fn write_settings(&self) {
+        self.write_settings_of(&self.state);
+    }
+
+    fn write_settings_of(&self, state: &State) {
         if let Some(row) = self.tables.SETTINGS.row(0) {
             // The shape is the keeper's.
-            for (at, cell) in settings.cells().iter().enumerate().filter(|(at, _)| *at != SHAPE_CELL) {
+            let cells = settings::row(state, self.seed, &self.clock).cells();
+            for (at, cell) in cells.iter().enumerate().filter(|(at, _)| *at != SHAPE_CELL) {
                 row.store(at, *cell);
             }
         }
@@ -454,15 +477,6 @@ fn hashed(tables: &Tables) -> Result<u64, TableError> {
         .iter()
         .filter(|overflow| overflow.is_pressure())
         .try_fold(0u64, |sum, overflow| Ok(sum.wrapping_add(tables.overflow_count(*overflow)?)))
-}
-
-/// The rules that settings switch on.
-fn rules(sysctls: Sysctls) -> Rules {
-    Rules::default()
-        .with_if(Rules::SLOPPY_TCP, sysctls.sloppy_tcp != 0)
-        .with_if(Rules::SLOPPY_SCTP, sysctls.sloppy_sctp != 0)
-        .with_if(Rules::EXPIRE_NODEST_CONN, sysctls.expire_nodest_conn != 0)
-        .with_if(Rules::SECURE_TCP, sysctls.secure_tcp >= 2)
 }
 
 /// Logs what became of a next hop.

@@ -81,7 +81,7 @@ pub enum LoadError {
 }
 
 /// Whatever went wrong while pinning: aya has an error type for each step.
-type Anything = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Anything = Box<dyn std::error::Error + Send + Sync>;
 
 /// Creates the tables (or takes the pinned ones) and loads the program for one interface, without attaching it.
 pub fn load(instance: &Instance, interface: &Interface, sizes: Sizes) -> Result<Ebpf, LoadError> {
@@ -205,8 +205,17 @@ pub fn replace(instance: &Instance, interface: &Interface) -> Result<(), LoadErr
     let failed = |error| LoadError::Pin(interface.name.clone(), error);
     // The tables are the pinned ones; the program must know how many buckets they have.
     let mut ebpf = load(instance, interface, pinned_sizes(instance).map_err(failed)?)?;
-    let program = program(&mut ebpf)?;
-    replace_pinned(instance, interface, program).map_err(failed)
+    put_in_place(instance, interface, program(&mut ebpf)?)
+}
+
+/// As [`replace`], with a program that is loaded already.
+pub(super) fn put_in_place(
+    instance: &Instance,
+    interface: &Interface,
+    program: &mut Xdp,
+) -> Result<(), LoadError> {
+    replace_pinned(instance, interface, program)
+        .map_err(|error| LoadError::Pin(interface.name.clone(), error))
 }
 
 fn replace_pinned(instance: &Instance, interface: &Interface, program: &mut Xdp) -> Result<(), Anything> {
@@ -214,12 +223,13 @@ fn replace_pinned(instance: &Instance, interface: &Interface, program: &mut Xdp)
     // Dropping it afterwards closes a descriptor; the pin is what holds the link.
     program.attach_to_link(link.try_into()?)?;
     let pin = instance.program_pin(&interface.name);
-    std::fs::remove_file(&pin)?;
+    crate::saved::remove(&pin)?;
     program.pin(pin)?;
     Ok(())
 }
 
-fn pinned_sizes(instance: &Instance) -> Result<Sizes, Anything> {
+/// The sizes of an instance's tables.
+pub(super) fn pinned_sizes(instance: &Instance) -> Result<Sizes, Anything> {
     let rows = |table| -> Result<u32, Anything> {
         Ok(MapData::from_pin(instance.map_pins().join(table))?.info()?.max_entries())
     };

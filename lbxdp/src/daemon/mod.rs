@@ -3,40 +3,47 @@
 mod accounts;
 mod clock;
 mod director;
+mod drift;
 mod episode;
+mod inherit;
+mod interfaces;
 mod keeper;
+mod links;
 mod listing;
 pub mod load;
 mod next_hops;
+mod settings;
 mod socket;
+mod start;
 pub mod verify;
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lbxdp_common::table::{BUCKET_BYTES, Seed, WAYS};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::snapshot::PacketPath;
+use crate::saved::{self, SavedError};
+use crate::tables::TableError;
 use crate::tables::pins::Instance;
-use crate::tables::{TableError, Tables};
 use accounts::ESTIMATE_EVERY_S;
-use clock::Clock;
 use director::Director;
+use interfaces::Interfaces;
 use listing::Listing;
-use load::{Interface, LoadError, Mode, Sizes};
-use next_hops::{NetlinkError, NextHops};
+use load::LoadError;
+use next_hops::NetlinkError;
+use start::Started;
 
 /// Requests that wait for the director.
 const QUEUE: usize = 64;
 /// Time between two looks at next hops and deleted servers.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Time between two comparisons of the tables with what they should say.
+const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
 /// What `lbxdp run` was asked for.
 #[derive(Clone, Debug)]
@@ -55,10 +62,26 @@ pub enum StartError {
     #[error("instance {0} is running already: one daemon an instance (--instance NAME starts another one)")]
     AlreadyRunning(Instance),
     #[error(
-        "instance {0} still forwards without a daemon; take it out of the kernel first, with its connections: \
-         lbxdp unload --instance {0}"
+        "instance {0} forwards by tables of another version of lbxdp, which this one does not understand. Start that \
+         version again; or take them out of the kernel, with all connections and the saved configuration (copy {1} \
+         first, it is a list of commands): lbxdp unload --instance {0}"
     )]
-    LeftBehind(Instance),
+    OtherLayout(Instance, PathBuf),
+    #[error(
+        "cannot take over instance {instance}, which forwards on as it is. To begin anew, take it out of the kernel, with \
+         all connections and the saved configuration (copy {saved} first, it is a list of commands): \
+         lbxdp unload --instance {instance}"
+    )]
+    TakeOver {
+        instance: Instance,
+        saved: PathBuf,
+        #[source]
+        why: load::Anything,
+    },
+    #[error("cannot use the saved configuration {0}")]
+    Saved(PathBuf, #[source] load::Anything),
+    #[error(transparent)]
+    Unreadable(#[from] SavedError),
     #[error("there is no interface {0} here (ip link shows those that are)")]
     NoInterface(String),
     #[error("cannot use {0}")]
@@ -85,26 +108,19 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let _lock = lock(instance)?;
     // From here on a signal is remembered until somebody looks: a stop during the start cleans up too.
     let stop = Stop::listen()?;
-    if instance.pins().exists() {
-        return Err(StartError::LeftBehind(instance.clone()));
-    }
-    let started = start(&options).await;
-    if started.is_err() {
-        take_out(instance);
-    }
-    let (director, listing, interfaces) = started?;
-    let listener = socket::listen(&instance.socket()).map_err(|e| StartError::File(instance.socket(), e));
-    let served = match listener {
-        Ok(listener) => serve(director, listener, listing, instance, interfaces, stop).await,
-        Err(error) => Err(error),
-    };
+    let Started { director, listing, interfaces } = start::start(&options).await?;
+    let listener = socket::listen(&instance.socket());
+    let listener = listener.map_err(|error| StartError::File(instance.socket(), error))?;
+    // An error leaves everything as it is, as a daemon that is killed does: the next one takes over.
+    serve(director, listener, listing, instance, interfaces, stop).await?;
     let _ = std::fs::remove_file(instance.socket());
-    if options.leave && served.is_ok() {
+    if options.leave {
         tracing::info!(%instance, "the packet path goes on without the daemon");
     } else {
         take_out(instance);
+        forget(instance).unwrap_or_else(|error| tracing::error!(%error, "cannot forget the configuration"));
     }
-    served
+    Ok(())
 }
 
 /// The signals that end the daemon: SIGTERM, Ctrl-C, and the end of the terminal it runs in.
@@ -130,7 +146,13 @@ impl Stop {
 /// Takes an instance that no daemon runs any more out of the kernel.
 pub fn unload(instance: &Instance) -> Result<(), StartError> {
     let _lock = lock(instance)?;
-    load::unload(instance).map_err(|error| StartError::File(instance.pins(), error))
+    load::unload(instance).map_err(|error| StartError::File(instance.pins(), error))?;
+    forget(instance)
+}
+
+/// Removes the saved configuration: what is taken out by order is not to come back.
+fn forget(instance: &Instance) -> Result<(), StartError> {
+    saved::remove(&instance.saved()).map_err(|error| StartError::File(instance.saved(), error))
 }
 
 fn take_out(instance: &Instance) {
@@ -156,99 +178,19 @@ fn lock(instance: &Instance) -> Result<Flock<File>, StartError> {
         .map_err(|_| StartError::AlreadyRunning(instance.clone()))
 }
 
-type Started = (Director, Listing, Vec<Interface>);
-
-/// Loads the program for every interface, fills the settings, and only then attaches it.
-async fn start(options: &Options) -> Result<Started, StartError> {
-    let next_hops = NextHops::connect().await?;
-    let interfaces = interfaces(options, &next_hops)?;
-    let sizes = sizes(options.connections);
-    let mut programs = Vec::new();
-    for interface in &interfaces {
-        programs.push(load::load(&options.instance, interface, sizes)?);
-    }
-    let tables = Tables::open(&options.instance.map_pins())?;
-    let clock_program = programs.first_mut().ok_or(LoadError::NoProgram)?;
-    let clock = Clock::set(load::clock(clock_program)?)?;
-    let listing = Listing {
-        connections: tables.CONNECTIONS,
-        settings: tables.SETTINGS,
-        servers: tables.SERVERS,
-        clock,
-    };
-    let mut director = Director::new(tables, next_hops, clock, seed()?);
-    for (interface, ebpf) in interfaces.iter().zip(&mut programs) {
-        let mode = load::attach(&options.instance, interface, load::program(ebpf)?)?;
-        let path = match mode {
-            Mode::Native => PacketPath::Native,
-            Mode::Generic => PacketPath::Generic,
-        };
-        director.has_attached(&interface.name, path);
-        if mode == Mode::Native {
-            tracing::info!(interface = interface.name, "attached in the driver");
-        }
-    }
-    // All of its programs are loaded; the keeper needs one of each.
-    let ebpf = programs.into_iter().next().ok_or(LoadError::NoProgram)?;
-    director.start_keeping(ebpf).map_err(StartError::Keeper)?;
-    tracing::info!(
-        instance = %options.instance,
-        places = u64::from(sizes.buckets) * WAYS as u64,
-        hertz = clock.hertz(),
-        "ready"
-    );
-    Ok((director, listing, interfaces))
-}
-
-fn interfaces(options: &Options, next_hops: &NextHops) -> Result<Vec<Interface>, StartError> {
-    let names: BTreeSet<&String> = options.interfaces.iter().collect();
-    names
-        .into_iter()
-        .map(|name| match next_hops.link_named(name) {
-            Some((ifindex, link)) => Ok(Interface { name: name.clone(), ifindex, mac: link.mac }),
-            None => Err(StartError::NoInterface(name.clone())),
-        })
-        .collect()
-}
-
-/// Room for so many connections; else a 256th of the machine's memory, between 4 and 512 MiB.
-fn sizes(connections: Option<u32>) -> Sizes {
-    let buckets = connections.map_or_else(suits_the_machine, |connections| {
-        // Of ten thousand connections six find no place when 62 % of all places are taken.
-        let places = u64::from(connections).clamp(4, 1 << 30) * 100 / 62;
-        u32::try_from(places.div_ceil(WAYS as u64)).unwrap_or(u32::MAX)
-    });
-    Sizes { buckets, ..Sizes::default() }
-}
-
-/// Buckets in a 256th of the machine's memory.
-fn suits_the_machine() -> u32 {
-    let pages = nix::unistd::sysconf(nix::unistd::SysconfVar::_PHYS_PAGES).ok().flatten().unwrap_or(0);
-    let bytes = u64::try_from(pages).unwrap_or(0) * 4096 / 256;
-    u32::try_from(bytes.clamp(4 << 20, 512 << 20) / BUCKET_BYTES as u64).unwrap_or(u32::MAX)
-}
-
-/// A secret of its own for every start.
-fn seed() -> Result<Seed, StartError> {
-    let mut bytes = [0; 16];
-    io::Read::read_exact(&mut File::open("/dev/urandom").map_err(StartError::Random)?, &mut bytes)
-        .map_err(StartError::Random)?;
-    let [offset, multiplier]: [u64; 2] = zerocopy::transmute!(bytes);
-    Ok(Seed { offset, multiplier: multiplier | 1 })
-}
-
 /// The loop: whatever happens next, until a signal.
 async fn serve(
     mut director: Director,
     listener: tokio::net::UnixListener,
     listing: Listing,
     instance: &Instance,
-    mut interfaces: Vec<Interface>,
+    mut interfaces: Interfaces,
     mut stop: Stop,
 ) -> Result<(), StartError> {
     let (calls, mut called) = mpsc::channel(QUEUE);
     let clients = tokio::spawn(socket::serve(listener, calls, listing));
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    let mut comparisons = tokio::time::interval(COMPARE_EVERY);
     let mut estimates = tokio::time::interval(Duration::from_secs(ESTIMATE_EVERY_S));
     loop {
         tokio::select! {
@@ -261,46 +203,17 @@ async fn serve(
             event = director.event() => {
                 let event = event.ok_or(NetlinkError::Closed)?;
                 director.digest(event).await;
-                follow_interfaces(&mut director, instance, &mut interfaces);
+                interfaces.follow(&mut director, instance);
             }
             _ = housekeeping.tick() => {
                 director.keep_house().await;
-                follow_interfaces(&mut director, instance, &mut interfaces);
+                interfaces.follow(&mut director, instance);
             }
             _ = estimates.tick() => director.estimate(),
+            _ = comparisons.tick() => director.put_right(),
         }
     }
     tracing::info!(%instance, "stopping");
     clients.abort();
     Ok(())
-}
-
-/// The program knows its interface's MAC address as a constant; a new address needs a new program. And an interface that
-/// was removed has taken its program along.
-fn follow_interfaces(director: &mut Director, instance: &Instance, interfaces: &mut Vec<Interface>) {
-    interfaces.retain_mut(|interface| {
-        let name = &interface.name;
-        let Some(mac) = director.mac_of(interface.ifindex) else {
-            tracing::error!(
-                interface = name,
-                "the interface is gone, and its packet path with it; once it is back, start \
-                the daemon again"
-            );
-            director.has_lost(name);
-            return false;
-        };
-        if mac != interface.mac {
-            match load::replace(instance, &Interface { mac, ..interface.clone() }) {
-                Ok(()) => {
-                    tracing::info!(interface = name, "the interface has another MAC address");
-                    interface.mac = mac;
-                }
-                Err(error) => {
-                    tracing::error!(interface = name, error = %load::chain(&error), "cannot follow the \
-                    interface's new MAC address: its packets go to the stack");
-                }
-            }
-        }
-        true
-    });
 }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -44,6 +44,17 @@ pub(super) type Event = NetlinkMessage<RouteNetlinkMessage>;
 pub(super) struct Link {
     pub name: String,
     pub mac: [u8; 6],
+    /// The XDP program on it.
+    pub xdp: Option<AttachedXdp>,
+}
+
+/// An XDP program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AttachedXdp {
+    /// The kernel's id of it.
+    pub program: u32,
+    /// It runs behind a socket buffer, not in the driver.
+    pub is_generic: bool,
 }
 
 /// The next hops of all servers.
@@ -72,6 +83,8 @@ struct Neighbour {
 struct Watched {
     route: Option<Route>,
     hop: Hop,
+    /// What a daemon before this one knew of it: good until something better is known, or that nobody answers.
+    inherited: Option<Hop>,
 }
 
 /// How the kernel would send to an address.
@@ -144,6 +157,11 @@ impl NextHops {
         }
     }
 
+    /// All interfaces, by their indices.
+    pub(super) fn links(&self) -> &HashMap<u32, Link> {
+        &self.links
+    }
+
     /// The interfaces that packets are sent out by and were not when this was last asked, with their slots in the device
     /// map.
     pub(super) fn new_ports(&mut self) -> Vec<(u16, u32)> {
@@ -153,6 +171,27 @@ impl NextHops {
     /// The interface has no slot any more: it is gone, or the device map did not take it.
     pub(super) fn forget_port(&mut self, ifindex: u32) {
         self.slots.remove(&ifindex);
+    }
+
+    /// Interfaces that packets are sent out by already, with their slots in the device map.
+    pub(super) fn inherit_ports(&mut self, ports: impl IntoIterator<Item = (u16, u32)>) {
+        self.slots.extend(ports.into_iter().map(|(slot, ifindex)| (ifindex, slot)));
+    }
+
+    /// All slots of the device map that are in use.
+    pub(super) fn ports(&self) -> impl Iterator<Item = (u16, u32)> {
+        self.slots.iter().map(|(ifindex, slot)| (*slot, *ifindex))
+    }
+
+    /// Follows an address of which a daemon before this one knew something.
+    pub(super) async fn inherit(&mut self, address: IpAddr, hop: Hop) {
+        if let IpAddr::V4(address) = address {
+            let inherited = hop.mac.is_some().then_some(hop);
+            self.watched.entry(address).or_insert(Watched { hop, inherited, route: None });
+            // A kernel that does not answer now is asked again, and what is known stays until then.
+            self.resolve(address).await;
+            self.use_neighbour(address).await;
+        }
     }
 
     /// Follows an address from now on. Whether its hop is another one now.
@@ -253,6 +292,11 @@ impl NextHops {
             Some(Route::Local) => Hop { is_local: true, ..Hop::default() },
             Some(Route::Via { ifindex, neighbour }) => {
                 let mac = self.neighbours.get(&(ifindex, neighbour)).map(|known| known.mac);
+                if let Some(watched) = self.watched.get_mut(&address).filter(|_| mac.is_some()) {
+                    watched.inherited = None;
+                }
+                let inherited = self.watched.get(&address).and_then(|watched| watched.inherited);
+                let mac = mac.or(inherited.filter(|hop| hop.ifindex == ifindex).and_then(|hop| hop.mac));
                 let source = self.links.get(&ifindex).map(|link| link.mac);
                 // Only an interface that is there gets a slot.
                 match source.and_then(|source| Some((source, self.slot(ifindex)?))) {
@@ -322,17 +366,28 @@ impl NextHops {
         false
     }
 
+    /// Nobody answers there: what was known from before is not true any more.
+    fn disinherit(&mut self, ifindex: u32, neighbour: Ipv4Addr) {
+        for watched in self.watched.values_mut() {
+            if watched.route == Some(Route::Via { ifindex, neighbour }) {
+                watched.inherited = None;
+            }
+        }
+    }
+
     fn learn_link(&mut self, message: &LinkMessage) {
         let (mut name, mut mac) = (None, None);
+        let mut xdp = None;
         for attribute in &message.attributes {
             match attribute {
+                LinkAttribute::Xdp(found) => xdp = attached_xdp(found),
                 LinkAttribute::IfName(found) => name = Some(found.clone()),
                 LinkAttribute::Address(found) => mac = <[u8; 6]>::try_from(found.as_slice()).ok(),
                 _ => {}
             }
         }
         if let (Some(name), Some(mac)) = (name, mac) {
-            self.links.insert(message.header.index, Link { name, mac });
+            self.links.insert(message.header.index, Link { name, mac, xdp });
         }
     }
 
@@ -365,7 +420,12 @@ impl NextHops {
                     || matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp);
                 self.neighbours.insert((message.header.ifindex, address), Neighbour { mac, is_fixed })
             }
-            None => self.neighbours.remove(&(message.header.ifindex, address)),
+            None => {
+                if message.header.state == NeighbourState::Failed {
+                    self.disinherit(message.header.ifindex, address);
+                }
+                self.neighbours.remove(&(message.header.ifindex, address))
+            }
         };
     }
 }
@@ -373,6 +433,15 @@ impl NextHops {
 /// The kernel's answer, if it comes: a reply that was lost must not stop the director for ever.
 async fn in_time<T>(answer: impl Future<Output = T>) -> Result<T, NetlinkError> {
     tokio::time::timeout(PATIENCE, answer).await.map_err(|_| NetlinkError::Silent)
+}
+
+fn attached_xdp(attributes: &[LinkXdp]) -> Option<AttachedXdp> {
+    let program = attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(program) => Some(*program),
+        _ => None,
+    });
+    let is_generic = attributes.contains(&LinkXdp::Attached(XdpAttached::SocketBuffer));
+    program.map(|program| AttachedXdp { program, is_generic })
 }
 
 /// The errors by which the kernel says that there is no way to an address (negative error numbers).

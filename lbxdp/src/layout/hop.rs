@@ -1,5 +1,7 @@
 //! The next hop of a server, as far as its row needs it.
 
+use lbxdp_common::server::{ServerFlags, ServerRow};
+
 /// Where packets for an address go: what the daemon knows of the next hop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hop {
@@ -12,6 +14,18 @@ pub struct Hop {
     pub port: u16,
     /// The address is the director's own.
     pub is_local: bool,
+}
+
+impl From<&ServerRow> for Hop {
+    fn from(row: &ServerRow) -> Self {
+        Self {
+            mac: Some(row.next_hop).filter(|mac| *mac != [0; 6]),
+            source: row.source,
+            ifindex: row.ifindex,
+            port: row.port,
+            is_local: row.flags.has(ServerFlags::LOCAL),
+        }
+    }
 }
 
 impl Hop {

@@ -99,6 +99,15 @@ impl Layout {
         self.services.get(service).map_or(&[], |laid| &laid.ids)
     }
 
+    /// Where the packets of all configured servers go, by the servers' addresses, as the rows say it; of two rows for one
+    /// address that which knows more stands last.
+    pub fn hops(&self) -> impl Iterator<Item = (IpAddr, Hop)> {
+        let rows = self.services.values().flat_map(|laid| &laid.rows);
+        let mut hops: Vec<_> = rows.map(|row| (IpAddr::V4(row.address.into()), Hop::from(row))).collect();
+        hops.sort_by_key(|(_, hop)| hop.is_usable());
+        hops.into_iter()
+    }
+
     /// The index of a service's row.
     pub fn index(&self, service: &ServiceKey) -> Option<u32> {
         self.services.get(service).map(|laid| laid.index)

@@ -13,7 +13,7 @@ use lbxdp_common::service::{self, List, Member, ServiceRow};
 use lbxdp_common::{Forward, Protocol, Scheduler};
 
 use super::rows::{Rows, Runs, ServerIds};
-use super::{Contents, Gone, Laid, Layout, ServerKey, Write, waiting_row};
+use super::{Contents, Gone, Laid, Layout, ServerKey, Write, slots, waiting_row};
 use crate::state::{Server, Service, ServiceKey};
 use crate::tables::TableError;
 
@@ -125,10 +125,7 @@ impl<T: Contents> Found<'_, T> {
             laid.rows.push(row);
             laid.members.push(member);
         }
-        for slot in 0..list.slots() {
-            let cell = self.tables.member_cell(list.slot_row(slot));
-            laid.slots.push(List::server_in(slot, cell));
-        }
+        laid.slots = slots::slots(&laid.service.servers, &laid.members, list.slots());
         Ok(laid)
     }
 

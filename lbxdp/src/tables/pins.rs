@@ -1,4 +1,4 @@
-//! Where an instance lives: its pins in bpffs, its socket and its lock.
+//! Where an instance lives: its pins in bpffs, its socket, its lock, its saved configuration.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ pub const LAYOUT_VERSION: &str = "2";
 
 const BPFFS: &str = "/sys/fs/bpf";
 const RUN: &str = "/run/lbxdp";
+const STATE: &str = "/var/lib/lbxdp";
 
 /// The name of an instance: there may be several directors in one machine, each in a network namespace of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,11 @@ impl Instance {
         Path::new(RUN).join(format!("{}.lock", self.0))
     }
 
+    /// The file of the wanted configuration.
+    pub fn saved(&self) -> PathBuf {
+        Path::new(STATE).join(format!("{}.state", self.0))
+    }
+
     /// Everything pinned by this instance, of whatever layout.
     pub fn pins(&self) -> PathBuf {
         Path::new(BPFFS).join("lbxdp").join(&self.0)
@@ -75,20 +81,31 @@ impl Instance {
         self.layout_pins().join("maps")
     }
 
+    /// The pinned links.
+    pub fn link_pins(&self) -> PathBuf {
+        self.layout_pins().join("links")
+    }
+
+    /// The pinned programs.
+    pub fn program_pins(&self) -> PathBuf {
+        self.layout_pins().join("programs")
+    }
+
     /// The pinned program of an interface.
     pub fn program_pin(&self, interface: &str) -> PathBuf {
-        self.layout_pins().join("programs").join(pin_name(interface))
+        self.program_pins().join(self.pin_name(interface))
     }
 
     /// The pinned link of an interface: while it is there, the program stays attached.
     pub fn link_pin(&self, interface: &str) -> PathBuf {
-        self.layout_pins().join("links").join(pin_name(interface))
+        self.link_pins().join(self.pin_name(interface))
     }
-}
 
-/// An interface's name as the name of a pin: the BPF file system takes no dots (it keeps them for itself).
-fn pin_name(interface: &str) -> String {
-    interface.replace('.', ":")
+    /// An interface's name as the name of a pin: the BPF file system takes no dots (it keeps them for itself).
+    #[expect(clippy::unused_self, reason = "all names of an instance's things are asked of the instance")]
+    pub fn pin_name(&self, interface: &str) -> String {
+        interface.replace('.', ":")
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,101 @@
+//! The row of settings: what a state's timeouts and settings mean in it, and the other way round.
+
+use lbxdp_common::Protocol;
+use lbxdp_common::settings::{Rules, Settings};
+use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState, Timer, reusable_states};
+use lbxdp_common::table::Seed;
+
+use super::clock::Clock;
+use crate::state::{State, Timeouts};
+use crate::sysctl::Sysctls;
+
+/// A due time is written anew when it moves by this part of a second.
+const REFRESH_PER_SECOND: u32 = 8;
+
+/// The row that means what a state says. Its shape is the keeper's, and 0 here.
+pub(super) fn row(state: &State, seed: Seed, clock: &Clock) -> Settings {
+    let State { timeouts, sysctls, .. } = state;
+    let reuse_mode = sysctls.conn_reuse_mode.cast_unsigned();
+    let mut seconds = DEFAULT_TIMEOUTS_S;
+    seconds[timer(TcpState::Established)] = timeouts.tcp;
+    seconds[timer(TcpState::FinWait)] = timeouts.tcp_fin;
+    seconds[usize::from(Timer::UDP.0)] = timeouts.udp;
+    Settings {
+        seed_offset: seed.offset,
+        seed_multiplier: seed.multiplier,
+        timeouts: seconds.map(|seconds| clock.ticks_of(seconds)),
+        shape: 0,
+        refresh: (clock.hertz() / REFRESH_PER_SECOND).max(1),
+        rules: rules(*sysctls),
+        reusable_tcp: reusable_states(Protocol::Tcp, reuse_mode),
+        reusable_sctp: reusable_states(Protocol::Sctp, reuse_mode),
+        pad: 0,
+        zero: 0,
+    }
+}
+
+/// The seed of tables that another daemon has made; `None` if it never did.
+pub(super) fn seed(row: &Settings) -> Option<Seed> {
+    let (offset, multiplier) = (row.seed_offset, row.seed_multiplier);
+    (multiplier != 0).then_some(Seed { offset, multiplier })
+}
+
+/// What a row means, as far as it tells: of values that mean the same it cannot tell which one was set.
+pub(super) fn meaning(row: &Settings, clock: &Clock) -> (Timeouts, Sysctls) {
+    let seconds = |timer: usize| row.timeouts[timer] / clock.hertz();
+    let timeouts = Timeouts {
+        tcp: seconds(timer(TcpState::Established)),
+        tcp_fin: seconds(timer(TcpState::FinWait)),
+        udp: seconds(usize::from(Timer::UDP.0)),
+    };
+    let has = |rule| i32::from(row.rules.has(rule));
+    let conn_reuse_mode =
+        (0..=2).find(|mode: &i32| reusable_states(Protocol::Tcp, mode.cast_unsigned()) == row.reusable_tcp);
+    let sysctls = Sysctls {
+        conn_reuse_mode: conn_reuse_mode.unwrap_or(Sysctls::default().conn_reuse_mode),
+        expire_nodest_conn: has(Rules::EXPIRE_NODEST_CONN),
+        secure_tcp: 3 * has(Rules::SECURE_TCP),
+        sloppy_sctp: has(Rules::SLOPPY_SCTP),
+        sloppy_tcp: has(Rules::SLOPPY_TCP),
+        ..Sysctls::default()
+    };
+    (timeouts, sysctls)
+}
+
+fn timer(state: TcpState) -> usize {
+    usize::from(ConnectionState::tcp(state).timer(Protocol::Tcp).0)
+}
+
+/// The rules that settings switch on.
+fn rules(sysctls: Sysctls) -> Rules {
+    Rules::default()
+        .with_if(Rules::SLOPPY_TCP, sysctls.sloppy_tcp != 0)
+        .with_if(Rules::SLOPPY_SCTP, sysctls.sloppy_sctp != 0)
+        .with_if(Rules::EXPIRE_NODEST_CONN, sysctls.expire_nodest_conn != 0)
+        .with_if(Rules::SECURE_TCP, sysctls.secure_tcp >= 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_tells_what_was_set() {
+        let clock = Clock::at_hertz(250);
+        let seed_of_start = Seed { offset: 5, multiplier: 7 };
+        for (conn_reuse_mode, secure_tcp, on) in [(0, 0, 0), (1, 3, 1), (2, 3, 0)] {
+            let timeouts = Timeouts { tcp: 77, tcp_fin: 8, udp: 1 };
+            let sysctls = Sysctls {
+                conn_reuse_mode,
+                secure_tcp,
+                expire_nodest_conn: on,
+                sloppy_tcp: 1 - on,
+                sloppy_sctp: on,
+                ..Sysctls::default()
+            };
+            let row = row(&State { timeouts, sysctls, ..State::default() }, seed_of_start, &clock);
+            assert_eq!(meaning(&row, &clock), (timeouts, sysctls));
+            assert_eq!(seed(&row), Some(seed_of_start));
+        }
+    }
+}
