@@ -21,8 +21,8 @@ named_enum! {
 }
 
 impl Overflow {
-    /// Whether a packet went by hash, for want of room.
+    /// Whether a new connection found no room.
     pub const fn is_pressure(self) -> bool {
-        matches!(self, Self::HashedHalfOpen | Self::HashedFull | Self::HashedOn)
+        matches!(self, Self::HashedHalfOpen | Self::HashedFull)
     }
 }

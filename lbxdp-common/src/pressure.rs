@@ -40,9 +40,12 @@ impl<C: Cells> Pressure<C> {
         self.last().is_some_and(|last| now.since(last).unsigned_abs() < ticks)
     }
 
-    /// Forgets a moment that is so long ago that the clock will take it for a coming one.
-    pub fn forget(self) {
-        self.0.store(0, 0);
+    /// Forgets a moment that is `ticks` ago or more: before long the clock would take it for a coming one.
+    pub fn forget_after(self, now: Ticks, ticks: u32) {
+        let cell = self.0.load(0);
+        if cell & KNOWN != 0 && !self.is_recent(now, ticks) {
+            self.0.replace(0, cell, 0);
+        }
     }
 }
 
@@ -64,7 +67,9 @@ mod tests {
         assert_eq!(pressure.last(), Some(Ticks(u32::MAX)));
         pressure.is_felt(Ticks(16));
         assert_eq!(pressure.last(), Some(Ticks(16)));
-        pressure.forget();
+        pressure.forget_after(Ticks(100), 85);
+        assert_eq!(pressure.last(), Some(Ticks(16)));
+        pressure.forget_after(Ticks(100), 84);
         assert_eq!(pressure.last(), None);
     }
 }

@@ -9,6 +9,7 @@ use core::ops::ControlFlow;
 use crate::cells::Cells;
 use crate::connection::Word;
 use crate::overflow::Overflow;
+use crate::pressure::Pressure;
 use crate::protocol::Protocol;
 use crate::server::{Load, Server, ServerFlags};
 use crate::settings::{Rules, SettingsView};
@@ -52,6 +53,9 @@ pub fn tend<W: World>(world: &W, index: u32, way: usize) {
             }
             if word.is_half_open() {
                 world.note(Overflow::HalfOpenReplaced);
+                if let Some(row) = world.pressure() {
+                    Pressure(row).is_felt(now);
+                }
             }
         });
     if carried == Carried::Full {

@@ -2,6 +2,7 @@
 //!
 //! Every verb first finds what it needs on this machine and installs what is missing, saying what it does and why.
 
+mod bench;
 mod build;
 mod compiler;
 mod demo;
@@ -53,6 +54,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Measure what memory, listings, the sweep and configuring cost at size
+    Bench {
+        /// Arguments of the bench
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Run the tests of endurance at full size and show their figures
     Soak {
         /// Filters and options, as after `cargo test --`
@@ -71,6 +78,7 @@ fn main() -> ExitCode {
         Verb::Demo(options) => demo::run(&options),
         Verb::DemoHost(options) => demo::host(&options),
         Verb::Test { arguments } => test::run(&arguments),
+        Verb::Bench { arguments } => bench::run(&arguments),
         Verb::Soak { arguments } => soak::run(&arguments),
         Verb::Lint => lint::run(),
     };

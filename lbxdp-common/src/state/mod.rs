@@ -177,6 +177,17 @@ pub const fn begins(protocol: Protocol, event: Event) -> bool {
     }
 }
 
+/// Whether a packet shows that the client means the connection: not one that begins it, and not one that a host sends
+/// which knows nothing of it (RST, ABORT).
+#[inline(always)]
+pub const fn confirms(protocol: Protocol, event: Event) -> bool {
+    match protocol {
+        Protocol::Tcp => event.of_tcp().0 & (Flags::SYN.0 | Flags::RST.0) == 0,
+        Protocol::Udp => true,
+        Protocol::Sctp => !matches!(event.of_sctp(), SctpEvent::Init | SctpEvent::Abort),
+    }
+}
+
 /// The state after a packet. `is_guarded`: TCP's tables for a director under attack are in force (`secure_tcp`).
 #[inline(always)]
 pub const fn after(protocol: Protocol, view: View, is_guarded: bool, state: State, event: Event) -> State {

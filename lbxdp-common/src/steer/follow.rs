@@ -35,7 +35,9 @@ pub(super) fn follow<W: World>(
 ) -> Result<Way, Reason> {
     let now = world.now();
     let hash = Hash::of(packet.key, settings.seed());
-    let known = table::find_at_home(world, settings.shape(), hash, packet.key);
+    // Read once: what is not found by one shape must be looked for by the same one.
+    let shape = settings.shape();
+    let known = table::find_at_home(world, shape, hash, packet.key);
     if let Some((slot, word)) = known
         && !packet.kind.begins()
         && !table::is_overdue(word, now)
@@ -47,7 +49,7 @@ pub(super) fn follow<W: World>(
     }
     let [first, second] = packet.key.cells();
     let mut answer = Answer::STRANGER;
-    if known.is_some() || !settings.shape().is_steady() {
+    if known.is_some() || !shape.is_steady() {
         answer = meet(world, first, second, packet.kind.event, hash, now);
     }
     if answer == Answer::STRANGER {
@@ -94,7 +96,7 @@ pub(super) fn advance<W: World>(
         let state = kind.state_after(word.state(), settings.rules());
         let due = now + settings.timeout(state.timer(kind.protocol));
         let mut next = word.after(state, due);
-        if kind.begins() {
+        if !kind.confirms() {
             next = next.half_open_as(word);
         }
         if next.is_like(word) && due.since(word.due()).unsigned_abs() < settings.refresh() {

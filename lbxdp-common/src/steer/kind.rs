@@ -2,10 +2,12 @@
 
 use crate::protocol::Protocol;
 use crate::settings::Rules;
-use crate::state::{self, Event, State, TcpState, Timer, View};
+use crate::state::{self, Event, SctpState, State, TcpState, Timer, View};
 
-/// How long a connection lives that was taken up in its midst, until its next packet.
-pub(super) const UNCONFIRMED: Timer = State::tcp(TcpState::SynReceived).timer(Protocol::Tcp);
+/// How long a connection lives that was taken up in its midst, until its next packet: longer than most keepalives.
+pub(super) const UNCONFIRMED: Timer = Timer::UDP;
+/// How long an opening one lives.
+pub(super) const OPENING: Timer = State::tcp(TcpState::SynReceived).timer(Protocol::Tcp);
 
 /// The kind of a packet: all that a state machine asks.
 #[derive(Clone, Copy)]
@@ -19,6 +21,23 @@ impl Kind {
     #[inline(always)]
     pub(super) fn begins(self) -> bool {
         state::begins(self.protocol, self.event)
+    }
+
+    /// Whether it shows that the client is there: it is neither an opening packet nor what a host that never opened
+    /// anything answers with.
+    #[inline(always)]
+    pub(super) fn confirms(self) -> bool {
+        state::confirms(self.protocol, self.event)
+    }
+
+    /// The timer of a connection that lives longest.
+    #[inline(always)]
+    pub(super) fn longest(self) -> Timer {
+        match self.protocol {
+            Protocol::Tcp => State::tcp(TcpState::Established).timer(Protocol::Tcp),
+            Protocol::Udp => Timer::UDP,
+            Protocol::Sctp => State::sctp(SctpState::Established).timer(Protocol::Sctp),
+        }
     }
 
     /// Whether it may open a connection.

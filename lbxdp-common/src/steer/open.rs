@@ -2,7 +2,7 @@
 
 use super::World;
 use super::answer::Answer;
-use super::kind::{Kind, UNCONFIRMED};
+use super::kind::{Kind, OPENING, UNCONFIRMED};
 use crate::cells::Cells;
 use crate::connection::{Key, Word};
 use crate::overflow::Overflow;
@@ -50,9 +50,9 @@ fn server_for<W: World>(
     let index = world.service(service_key).ok_or(Reason::NoService)?;
     let state = kind.first_state(settings.rules());
     let lifetime = settings.timeout(state.timer(kind.protocol));
+    let pressure = Pressure(world.pressure().ok_or(Reason::NotReady)?);
     // It may belong to a connection that got no entry. Such packets have followed the hash, and go on to.
-    let follows_hash =
-        !kind.begins() && Pressure(world.pressure().ok_or(Reason::NotReady)?).is_recent(now, lifetime);
+    let follows_hash = !kind.begins() && pressure.is_recent(now, settings.timeout(kind.longest()));
     if !kind.opens(settings.rules()) && !follows_hash {
         return Err(Reason::NoConnection);
     }
@@ -61,7 +61,10 @@ fn server_for<W: World>(
     }
     let service = Service(world.service_row(index).ok_or(Reason::NotReady)?);
     if follows_hash && !kind.is_worth_an_entry(state) {
-        return by_hash(world, service.list(), hash, now, Overflow::HashedOn).map(|server| (server, false));
+        // It ends its connection, if there is one: no sign of pressure.
+        let server = schedule::by_hash(world, service.list(), hash.first()).ok_or(Reason::NoServer)?;
+        world.note(Overflow::HashedOn);
+        return Ok((server, false));
     }
     let claim = match Place::unpacked(world, claim(world, hash, now))? {
         Ok(claim) => claim,
@@ -75,7 +78,9 @@ fn server_for<W: World>(
             return Ok((server, kind.begins()));
         }
     };
-    let picked = if follows_hash {
+    // An opening packet that is sent again (within 3 s, RFC 6298) may have gone by hash the first time.
+    let may_be_sent_again = pressure.is_recent(now, settings.timeout(OPENING) / 16);
+    let picked = if follows_hash || may_be_sent_again {
         schedule::by_hash(world, service.list(), hash.first())
     } else {
         schedule::pick(world, index, service)

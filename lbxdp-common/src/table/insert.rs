@@ -135,6 +135,7 @@ pub fn claim<B: Buckets>(table: &B, pair: Pair, wish: Wish, now: Ticks) -> Resul
     let slot = Slot::new(bucket, ways.lowest());
     if !ways.is_none()
         && let Some((key, word)) = slot.read()
+        && !word.is_moving()
         && (is_overdue(word, now) || wish == Wish::PlaceOfHalfOpen && word.is_half_open())
         && slot.change(word, CLAIMED)
     {

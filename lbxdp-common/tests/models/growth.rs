@@ -150,3 +150,19 @@ fn carry_all_if_there_is_room(table: Table) -> Vec<Replaced> {
     carry(&table, MOVING, Stray { key, hash: MOVES, slot, word }, NOW, |gone| dispossessed.push(gone));
     dispossessed
 }
+
+#[test]
+fn an_overdue_connection_that_is_being_carried_is_not_taken_for_a_free_place() {
+    check(3, || {
+        // To who carries it is not overdue yet; a tick later, to the inserter, it is.
+        let word = word_of(1, NOW + 1);
+        let table = table([[Taken(key_of(1), word), Other, Other, Other], [Free, Other, Other, Other]]);
+        let rival =
+            thread::spawn(move || insert(&table, MOVING, Hash(0), key_of(2), word_of(2, LATER), NOW + 1));
+        carry_all(table);
+        let inserted = rival.join().unwrap();
+        let taken_off = matches!(inserted, Inserted::New(Some(replaced)) if replaced.key == key_of(1));
+        let there = entries(table, key_of(1)).len();
+        assert_eq!(there + usize::from(taken_off), 1, "{inserted:?}, {there} entries");
+    });
+}

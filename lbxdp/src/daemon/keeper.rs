@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::programs::{TestRun, TestRunOptions};
-use lbxdp_common::Cells;
 use lbxdp_common::connection::Word;
 use lbxdp_common::pressure::Pressure;
 use lbxdp_common::server::{Load, Server, ServerFlags, ServerId};
 use lbxdp_common::settings::{Rules, SHAPE_CELL, SettingsView};
 use lbxdp_common::table::{Buckets, Hash, Shape, Slot, WAYS, is_overdue};
 use lbxdp_common::tend::MAX_ERRANDS;
+use lbxdp_common::{Cells, Ticks};
 
 use super::clock::Clock;
 use super::load;
@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 10;
 /// Buckets in use at first: 64 Ki places in 2 MiB, which is as much as a CPU's own cache holds.
 const FIRST_BUCKETS: u32 = 1 << 14;
+/// The table grows when this part of half of its places is taken by half-open connections.
+const HALF_OPEN_PART: u64 = 8;
 /// By how much the table grows while packets go by hash for want of room.
 const GROWTH_UNDER_PRESSURE: u32 = 4;
 /// How often one look tries to carry over what was left behind.
@@ -100,6 +102,8 @@ impl Keeper {
             next: 0,
             seen_half_open: 0,
             half_open: Arc::clone(&self.half_open),
+            answered: None,
+            has_failed: false,
         };
         let (calls, called) = channel();
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || work.run(&called))?;
@@ -143,6 +147,10 @@ struct Work {
     /// Half-open connections seen since the table's beginning.
     seen_half_open: u64,
     half_open: Arc<AtomicU64>,
+    /// When the last growth was done.
+    answered: Option<Ticks>,
+    /// The last errand failed.
+    has_failed: bool,
 }
 
 impl Work {
@@ -150,7 +158,11 @@ impl Work {
         loop {
             match called.recv_timeout(TICK) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Call::LookAtAll) => self.look(0..self.shape().buckets()),
+                Ok(Call::LookAtAll) => {
+                    // One look answers all who asked before it.
+                    while called.try_recv().is_ok() {}
+                    self.look(0..self.shape().buckets());
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.look_on();
@@ -170,15 +182,16 @@ impl Work {
             (self.next, self.seen_half_open) = (0, 0);
         }
         let end = self.next.saturating_add(buckets.div_ceil(LOOKS)).min(buckets);
-        self.look(self.next..end);
+        self.seen_half_open += self.look(self.next..end);
         self.next = end;
     }
 
-    /// Has every bucket tended in which something is over.
-    fn look(&mut self, buckets: std::ops::Range<u32>) {
+    /// Has every bucket tended in which something is over; how many half-open connections were seen.
+    fn look(&mut self, buckets: std::ops::Range<u32>) -> u64 {
         let Some(settings) = self.view.settings.row(0).map(SettingsView) else {
-            return;
+            return 0;
         };
+        let mut half_open = 0;
         let expires_nodest = settings.rules().has(Rules::EXPIRE_NODEST_CONN);
         let now = self.clock.now();
         for index in buckets {
@@ -189,7 +202,7 @@ impl Work {
             for way in 0..WAYS {
                 let word = Slot::new(bucket, way).word();
                 if word.is_live() {
-                    self.seen_half_open += u64::from(word.is_half_open());
+                    half_open += u64::from(word.is_half_open());
                     is_anything_over |= is_overdue(word, now) || expires_nodest && !self.is_served(word);
                 }
             }
@@ -198,6 +211,7 @@ impl Work {
             }
         }
         self.send();
+        half_open
     }
 
     fn is_served(&self, word: Word) -> bool {
@@ -231,8 +245,12 @@ impl Work {
         let done = load::tend(&mut self.ebpf)
             .map_err(|error| load::chain(&error))
             .and_then(|program| program.test_run(options).map_err(|error| load::chain(&error)));
-        if let Err(error) = done {
-            tracing::error!(error, "cannot clear overdue connections away");
+        match done {
+            Ok(_) => self.has_failed = false,
+            Err(error) if !std::mem::replace(&mut self.has_failed, true) => {
+                tracing::error!(error, "cannot clear overdue connections away, nor let the table grow");
+            }
+            Err(_) => {}
         }
     }
 
@@ -246,14 +264,18 @@ impl Work {
             return;
         };
         let now = self.clock.now();
-        let is_pressed = pressure.is_recent(now, self.clock.ticks_of(1) / 4);
-        if !pressure.is_recent(now, self.clock.longest() / 2) {
-            pressure.forget();
-        }
+        // Pressure from before the last growth has been answered by it.
+        let is_news = |last: Ticks| self.answered.is_none_or(|answered| last.since(answered) > 0);
+        let is_pressed =
+            pressure.is_recent(now, self.clock.ticks_of(1) / 4) && pressure.last().is_some_and(is_news);
+        pressure.forget_after(now, self.clock.longest() / 2);
         let (buckets, limit) = (shape.home(), self.view.connections.rows());
         let taken = self.connections();
         let half = |buckets: u32| u64::from(buckets) * WAYS as u64 / 2;
-        if buckets >= limit || taken <= half(buckets) && !is_pressed {
+        // Half-open ones find no room long before the table is half full of them: there are few places for them.
+        let half_open = self.half_open.load(Ordering::Relaxed);
+        let is_filling = taken > half(buckets) || half_open > half(buckets) / HALF_OPEN_PART;
+        if buckets >= limit || !is_filling && !is_pressed {
             return;
         }
         let mut wanted = buckets.saturating_mul(if is_pressed { GROWTH_UNDER_PRESSURE } else { 2 });
@@ -275,8 +297,12 @@ impl Work {
         wait_for_packets();
         let shape = self.shape();
         for _ in 0..CARRY_ATTEMPTS {
+            if self.has_failed {
+                return;
+            }
             if self.carry(shape) == 0 {
                 self.write(Shape::steady(shape.home()));
+                self.answered = Some(self.clock.now());
                 let places = u64::from(shape.home()) * WAYS as u64;
                 tracing::info!(places, connections = self.connections(), "the connection table has grown");
                 return;
@@ -315,10 +341,9 @@ impl Work {
 
     /// All connections in the table, by their servers' counts.
     fn connections(&self) -> u64 {
+        // For a moment a count may be taken off before it was added: below 0, which looks like very many.
+        let some = |count: u32| if count > i32::MAX.cast_unsigned() { 0 } else { u64::from(count) };
         let loads = (0..self.view.loads.rows()).filter_map(|row| self.view.loads.row(row));
-        loads
-            .map(|row| Load(row.load(0)))
-            .map(|load| u64::from(load.active()) + u64::from(load.inactive()))
-            .sum()
+        loads.map(|row| Load(row.load(0))).map(|load| some(load.active()) + some(load.inactive())).sum()
     }
 }

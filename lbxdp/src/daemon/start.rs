@@ -206,8 +206,8 @@ pub(super) fn path(mode: Mode) -> PacketPath {
 /// Room for so many connections; else a 256th of the machine's memory, between 4 and 512 MiB.
 fn sizes(connections: Option<u32>) -> Sizes {
     let buckets = connections.map_or_else(suits_the_machine, |connections| {
-        // Of ten thousand connections four find no place when this part of all places is taken.
-        let places = u64::from(connections).clamp(4, 1 << 30) * 10 / 6;
+        // Of ten thousand connections six find no place when 62 % of all places are taken.
+        let places = u64::from(connections).clamp(4, 1 << 30) * 100 / 62;
         u32::try_from(places.div_ceil(WAYS as u64)).unwrap_or(u32::MAX)
     });
     Sizes { buckets, ..Sizes::default() }

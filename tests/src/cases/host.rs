@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use lbxdp_common::cells::Cells;
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::pressure::Pressure;
 use lbxdp_common::schedule::Pool;
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::ServiceKey;
@@ -15,7 +16,7 @@ use lbxdp_common::walk::Walker;
 use lbxdp_common::wire::ethernet;
 use lbxdp_common::{Overflow, Reason, Ticks, Verdict};
 
-use super::memory::{Outcome, Runner, Table};
+use super::memory::{HERTZ, Outcome, Runner, Table};
 use super::{DIRECTOR_MAC, IFINDEX};
 
 /// A director without a kernel. Its clock stands still, just before the tick counter wraps around.
@@ -28,6 +29,20 @@ pub struct Host {
 }
 
 const NOW: Ticks = Ticks(u32::MAX - 500);
+
+impl Host {
+    /// Some packet went by hash for want of room, so many seconds ago.
+    pub fn feel_pressure(&self, seconds_ago: u32) {
+        let row = Pressure(self.row(Table::Pressure, 0).expect("a row"));
+        row.forget_after(NOW, 0);
+        row.is_felt(Ticks(NOW.0.wrapping_sub(seconds_ago * HERTZ)));
+    }
+
+    /// When that was last.
+    pub fn last_pressure(&self) -> Option<Ticks> {
+        Pressure(self.row(Table::Pressure, 0).expect("a row")).last()
+    }
+}
 
 impl Default for Host {
     fn default() -> Self {

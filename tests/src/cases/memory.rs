@@ -29,7 +29,7 @@ pub const MEMBERS: u32 = 512;
 
 /// Ticks in a second, as the settings of all cases have it. More than any kernel's, so that nothing expires while a
 /// case runs there.
-const HERTZ: u32 = 100_000;
+pub const HERTZ: u32 = 100_000;
 /// No connection's due time is written anew for less.
 const REFRESH: u32 = 100;
 

@@ -1,0 +1,78 @@
+//! What time does to pressure: packets of unknown connections, seconds after one went by hash for want of room.
+
+use lbxdp_common::state::{State, TcpState};
+use lbxdp_common::table::Shape;
+use lbxdp_common::{Protocol, Reason, Scheduler, Verdict};
+use lbxdp_tests::cases::frame::{Packet, tcp};
+use lbxdp_tests::cases::memory::{connection, write};
+use lbxdp_tests::cases::setup::{Setup, key};
+use lbxdp_tests::cases::{Host, Runner};
+
+fn host(setup: &Setup) -> Host {
+    let mut host = Host::default();
+    write(&mut host, setup);
+    host
+}
+
+fn http() -> Setup {
+    Setup::new().service(Protocol::Tcp, 80, Scheduler::RoundRobin, &[(2, 1), (3, 1)])
+}
+
+/// What becomes of a packet.
+fn said(host: &mut Host, packet: &Packet) -> Result<Verdict, Reason> {
+    host.run(&mut packet.clone().bytes());
+    host.last().expect("a host says what it did")
+}
+
+#[test]
+fn packets_of_unknown_connections_follow_the_hash_for_as_long_as_a_connection_may_live() {
+    for (seconds, follows) in [(0, true), (20, true), (890, true), (910, false)] {
+        for packet in [tcp(5, 80).ack(), tcp(6, 80).fin().ack(), tcp(7, 80).rst()] {
+            let mut host = host(&http());
+            host.feel_pressure(seconds);
+            let said = said(&mut host, &packet);
+            assert_eq!(said.is_ok(), follows, "{seconds} s later: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn packets_that_end_unknown_connections_are_no_sign_of_pressure() {
+    let mut host = host(&http());
+    host.feel_pressure(9);
+    let before = host.last_pressure();
+    for packet in [tcp(5, 80).rst(), tcp(6, 80).fin().ack(), tcp(7, 80).ack()] {
+        assert_eq!(said(&mut host, &packet), Ok(Verdict::Transmit));
+    }
+    assert_eq!(host.last_pressure(), before);
+}
+
+#[test]
+fn an_answer_to_what_nobody_asked_leaves_a_connection_half_open() {
+    let mut host = host(&http().shape(Shape::steady(1)));
+    for port in 1..=4 {
+        // A forged client that exists resets what the server answers it.
+        let _ = (said(&mut host, &tcp(port, 80).syn()), said(&mut host, &tcp(port, 80).rst()));
+    }
+    let words: Vec<_> = (1..=4).filter_map(|port| connection(&host, key(Protocol::Tcp, port, 80))).collect();
+    assert_eq!(words.len(), 2, "half-open ones have half of the bucket");
+    assert!(words.iter().all(|word| word.is_half_open()));
+}
+
+#[test]
+fn a_syn_that_is_sent_again_goes_where_the_first_one_went() {
+    let half_open = |setup: Setup, port| {
+        setup.half_open(key(Protocol::Tcp, port, 80), 1, State::tcp(TcpState::SynReceived), 60_000)
+    };
+    let mut host = host(&half_open(half_open(http().shape(Shape::steady(1)), 70), 71));
+    let syn = |host: &mut Host| {
+        let mut frame = tcp(9, 80).syn().bytes();
+        host.run(&mut frame);
+        frame[..6].to_vec()
+    };
+    let first = syn(&mut host);
+    // There is room for it now.
+    assert_eq!(said(&mut host, &tcp(70, 80).ack()), Ok(Verdict::Transmit));
+    assert_eq!(syn(&mut host), first);
+    assert!(connection(&host, key(Protocol::Tcp, 9, 80)).is_some());
+}
