@@ -77,7 +77,7 @@ pub const MAX_MEMBERS: u32 = u16::MAX as u32;
 /// Slots for each server, at least.
 const SLOTS_EACH: u32 = 8;
 /// Slots of a service, at least.
-const MIN_SLOTS: u32 = 64;
+const MIN_SLOTS: u32 = 32;
 
 impl List {
     /// A list of so many servers (at most [`MAX_MEMBERS`]), and of as many slots as suit it.
@@ -242,8 +242,8 @@ mod tests {
     #[test]
     fn a_run_holds_the_servers_and_two_slots_a_row_behind_them() {
         let list = List::new(100, 3);
-        assert_eq!((list.slots(), list.rows()), (64, 3 + 32));
-        assert_eq!((list.slot_row(0), list.slot_row(1), list.slot_row(63)), (103, 103, 134));
+        assert_eq!((list.slots(), list.rows()), (32, 3 + 16));
+        assert_eq!((list.slot_row(0), list.slot_row(1), list.slot_row(31)), (103, 103, 118));
         let cell = List::slot_cell(&[ServerId(7), ServerId(9)]);
         assert_eq!((List::server_in(4, cell), List::server_in(5, cell)), (ServerId(7), ServerId(9)));
         assert_eq!((List::new(0, 10).slots(), List::new(0, 1000).slots()), (128, 8192));

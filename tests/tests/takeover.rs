@@ -240,6 +240,9 @@ fn a_saved_configuration_that_cannot_be_read_stops_the_start_and_nothing_else() 
     Ok(())
 }
 
+/// What is hurt, and how.
+type Damage<'a> = (&'a str, Box<dyn FnMut(&mut Tables)>);
+
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn what_somebody_else_writes_into_the_tables_is_put_right() -> Result<()> {
@@ -254,7 +257,7 @@ fn what_somebody_else_writes_into_the_tables_is_put_right() -> Result<()> {
     let put = |row: Option<&'static [AtomicU64]>, cell: usize, value: u64| {
         row.expect("a row").store(cell, value);
     };
-    let mut damages: Vec<(&str, Box<dyn FnMut(&mut Tables)>)> = vec![
+    let mut damages: Vec<Damage<'_>> = vec![
         ("servers 1", Box::new(move |tables| put(tables.SERVERS.row(1), 0, 0xdead))),
         ("services 1", Box::new(move |tables| put(tables.SERVICES.row(0), 2, 77))),
         ("members 1", Box::new(move |tables| put(member(tables).ok(), 0, 0))),
@@ -276,7 +279,7 @@ fn what_somebody_else_writes_into_the_tables_is_put_right() -> Result<()> {
         })?;
         assert_eq!(repaired(&daemon)?, number as u64 + 1, "{}", daemon.log());
         let log = daemon.log();
-        let last = log.lines().filter(|line| line.contains("somebody else has written")).next_back();
+        let last = log.lines().rfind(|line| line.contains("somebody else has written"));
         // Two episodes in a row are one.
         assert!(last.is_some_and(|line| line.contains("rows=")), "{log}");
         lab.client().who(service)?;

@@ -16,10 +16,14 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
     machine::require_lab("soak")?;
     let built = build::build()?;
     step::say("the tests of endurance at full size: some minutes");
-    let mut cargo = project::cargo();
-    cargo.args(["test", "--quiet", "--release", "--package", "lbxdp-tests", "--test", "endurance"]);
-    cargo.args(["--", "--ignored", "--nocapture", "--test-threads=1"]).args(arguments);
-    cargo.env(object::VARIABLE, &built.object).env(test::BINARY_VARIABLE, &built.binary);
-    cargo.env(SCALE_VARIABLE, "1");
-    step::run(&mut cargo)
+    let soak = |name: &str, filter: &[&str]| {
+        let mut cargo = project::cargo();
+        cargo.args(["test", "--quiet", "--release", "--package", "lbxdp-tests", "--test", name]);
+        cargo.args(["--", "--ignored", "--nocapture", "--test-threads=1"]).args(filter).args(arguments);
+        cargo.env(object::VARIABLE, &built.object).env(test::BINARY_VARIABLE, &built.binary);
+        cargo.env(SCALE_VARIABLE, "1");
+        step::run(&mut cargo)
+    };
+    let (floods, deaths) = (soak("endurance", &[]), soak("takeover", &["a_killed_daemon"]));
+    floods.and(deaths)
 }

@@ -22,7 +22,7 @@
 //! How many buckets are in use is the table's [`Shape`]; while it grows, connections are carried to where they belong
 //! by the new size ([`carry()`]).
 //!
-//! Invariants, model-checked in `tests/table_model.rs` and `tests/growth_model.rs`:
+//! Invariants, model-checked in `tests/models/`:
 //! - a reader sees an entry whole or not at all;
 //! - of several CPUs that insert the same key exactly one ends with a live entry, and the others use it;
 //! - an entry is retired only in the very state in which it was judged overdue, and by one party only;

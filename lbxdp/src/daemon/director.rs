@@ -198,7 +198,9 @@ impl Director {
                 Write::FreshServer { id } => self.accounts.open_server(*id),
                 Write::FreshService { index, waiting } => {
                     self.accounts.open_service(*index);
-                    waiting.iter().for_each(|id| self.accounts.open_server(*id));
+                    for id in waiting {
+                        self.accounts.open_server(*id);
+                    }
                 }
                 _ => {}
             }

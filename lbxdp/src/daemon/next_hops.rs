@@ -414,19 +414,16 @@ impl NextHops {
                 message.header.state,
                 NeighbourState::None | NeighbourState::Incomplete | NeighbourState::Failed
             );
-        match mac.filter(|_| is_valid) {
-            Some(mac) => {
-                let is_fixed = message.header.flags.contains(NeighbourFlags::ExtLearned)
-                    || matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp);
-                self.neighbours.insert((message.header.ifindex, address), Neighbour { mac, is_fixed })
+        if let Some(mac) = mac.filter(|_| is_valid) {
+            let is_fixed = message.header.flags.contains(NeighbourFlags::ExtLearned)
+                || matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp);
+            self.neighbours.insert((message.header.ifindex, address), Neighbour { mac, is_fixed });
+        } else {
+            if message.header.state == NeighbourState::Failed {
+                self.disinherit(message.header.ifindex, address);
             }
-            None => {
-                if message.header.state == NeighbourState::Failed {
-                    self.disinherit(message.header.ifindex, address);
-                }
-                self.neighbours.remove(&(message.header.ifindex, address))
-            }
-        };
+            self.neighbours.remove(&(message.header.ifindex, address));
+        }
     }
 }
 

@@ -64,11 +64,11 @@ impl Layout {
             Found { tables, services: BTreeMap::new(), taken: BTreeSet::new(), names: BTreeSet::new() };
         let mut indices = BTreeSet::new();
         for (id, index) in &ids {
-            let key = service_key(id).ok_or(TakeOverError::Protocol(id.protocol))?;
+            let key = service_key(*id).ok_or(TakeOverError::Protocol(id.protocol))?;
             if *index >= tables.service_rows() || !indices.insert(*index) {
                 return Err(TakeOverError::ServiceRow(name(&key), *index));
             }
-            let laid = found.service(&key, id, *index)?;
+            let laid = found.service(&key, *id, *index)?;
             found.services.insert(key, laid);
         }
         let lists = found.services.values().map(|laid| laid.list).collect();
@@ -97,7 +97,7 @@ impl<T: Contents> Found<'_, T> {
     fn service(
         &mut self,
         key: &ServiceKey,
-        id: &service::ServiceKey,
+        id: service::ServiceKey,
         index: u32,
     ) -> Result<Laid, TakeOverError> {
         let ServiceRow { list, scheduler, .. } = self.tables.service(index);
@@ -110,7 +110,7 @@ impl<T: Contents> Found<'_, T> {
             let member = Member::from_cell(self.tables.member_cell(row));
             let row = self.tables.server(member.server().row());
             let stranger = || TakeOverError::Server(name(key), member.server().0);
-            if row.id != member.server().0 || row.service != *id {
+            if row.id != member.server().0 || row.service != id {
                 return Err(stranger());
             }
             let server = Server {
@@ -135,7 +135,7 @@ impl<T: Contents> Found<'_, T> {
         for number in 1..self.tables.server_rows() {
             let row = self.tables.server(number);
             let id = ServerId(row.id);
-            let Some(service) = service_key(&row.service).filter(|_| id.row() == number) else {
+            let Some(service) = service_key(row.service).filter(|_| id.row() == number) else {
                 continue;
             };
             if self.taken.contains(&number) {
@@ -166,7 +166,7 @@ impl<T: Contents> Found<'_, T> {
 }
 
 /// The service of a key in the tables; `None` for the key of no service.
-fn service_key(key: &service::ServiceKey) -> Option<ServiceKey> {
+fn service_key(key: service::ServiceKey) -> Option<ServiceKey> {
     Some(ServiceKey {
         protocol: Protocol::from_raw(key.protocol)?,
         address: Ipv4Addr::from(key.vip).into(),

@@ -102,7 +102,7 @@ impl Instance {
     }
 
     /// An interface's name as the name of a pin: the BPF file system takes no dots (it keeps them for itself).
-    #[expect(clippy::unused_self, reason = "all names of an instance's things are asked of the instance")]
+    #[allow(clippy::unused_self, reason = "all names of an instance's things are asked of the instance")]
     pub fn pin_name(&self, interface: &str) -> String {
         interface.replace('.', ":")
     }
