@@ -241,7 +241,7 @@ fn a_saved_configuration_that_cannot_be_read_stops_the_start_and_nothing_else() 
 }
 
 /// What is hurt, and how.
-type Damage<'a> = (&'a str, Box<dyn FnMut(&mut Tables)>);
+type Damage = (&'static str, Box<dyn FnMut(&mut Tables)>);
 
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
@@ -251,19 +251,19 @@ fn what_somebody_else_writes_into_the_tables_is_put_right() -> Result<()> {
     lab.client().who(service)?;
     let mut tables = tables(&daemon)?;
     let ids = tables.service_ids()?;
-    let (key, index) = ids.first_key_value().context("a service")?;
+    let (key, index) = ids.first_key_value().map(|(key, index)| (*key, *index)).context("a service")?;
     let seed = lbxdp_common::settings::SettingsView(tables.SETTINGS.row(0).context("settings")?).seed();
-    let stranger = lbxdp_common::service::ServiceKey { port: [9, 9], ..*key };
+    let stranger = lbxdp_common::service::ServiceKey { port: [9, 9], ..key };
     let put = |row: Option<&'static [AtomicU64]>, cell: usize, value: u64| {
         row.expect("a row").store(cell, value);
     };
-    let mut damages: Vec<Damage<'_>> = vec![
+    let mut damages: Vec<Damage> = vec![
         ("servers 1", Box::new(move |tables| put(tables.SERVERS.row(1), 0, 0xdead))),
         ("services 1", Box::new(move |tables| put(tables.SERVICES.row(0), 2, 77))),
         ("members 1", Box::new(move |tables| put(member(tables).ok(), 0, 0))),
         ("settings 1", Box::new(move |tables| put(tables.SETTINGS.row(0), 4, 1))),
-        ("service_ids 1", Box::new(move |tables| tables.remove_service_id(*key).expect("removed"))),
-        ("service_ids 1", Box::new(move |tables| tables.put_service_id(stranger, *index).expect("put"))),
+        ("service_ids 1", Box::new(move |tables| tables.remove_service_id(key).expect("removed"))),
+        ("service_ids 1", Box::new(move |tables| tables.put_service_id(stranger, index).expect("put"))),
         ("vips 1", Box::new(move |tables| tables.remove_vip(key.vip.into(), seed))),
         ("vips 1", Box::new(move |tables| tables.put_vip([10, 0, 0, 66].into(), seed).expect("put"))),
     ];
