@@ -10,6 +10,8 @@ mod rows;
 mod slots;
 mod take_over;
 #[cfg(test)]
+mod take_over_tests;
+#[cfg(test)]
 mod tests;
 mod write;
 

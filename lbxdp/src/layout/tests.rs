@@ -2,20 +2,22 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use lbxdp_common::{Forward, Protocol, Scheduler};
+use lbxdp_common::table::Seed;
+use lbxdp_common::{Forward, Protocol, Scheduler, vip};
 use proptest::prelude::*;
 
 use super::*;
+use crate::tables::TableError;
 
-fn key(port: u16) -> ServiceKey {
+pub(super) fn key(port: u16) -> ServiceKey {
     ServiceKey { protocol: Protocol::Tcp, address: [10, 0, 0, 100].into(), port }
 }
 
-fn server(last: u8, weight: u32) -> Server {
+pub(super) fn server(last: u8, weight: u32) -> Server {
     Server { address: [10, 0, 0, last].into(), port: 80, forward: Forward::Direct, weight }
 }
 
-fn state(services: &[(u16, &[Server])]) -> State {
+pub(super) fn state(services: &[(u16, &[Server])]) -> State {
     let service =
         |servers: &[Server]| Service { scheduler: Scheduler::RoundRobin, servers: servers.to_vec() };
     State {
@@ -24,33 +26,48 @@ fn state(services: &[(u16, &[Server])]) -> State {
     }
 }
 
-fn resolved(_: IpAddr) -> Hop {
+pub(super) fn resolved(_: IpAddr) -> Hop {
     Hop { mac: Some([2, 0, 0, 0, 0, 9]), source: [2, 0, 0, 0, 0, 1], ifindex: 3, port: 0, is_local: false }
 }
 
 /// The tables as packets would find them.
-#[derive(Default)]
-struct Played {
+#[derive(Clone, Default)]
+pub(super) struct Played {
+    sizes: [u32; 3],
     servers: BTreeMap<u32, ServerRow>,
-    members: BTreeMap<u32, Member>,
+    members: BTreeMap<u32, u64>,
     services: BTreeMap<u32, ServiceRow>,
+    taken_in: BTreeMap<u32, ServerId>,
     ids: BTreeMap<service::ServiceKey, u32>,
-    vips: HashSet<Ipv4Addr>,
+    vips: HashSet<(u32, Ipv4Addr)>,
+}
+
+pub(super) const SEED: Seed = Seed { offset: 5, multiplier: 0x9e37_79b9_7f4a_7c15 };
+
+fn in_its_bucket(vip: Ipv4Addr) -> (u32, Ipv4Addr) {
+    (vip::bucket(vip.octets(), SEED), vip)
 }
 
 impl Played {
-    fn play(&mut self, write: &Write) {
+    /// Empty tables for so many servers, services, members.
+    pub(super) fn new(sizes: [u32; 3]) -> Self {
+        Self { sizes, ..Self::default() }
+    }
+
+    pub(super) fn play(&mut self, write: &Write) {
         match write {
             Write::FreshServer { .. } | Write::FreshService { .. } | Write::Turn { .. } => {}
             Write::ForgetServer { id, .. } => {
+                self.play_half(write);
                 let row = self.servers.get_mut(&id.row()).expect("a server's row");
                 row.service = service::ServiceKey::default();
             }
             Write::Server { id, row } => {
                 self.servers.insert(id.row(), *row);
             }
-            Write::Members { list, members, .. } => {
-                self.members.extend((list.start..).zip(members.iter().copied()));
+            Write::Members { list, members, slots } => {
+                self.members.extend((list.start..).zip(members.iter().map(|member| member.cell())));
+                self.members.extend((list.slot_row(0)..).zip(slots.chunks(2).map(List::slot_cell)));
             }
             Write::Service { index, row } => {
                 self.services.insert(*index, *row);
@@ -62,11 +79,21 @@ impl Played {
                 self.ids.remove(key);
             }
             Write::Vip(vip) => {
-                self.vips.insert(*vip);
+                self.vips.insert(in_its_bucket(*vip));
             }
-            Write::RemoveVip(vip) | Write::ClearVip { vip, .. } => {
-                self.vips.remove(vip);
+            Write::RemoveVip(vip) => {
+                self.vips.remove(&in_its_bucket(*vip));
             }
+            Write::ClearVip { bucket, vip } => {
+                self.vips.remove(&(*bucket, *vip));
+            }
+        }
+    }
+
+    /// Plays a write by a daemon that is killed in its midst, where that can be told from before and after.
+    pub(super) fn play_half(&mut self, write: &Write) {
+        if let Write::ForgetServer { id, service: Some(index) } = write {
+            self.taken_in.insert(*index, *id);
         }
     }
 
@@ -75,9 +102,9 @@ impl Played {
     fn seen_by_packets(&self, port: u16) -> Option<Vec<([u8; 4], u32)>> {
         let index = self.ids.get(&service_id(&key(port)).expect("IPv4"))?;
         let list = self.services[index].list;
-        let members = (list.start..list.start + u32::from(list.length)).map(|row| self.members[&row]);
+        let rows = list.start..list.start + u32::from(list.length);
         Some(
-            members
+            rows.map(|row| Member::from_cell(self.members[&row]))
                 .map(|member| {
                     let row = self.servers[&member.server().row()];
                     assert_eq!(row.id, member.server().0, "a list names a server whose row is another's");
@@ -86,6 +113,44 @@ impl Played {
                 })
                 .collect(),
         )
+    }
+}
+
+impl Contents for Played {
+    fn server_rows(&self) -> u32 {
+        self.sizes[0]
+    }
+
+    fn service_rows(&self) -> u32 {
+        self.sizes[1]
+    }
+
+    fn member_rows(&self) -> u32 {
+        self.sizes[2]
+    }
+
+    fn server(&self, row: u32) -> ServerRow {
+        self.servers.get(&row).copied().unwrap_or_default()
+    }
+
+    fn service(&self, index: u32) -> ServiceRow {
+        self.services.get(&index).copied().unwrap_or_default()
+    }
+
+    fn member_cell(&self, row: u32) -> u64 {
+        self.members.get(&row).copied().unwrap_or_default()
+    }
+
+    fn taken_in(&self, index: u32) -> ServerId {
+        self.taken_in.get(&index).copied().unwrap_or_default()
+    }
+
+    fn service_ids(&self) -> Result<BTreeMap<service::ServiceKey, u32>, TableError> {
+        Ok(self.ids.clone())
+    }
+
+    fn vips(&self) -> Vec<(u32, Ipv4Addr)> {
+        self.vips.iter().copied().collect()
     }
 }
 
@@ -143,7 +208,7 @@ fn a_vip_stays_while_connections_of_its_deleted_service_may_live() {
     both.services.insert(other_vip, service);
     let mut go_to = |state: &State, layout: &mut Layout| {
         layout.change(state, &resolved, now).expect("room").iter().for_each(|write| played.play(write));
-        let mut vips: Vec<u8> = played.vips.iter().map(|vip| vip.octets()[3]).collect();
+        let mut vips: Vec<u8> = played.vips.iter().map(|(_, vip)| vip.octets()[3]).collect();
         vips.sort_unstable();
         vips
     };
@@ -184,7 +249,7 @@ fn a_service_too_many_changes_nothing() {
     assert_eq!(layout.change(&one, &resolved, now), Ok(vec![]));
 }
 
-fn any_servers() -> impl Strategy<Value = Vec<Server>> {
+pub(super) fn any_servers() -> impl Strategy<Value = Vec<Server>> {
     proptest::collection::btree_map(1..6u8, 0..4u32, 0..5)
         .prop_map(|servers| servers.into_iter().map(|(last, weight)| server(last, weight)).collect())
 }
