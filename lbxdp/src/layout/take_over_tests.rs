@@ -55,7 +55,9 @@ fn play(history: &[Option<State>], now: &mut Instant) -> (Layout, Played, Vec<Wr
     let (mut layout, mut played) = (layout(), Played::new(SIZES));
     let (mut before, mut after, mut writes) = (State::default(), State::default(), Vec::new());
     for step in history {
-        writes.iter().for_each(|write| played.play(write));
+        for write in &writes {
+            played.play(write);
+        }
         before = after.clone();
         layout.readers_are_gone();
         writes = if let Some(state) = step {
@@ -74,7 +76,9 @@ proptest! {
     fn a_layout_made_of_tables_is_the_one_that_wrote_them(history in any_history()) {
         let mut now = Instant::now();
         let (wrote, mut played, writes, [_, after]) = play(&history, &mut now);
-        writes.iter().for_each(|write| played.play(write));
+        for write in &writes {
+            played.play(write);
+        }
         prop_assert_eq!(wrote.drift(&played, SEED).expect("readable"), vec![]);
         let taken = Layout::take_over(&played, now).expect("consistent");
         prop_assert_eq!(taken.unfinished, vec![]);
@@ -110,9 +114,13 @@ proptest! {
             );
         }
         let wanted = if wants_the_new_one { after } else { before };
-        unfinished.iter().for_each(|write| played.play(write));
+        for write in &unfinished {
+            played.play(write);
+        }
         let writes = layout.change(wanted, &resolved, now).expect("room");
-        writes.iter().for_each(|write| played.play(write));
+        for write in &writes {
+            played.play(write);
+        }
         for write in layout.drift(&played, SEED).expect("readable") {
             played.play(&write);
         }
