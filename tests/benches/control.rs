@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -13,11 +14,10 @@ use anyhow::{Context, Result};
 use aya::maps::MapData;
 use lbxdp::tables::pins::Instance;
 use lbxdp::tables::{MAP_NAMES, Tables};
-use lbxdp_common::Protocol;
-use lbxdp_common::connection::Key;
 use lbxdp_common::settings::SettingsView;
 use lbxdp_tests::fill::Filler;
 use lbxdp_tests::http::HTTP_PORT;
+use lbxdp_tests::table::tcp_key;
 use lbxdp_tests::topology::CLIENT;
 use lbxdp_tests::{Daemon, Lab, Plan, daemon};
 
@@ -103,14 +103,7 @@ fn fill(lab: &Lab, daemon: &Daemon, instance: &Instance) -> Result<lbxdp_tests::
         settings: SettingsView(tables.SETTINGS.row(0).context("no settings")?),
         load: |row| tables.LOADS.row(row),
     };
-    let pattern = Key {
-        client: CLIENT.octets(),
-        vip: service.ip().octets(),
-        client_port: held.source_port()?.to_be_bytes(),
-        vip_port: service.port().to_be_bytes(),
-        protocol: Protocol::Tcp.raw(),
-        pad: [0; 3],
-    };
+    let pattern = tcp_key(SocketAddrV4::new(CLIENT, held.source_port()?), service);
     filler.add_like(pattern, CONNECTIONS - 1)?;
     Ok(held)
 }

@@ -38,8 +38,9 @@ impl<B: Buckets, C: Cells, L: Fn(u32) -> Option<C>> Filler<B, C, L> {
         load.add(0, Load::gained(is_active).wrapping_mul(count.into()));
         wait::until("the table has grown", DEADLINE, || {
             let shape = self.settings.shape();
-            // The daemon doubles a table that is half full.
-            shape.is_steady() && u64::from(shape.home()) * WAYS as u64 * 6 / 10 >= u64::from(count)
+            // It doubles while it is half full, or less than twice at its limit, which is 62 in 100 of its places.
+            let places = u64::from(shape.home()) * WAYS as u64;
+            shape.is_steady() && u64::from(count) * 100 <= places * 65
         })?;
         // Nothing is overdue at this time, so nothing has to make room.
         let long_ago = word.due() + 3 * (1 << 30);

@@ -20,6 +20,7 @@ pub mod namespace;
 pub mod pass;
 pub mod scale;
 pub mod service;
+pub mod table;
 pub mod topology;
 pub mod traffic;
 pub mod wait;

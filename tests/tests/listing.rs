@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::net::SocketAddrV4;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,12 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use lbxdp::tables::Tables;
 use lbxdp::tables::pins::Instance;
-use lbxdp_common::Protocol;
-use lbxdp_common::connection::Key;
 use lbxdp_common::settings::SettingsView;
 use lbxdp_tests::fill::Filler;
 use lbxdp_tests::http::HTTP_PORT;
 use lbxdp_tests::service::load;
+use lbxdp_tests::table::tcp_key;
 use lbxdp_tests::topology::CLIENT;
 use lbxdp_tests::{Connection, Daemon, Lab, Plan, daemon};
 
@@ -40,14 +40,7 @@ fn filled(lab: &Lab, count: u32) -> Result<(Daemon, Connection)> {
         settings: SettingsView(tables.SETTINGS.row(0).context("no settings")?),
         load: |row| tables.LOADS.row(row),
     };
-    let pattern = Key {
-        client: CLIENT.octets(),
-        vip: service.ip().octets(),
-        client_port: held.source_port()?.to_be_bytes(),
-        vip_port: service.port().to_be_bytes(),
-        protocol: Protocol::Tcp.raw(),
-        pad: [0; 3],
-    };
+    let pattern = tcp_key(SocketAddrV4::new(CLIENT, held.source_port()?), service);
     filler.add_like(pattern, count)?;
     Ok((daemon, held))
 }
@@ -66,7 +59,7 @@ fn a_million_connections_are_listed_each_once_in_little_memory() -> Result<()> {
     const COUNT: u32 = 1_000_000;
     let lab = Lab::build(Plan::default())?;
     let (daemon, _held) = filled(&lab, COUNT)?;
-    let server = std::net::SocketAddrV4::new(lab.servers[0].address, HTTP_PORT);
+    let server = SocketAddrV4::new(lab.servers[0].address, HTTP_PORT);
     assert_eq!(load(&daemon, server)?, (COUNT + 1, 0));
     let before = kib(daemon.process(), "RssAnon")?;
     let path = std::env::temp_dir().join(format!("{}-listing", lab.instance()));

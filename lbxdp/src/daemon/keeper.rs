@@ -297,14 +297,15 @@ impl Work {
         wait_for_packets();
         let shape = self.shape();
         for _ in 0..CARRY_ATTEMPTS {
-            if self.has_failed {
-                return;
-            }
-            if self.carry(shape) == 0 {
+            let found = self.carry(shape);
+            if found == 0 {
                 self.write(Shape::steady(shape.home()));
                 self.answered = Some(self.clock.now());
                 let places = u64::from(shape.home()) * WAYS as u64;
                 tracing::info!(places, connections = self.connections(), "the connection table has grown");
+                return;
+            }
+            if self.has_failed {
                 return;
             }
         }
