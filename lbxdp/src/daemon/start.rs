@@ -41,16 +41,19 @@ pub(super) async fn start(options: &Options) -> Result<Started, StartError> {
     let saved = saved::read(&instance.saved())?;
     let next_hops = NextHops::connect().await?;
     let interfaces = named(&options.interfaces, &next_hops)?;
-    match left(instance)? {
-        Left::Tables => take_over(options, next_hops, interfaces, saved).await,
+    let started = match left(instance)? {
+        Left::Tables => take_over(options, next_hops, interfaces, saved).await?,
         Left::Nothing => {
             let begun = begin(options, next_hops, interfaces, saved).await;
             if begun.is_err() {
                 super::take_out(instance);
             }
-            begun
+            begun?
         }
-    }
+    };
+    let places = u64::from(started.listing.connections.rows()) * WAYS as u64;
+    tracing::info!(%instance, places, hertz = started.listing.clock.hertz(), "ready");
+    Ok(started)
 }
 
 /// Looks at the pins. A start is never an empty one while something forwards.
@@ -109,7 +112,7 @@ async fn begin(
     if let Some(saved) = saved {
         director.restore(saved).await.map_err(|error| refused_saved(instance, error.into()))?;
     }
-    attach(director, listing, options, interfaces, programs, clock)
+    attach(director, listing, options, interfaces, programs)
 }
 
 /// Goes on with the tables that are there. Until all that can be refused has been asked, nothing is changed.
@@ -146,7 +149,7 @@ async fn take_over(
     let mut director = Director::new(tables, next_hops, clock, begin);
     let gone_on = director.go_on(&taken.unfinished, saved).await;
     gone_on.map_err(|error| refused_saved(instance, error.into()))?;
-    let started = attach(director, listing, options, interfaces, programs, clock)?;
+    let started = attach(director, listing, options, interfaces, programs)?;
     // Last of all: whoever is no longer wanted was forwarding until now.
     let kept: Vec<Interface> = started.interfaces.attached().cloned().collect();
     links::keep_only(instance, &kept).map_err(|error| StartError::File(instance.link_pins(), error))?;
@@ -178,7 +181,6 @@ fn attach(
     options: &Options,
     interfaces: Vec<Interface>,
     mut programs: Programs,
-    clock: Clock,
 ) -> Result<Started, StartError> {
     let instance = &options.instance;
     for (interface, ebpf) in interfaces.iter().zip(&mut programs) {
@@ -190,8 +192,6 @@ fn attach(
     let ebpf = programs.into_iter().next().ok_or(LoadError::NoProgram)?;
     director.start_keeping(ebpf).map_err(StartError::Keeper)?;
     director.save();
-    let places = u64::from(listing.connections.rows()) * WAYS as u64;
-    tracing::info!(%instance, places, hertz = clock.hertz(), "ready");
     Ok(Started { director, listing, interfaces: Interfaces::new(interfaces) })
 }
 
