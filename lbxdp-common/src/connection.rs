@@ -21,11 +21,18 @@ pub struct Key {
     pub vip_port: [u8; 2],
     /// IANA number, as in the IP header.
     pub protocol: u8,
+    /// What the entry is: [`Key::CONNECTION`] or [`Key::TEMPLATE`].
+    pub kind: u8,
     /// Always zero.
-    pub pad: [u8; 3],
+    pub pad: [u8; 2],
 }
 
 impl Key {
+    /// [`Key::kind`] of a connection.
+    pub const CONNECTION: u8 = 0;
+    /// [`Key::kind`] of a template; see [`crate::template`].
+    pub const TEMPLATE: u8 = 1;
+
     /// The key as two cells.
     #[inline(always)]
     pub fn cells(self) -> [u64; 2] {
@@ -36,6 +43,12 @@ impl Key {
     #[inline(always)]
     pub fn from_cells(cells: [u64; 2]) -> Self {
         zerocopy::transmute!(cells)
+    }
+
+    /// The client's address as a number, in memory order.
+    #[inline(always)]
+    pub const fn client_number(self) -> u32 {
+        u32::from_ne_bytes(self.client)
     }
 
     /// The protocol; `None` for bytes that never were a key.
@@ -72,7 +85,7 @@ pub enum Phase {
 pub struct Word(pub u64);
 
 const PHASE_BITS: u64 = 0b11;
-const STATE_SHIFT: u32 = 2;
+pub(crate) const STATE_SHIFT: u32 = 2;
 const STATE_BITS: u64 = 0b1111;
 const HALF_OPEN: u64 = 1 << HALF_OPEN_SHIFT;
 pub(crate) const HALF_OPEN_SHIFT: u32 = 6;
@@ -99,6 +112,26 @@ impl Word {
     #[must_use]
     pub const fn in_phase(self, phase: Phase) -> Self {
         Self(self.0 & !PHASE_BITS | phase as u64)
+    }
+
+    /// Whether it is a template's: its state says so. Seen from bits alone, for [`crate::table`] asks four words at once.
+    #[inline(always)]
+    pub const fn is_template(self) -> bool {
+        self.0 >> (STATE_SHIFT + 1) & 0b111 == 0b111
+    }
+
+    /// The same template, with a state and a due time of its own; still half open if it was.
+    #[inline(always)]
+    #[must_use]
+    pub const fn renewed(self, state: State, due: Ticks) -> Self {
+        Self::live(self.server(), state, due).half_open_as(self)
+    }
+
+    /// The same one, half open no more.
+    #[inline(always)]
+    #[must_use]
+    pub const fn confirmed(self) -> Self {
+        Self(self.0 & !HALF_OPEN)
     }
 
     /// How far it is.
@@ -205,6 +238,8 @@ mod tests {
             prop_assert_eq!(word.due(), Ticks(due));
             prop_assert!(!word.is_half_open() && word.half_open().is_half_open());
             prop_assert!(!word.is_moving() && word.moving().is_moving() && word.moving().settled() == word);
+            prop_assert_eq!(word.is_template(), word.state().is_template());
+            prop_assert_eq!(word.half_open().confirmed(), word);
             prop_assert!(!word.half_open().after(word.state(), word.due()).is_half_open());
             prop_assert!(word.is_like(word.after(word.state(), Ticks(due.wrapping_add(1)))));
             prop_assert!(!word.is_like(word.half_open()));

@@ -34,8 +34,12 @@ macro_rules! for_each_map {
                 PRESSURE: "pressure", $crate::pressure::PRESSURE_CELLS, 1;
                 /// Indices of buckets for [`tend`]($crate::tend): the daemon's errands.
                 ERRANDS: "errands", 1, $crate::tend::MAX_ERRANDS;
+                /// Rules for marks ([`mark`]($crate::mark)).
+                MARK_RULES: "mark_rules", $crate::mark::MARK_CELLS, $crate::mark::MARK_ROWS;
             }
             maps {
+                /// The run of rules for the marks of packets to a destination.
+                MARK_RUNS: "mark_runs", LpmTrie<[u8; 4], u64>, $crate::mark::MAX_DESTINATIONS;
                 /// Index of a service by what a packet carries.
                 SERVICE_IDS: "service_ids", HashMap<$crate::service::ServiceKey, u32>, 1;
                 /// What is counted for each server.

@@ -180,6 +180,7 @@ pub const LOAD_CELLS: usize = 8;
 impl Load {
     const ACTIVE: u64 = 1;
     const INACTIVE: u64 = 1 << 32;
+    const OVERLOADED: u64 = 1 << 63;
 
     /// Connections in an active state.
     #[inline(always)]
@@ -190,7 +191,33 @@ impl Load {
     /// All other connections.
     #[inline(always)]
     pub const fn inactive(self) -> u32 {
-        (self.0 >> 32) as u32
+        (self.without_overload().0 >> 32) as u32
+    }
+
+    /// All connections.
+    #[inline(always)]
+    pub const fn total(self) -> u64 {
+        self.active() as u64 + self.inactive() as u64
+    }
+
+    /// Whether it has reached its upper threshold, and not been below the lower one since.
+    #[inline(always)]
+    pub const fn is_overloaded(self) -> bool {
+        self.0 & Self::OVERLOADED != 0
+    }
+
+    /// The same, overloaded.
+    #[inline(always)]
+    #[must_use]
+    pub const fn overloaded(self) -> Self {
+        Self(self.0 | Self::OVERLOADED)
+    }
+
+    /// The same, overloaded no more.
+    #[inline(always)]
+    #[must_use]
+    pub const fn without_overload(self) -> Self {
+        Self(self.0 & !Self::OVERLOADED)
     }
 
     /// What a new connection adds.
@@ -227,7 +254,7 @@ mod tests {
             flags: ServerFlags::AVAILABLE,
             id: ServerId::new(5, 3).0,
             ifindex: 42,
-            service: ServiceKey { vip: [10, 0, 0, 100], port: [0, 80], protocol: 6, pad: 0 },
+            service: ServiceKey::on([10, 0, 0, 100], [0, 80], 6),
             ..ServerRow::default()
         };
         let [.., service, _, _, _] = row.cells();

@@ -24,14 +24,39 @@ use crate::server::ServerId;
 )]
 #[repr(C, align(8))]
 pub struct ServiceKey {
-    /// VIP, as in a packet.
+    /// VIP, as in a packet; of a service by mark the mark, highest byte first.
     pub vip: [u8; 4],
-    /// Port, as in a packet.
+    /// Port, as in a packet; 0: any, or a service by mark.
     pub port: [u8; 2],
-    /// IANA number.
+    /// IANA number; 0 of a service by mark.
     pub protocol: u8,
-    /// Always zero.
-    pub pad: u8,
+    /// [`ServiceKey::BY_ADDRESS`] or [`ServiceKey::BY_MARK`].
+    pub kind: u8,
+}
+
+impl ServiceKey {
+    /// [`ServiceKey::kind`] of a service with a VIP.
+    pub const BY_ADDRESS: u8 = 0;
+    /// [`ServiceKey::kind`] of a service by mark.
+    pub const BY_MARK: u8 = 1;
+
+    /// A service on a port of a VIP, both as in a packet.
+    #[inline(always)]
+    pub const fn on(vip: [u8; 4], port: [u8; 2], protocol: u8) -> Self {
+        Self { vip, port, protocol, kind: Self::BY_ADDRESS }
+    }
+
+    /// The service of a mark.
+    #[inline(always)]
+    pub const fn of_mark(mark: u32) -> Self {
+        Self { vip: mark.to_be_bytes(), port: [0; 2], protocol: 0, kind: Self::BY_MARK }
+    }
+
+    /// Whether it is a service by mark.
+    #[inline(always)]
+    pub const fn is_by_mark(self) -> bool {
+        self.kind == Self::BY_MARK
+    }
 }
 
 /// A row of the service table (64 bytes).
@@ -44,10 +69,52 @@ pub struct ServiceRow {
     pub shares: Shares,
     /// [`Scheduler`], raw.
     pub scheduler: u8,
+    /// See there.
+    pub flags: ServiceFlags,
     /// Always zero.
-    pub pad: [u8; 7],
+    pub pad: [u8; 6],
+    /// For its templates.
+    pub persistence: Persistence,
+    /// What identifies it.
+    pub key: ServiceKey,
     /// Always zero: the rest of the cache line.
-    pub rest: [u64; 5],
+    pub rest: [u64; 3],
+}
+
+/// Flags of a service, by IPVS's numbers (`IP_VS_SVC_F_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct ServiceFlags(pub u8);
+
+impl ServiceFlags {
+    /// A client keeps its server.
+    pub const PERSISTENT: Self = Self(0x01);
+    /// Each UDP packet is scheduled by itself.
+    pub const ONE_PACKET: Self = Self(0x04);
+    /// Some server of it has an upper threshold: ours, so that all others are asked for no load.
+    pub const HAS_THRESHOLDS: Self = Self(0x80);
+
+    /// Whether all bits of `other` are set.
+    #[inline(always)]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// With the bits of `other` if a condition holds.
+    #[must_use]
+    pub const fn with_if(self, other: Self, condition: bool) -> Self {
+        if condition { Self(self.0 | other.0) } else { self }
+    }
+}
+
+/// What a service's templates are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Persistence {
+    /// How long one lasts after its last new connection, in ticks.
+    pub lifetime: u32,
+    /// Clients that differ in no bit of this are one; as in a packet.
+    pub netmask: [u8; 4],
 }
 
 /// Cells of a [`ServiceRow`].
@@ -153,6 +220,25 @@ impl<C: Cells> Service<C> {
     #[inline(always)]
     pub fn shares(self) -> Shares {
         zerocopy::transmute!(self.0.load(1))
+    }
+
+    /// See there.
+    #[inline(always)]
+    pub fn flags(self) -> ServiceFlags {
+        let [_, flags, ..]: [u8; 8] = zerocopy::transmute!(self.0.load(2));
+        ServiceFlags(flags)
+    }
+
+    /// See there.
+    #[inline(always)]
+    pub fn persistence(self) -> Persistence {
+        zerocopy::transmute!(self.0.load(3))
+    }
+
+    /// What identifies it.
+    #[inline(always)]
+    pub fn key(self) -> ServiceKey {
+        zerocopy::transmute!(self.0.load(4))
     }
 
     /// Its scheduler; `None` for a number this program does not know.

@@ -27,13 +27,14 @@ pub struct Settings {
     pub reusable_tcp: u16,
     /// The same of SCTP.
     pub reusable_sctp: u16,
-    /// Always zero.
-    pub pad: u32,
+    /// Ticks in a second.
+    pub hertz: u32,
     /// Always zero; see [`Walker::zero`](crate::walk::Walker::zero).
     pub zero: u64,
 }
 
-/// Rules that are on or off, a bit each; named as IPVS's sysctls.
+/// Rules that are on or off, a bit each. The lower 16 are named as IPVS's sysctls; the others say what kinds of services
+/// there are, so that packets look for no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct Rules(pub u32);
@@ -47,6 +48,16 @@ impl Rules {
     pub const EXPIRE_NODEST_CONN: Self = Self(4);
     /// The state machines of `secure_tcp` are in force.
     pub const SECURE_TCP: Self = Self(8);
+    /// A template whose server has weight 0 is not used.
+    pub const EXPIRE_QUIESCENT_TEMPLATE: Self = Self(16);
+    /// There are marks to be looked for: a rule, and a service by mark.
+    pub const MARKS: Self = Self(1 << 16);
+    /// Rules for marks name whole nets: addresses that are no VIP may be a service's too.
+    pub const MARKED_NETS: Self = Self(1 << 17);
+    /// A service on port 21 of TCP is there: it gets data connections.
+    pub const FTP: Self = Self(1 << 18);
+    /// A service for all ports of a VIP is there.
+    pub const ALL_PORTS: Self = Self(1 << 19);
 
     /// Whether all bits of `other` are set.
     #[inline(always)]
@@ -119,6 +130,12 @@ impl<C: Cells> SettingsView<C> {
         Shape(self.0.load(SHAPE_CELL))
     }
 
+    /// Ticks in a second.
+    #[inline(always)]
+    pub fn hertz(self) -> u32 {
+        (self.0.load(REUSABLE_CELL) >> 32) as u32
+    }
+
     /// Whether connections make way for new ones with the same ports at all.
     #[inline(always)]
     pub fn reuses(self, protocol: Protocol) -> bool {
@@ -158,12 +175,13 @@ mod tests {
             rules: Rules::default().with_if(Rules::SLOPPY_TCP, true),
             reusable_tcp: 1 << 5,
             reusable_sctp: 1 << 13,
-            pad: 0,
+            hertz: 250,
             zero: 0,
         };
         let cells = settings.cells().map(AtomicU64::new);
         let view = SettingsView(&cells[..]);
         assert_eq!(view.seed(), Seed { offset: 1, multiplier: 3 });
+        assert_eq!(view.hertz(), 250);
         assert_eq!((view.refresh(), view.shape()), (31, Shape::new(7, 9)));
         assert!(view.rules().has(Rules::SLOPPY_TCP) && !view.rules().has(Rules::SECURE_TCP));
         for state in 0..16 {

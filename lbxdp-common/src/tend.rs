@@ -6,24 +6,60 @@
 
 use core::ops::ControlFlow;
 
-use crate::cells::Cells;
-use crate::connection::Word;
+use crate::connection::{Key, Word};
 use crate::overflow::Overflow;
+use crate::overload::LoadRow;
 use crate::pressure::Pressure;
 use crate::protocol::Protocol;
-use crate::server::{Load, Server, ServerFlags};
+use crate::server::{Server, ServerFlags};
 use crate::settings::{Rules, SettingsView};
 use crate::steer::World;
 use crate::table::{self, Carried, Hash, Replaced, Slot, Stray, WAYS};
+use crate::template;
 use crate::walk::Step;
 
 /// The most buckets in one errand: what takes the kernel some 50 µs at most, in which no packet is served on this CPU.
 pub const MAX_ERRANDS: u32 = 256;
 
-/// Looks at entry `way` of bucket `index`: an overdue connection is taken out, so is one whose server has been deleted
+/// An errand: a bucket that the daemon wants tended, and what it alone can know of its entries.
+///
+/// ```text
+///  63     36 35              32 31     0
+/// | zero    | one a way        | bucket |
+/// ```
+///
+/// The bit of a way is set if no connection of the template there lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Errand(pub u64);
+
+impl Errand {
+    /// Of this bucket; all of its templates are held by connections.
+    pub const fn of(bucket: u32) -> Self {
+        Self(bucket as u64)
+    }
+
+    /// The same, with the template in a way held by no connection.
+    #[must_use]
+    pub const fn with_idle_template(self, way: usize) -> Self {
+        Self(self.0 | 1 << (32 + way))
+    }
+
+    #[inline(always)]
+    const fn bucket(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline(always)]
+    const fn is_template_idle(self, way: usize) -> bool {
+        self.0 >> (32 + way as u32) & 1 == 1
+    }
+}
+
+/// Looks at entry `way` of an errand's bucket: an overdue connection is taken out, so is one whose server has been deleted
 /// (if the rules say so), and one that belongs elsewhere by the table's shape is carried there.
 #[inline(always)]
-pub fn tend<W: World>(world: &W, index: u32, way: usize) {
+pub fn tend<W: World>(world: &W, errand: Errand, way: usize) {
+    let index = errand.bucket();
     let (Some(settings), Some(bucket)) = (world.settings(), world.bucket(index)) else {
         return;
     };
@@ -32,13 +68,22 @@ pub fn tend<W: World>(world: &W, index: u32, way: usize) {
     let Some((key, word)) = slot.read() else {
         return;
     };
-    let has_had_its_time = table::is_overdue(word, now)
-        || settings.rules().has(Rules::EXPIRE_NODEST_CONN) && !is_served(world, word);
-    if has_had_its_time {
-        if slot.retire(word)
-            && let Some(protocol) = key.protocol()
-        {
-            uncount(world, protocol, word);
+    let is_at_end = if word.is_template() {
+        table::is_overdue(word, now) && errand.is_template_idle(way)
+    } else {
+        table::has_expired(word, now)
+    };
+    if is_at_end || settings.rules().has(Rules::EXPIRE_NODEST_CONN) && !is_served(world, word) {
+        if slot.retire(word) {
+            forget(world, key, word);
+        }
+        return;
+    }
+    if word.is_template() && table::is_overdue(word, now) {
+        // It waits for its connections, as `ip_vs_conn_expire` has it wait.
+        let wait = settings.hertz().wrapping_mul(template::WAITING_S);
+        if slot.change(word, word.renewed(word.state(), now + wait)) {
+            slot.set_bond(wait.into());
         }
         return;
     }
@@ -63,14 +108,14 @@ pub fn tend<W: World>(world: &W, index: u32, way: usize) {
     }
 }
 
-/// Does an errand: tends each entry of the buckets that the daemon has listed, [`WAYS`] steps a bucket.
-pub struct Errand;
+/// Does all errands: tends each entry of the buckets that the daemon has listed, [`WAYS`] steps a bucket.
+pub struct Errands;
 
-impl<W: World> Step<W> for Errand {
+impl<W: World> Step<W> for Errands {
     #[inline(always)]
     fn step(&mut self, world: &W, index: u32) -> ControlFlow<()> {
-        if let Some(bucket) = world.errand(index / WAYS as u32) {
-            tend(world, bucket, index as usize % WAYS);
+        if let Some(errand) = world.errand(index / WAYS as u32) {
+            tend(world, errand, index as usize % WAYS);
         }
         ControlFlow::Continue(())
     }
@@ -85,10 +130,22 @@ pub fn is_served<W: World>(world: &W, word: Word) -> bool {
     })
 }
 
+/// Takes an entry that has left the table off its server's counts.
+#[inline(always)]
+fn forget<W: World>(world: &W, key: Key, word: Word) {
+    if let Some(row) = world.load_row(word.server())
+        && word.is_template()
+    {
+        LoadRow(row).lose_template();
+    } else if let Some(protocol) = key.protocol() {
+        uncount(world, protocol, word);
+    }
+}
+
 /// Takes a connection that has left the table off its server's counts.
 #[inline(always)]
 pub(crate) fn uncount<W: World>(world: &W, protocol: Protocol, word: Word) {
-    if let Some(load) = world.load_row(word.server()) {
-        load.add(0, Load::lost(word.state().is_active(protocol)));
+    if let Some(row) = world.load_row(word.server()) {
+        LoadRow(row).lose(word.state().is_active(protocol));
     }
 }

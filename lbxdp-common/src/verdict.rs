@@ -30,7 +30,7 @@ named_enum! {
         NoService = 5 => "no_service",
         /// A TCP packet that does not open a connection and belongs to none.
         NoConnection = 6 => "no_connection",
-        /// From port 20: data connections of active FTP are never scheduled.
+        /// A data connection of FTP: from port 20, which is never scheduled, or to a service on port 21 that is not persistent.
         FtpData = 7 => "ftp_data",
         /// The service has no server that may get a new connection.
         NoServer = 8 => "no_server",

@@ -11,12 +11,14 @@ mod atomic;
 mod frame;
 #[expect(unsafe_code, reason = "all map pointers and kernel helpers are here")]
 mod maps;
+#[expect(unsafe_code, reason = "the verifier knows functions by their exported names")]
+mod parts;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use lbxdp_common::table::WAYS;
-use lbxdp_common::tend::{Errand, MAX_ERRANDS};
+use lbxdp_common::tend::{Errands, MAX_ERRANDS};
 use lbxdp_common::walk::Walker;
 use lbxdp_common::wire::Frame;
 use lbxdp_common::{Fate, Reason, Verdict, steer};
@@ -50,7 +52,7 @@ fn clock(_: XdpContext) -> u32 {
 #[xdp(frags)]
 fn tend(context: XdpContext) -> u32 {
     let buckets: u32 = Frame::read(&frame::Packet(&context), 0).unwrap_or(0);
-    maps::Kernel.repeat(buckets.min(MAX_ERRANDS) * WAYS as u32, &mut Errand);
+    maps::Kernel.repeat(buckets.min(MAX_ERRANDS) * WAYS as u32, &mut Errands);
     xdp_action::XDP_PASS
 }
 

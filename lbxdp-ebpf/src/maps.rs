@@ -6,18 +6,23 @@ use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_action};
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_loop};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray};
+use aya_ebpf::maps::lpm_trie::Key as Prefix;
+use aya_ebpf::maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray};
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::mark::MarkRun;
 use lbxdp_common::schedule::Pool;
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::settings::ZERO_CELL;
+use lbxdp_common::state::Event;
 use lbxdp_common::steer::World;
-use lbxdp_common::table::Buckets;
+use lbxdp_common::table::{Buckets, Hash};
+use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::{Step, Walker};
 use lbxdp_common::{Cells, Overflow, Reason, Ticks, for_each_map};
 
 use crate::atomic::Row;
+use crate::parts;
 
 macro_rules! define_maps {
     (
@@ -161,8 +166,69 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn errand(&self, index: u32) -> Option<u32> {
-        row(&ERRANDS, index).map(|row| row.load(0) as u32)
+    fn errand(&self, index: u32) -> Option<Errand> {
+        row(&ERRANDS, index).map(|row| Errand(row.load(0)))
+    }
+
+    #[inline(always)]
+    fn mark_run(&self, destination: [u8; 4]) -> Option<MarkRun> {
+        // The value is read whole: the daemon replaces it whole.
+        MARK_RUNS.get(&Prefix::new(32, destination)).map(|run| zerocopy::transmute!(*run))
+    }
+
+    #[inline(always)]
+    fn mark_row(&self, index: u32) -> Option<Row> {
+        row(&MARK_RULES, index)
+    }
+
+    #[inline(always)]
+    fn meet(&self, first: u64, second: u64, event: Event, hash: Hash, now: Ticks) -> u64 {
+        parts::meet(first, second, event.raw().into(), hash.0, now.0)
+    }
+
+    #[inline(always)]
+    fn confirm(&self, bond: u64, is_established: u32) -> u64 {
+        parts::confirm(bond, is_established)
+    }
+
+    #[inline(always)]
+    fn plan(&self, first: u64, second: u64, event: Event, now: Ticks) -> u64 {
+        parts::plan(first, second, event.raw().into(), now.0)
+    }
+
+    #[inline(always)]
+    fn claim(&self, hash: Hash, now: Ticks) -> u64 {
+        parts::claim(hash.0, now.0)
+    }
+
+    #[inline(always)]
+    fn template(&self, index: u32, client: u32) -> u64 {
+        parts::template(index, client)
+    }
+
+    #[inline(always)]
+    fn consult(&self, index: u32, client: u32, now: Ticks) -> u64 {
+        parts::consult(index, client, now.0)
+    }
+
+    #[inline(always)]
+    fn by_hash(&self, index: u32, hash: Hash) -> u64 {
+        parts::by_hash(index, hash.0)
+    }
+
+    #[inline(always)]
+    fn by_scheduler(&self, index: u32) -> u64 {
+        parts::by_scheduler(index)
+    }
+
+    #[inline(always)]
+    fn remember(&self, place: u64, index: u32, client: u32, choice_and_now: u64) -> u64 {
+        parts::remember(place, index, client, choice_and_now)
+    }
+
+    #[inline(always)]
+    fn finish(&self, place: u64, first: u64, second: u64, plan: u64, choice_and_now: u64) -> u64 {
+        parts::finish(place, first, second, plan, choice_and_now)
     }
 
     #[inline(always)]

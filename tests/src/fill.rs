@@ -8,7 +8,7 @@ use lbxdp_common::Cells;
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::server::Load;
 use lbxdp_common::settings::SettingsView;
-use lbxdp_common::table::{Buckets, Hash, Inserted, Slot, WAYS, insert};
+use lbxdp_common::table::{Buckets, Entry, Hash, Inserted, Slot, WAYS, insert};
 
 use crate::wait;
 
@@ -50,7 +50,8 @@ impl<B: Buckets, C: Cells, L: Fn(u32) -> Option<C>> Filler<B, C, L> {
         while added < count {
             let Some(key) = clients.next() else { break };
             // Of ten thousand a few find both their buckets full, when most places are taken.
-            let inserted = insert(&self.connections, shape, Hash::of(key, seed), key, word, long_ago);
+            let inserted =
+                insert(&self.connections, shape, Hash::of(key, seed), Entry::new(key, word), long_ago);
             added += u32::from(matches!(inserted, Inserted::New(_)));
         }
         ensure!(

@@ -33,6 +33,7 @@ pub fn tcp_key(client: SocketAddrV4, service: SocketAddrV4) -> Key {
         client_port: client.port().to_be_bytes(),
         vip_port: service.port().to_be_bytes(),
         protocol: Protocol::Tcp.raw(),
-        pad: [0; 3],
+        kind: Key::CONNECTION,
+        pad: [0; 2],
     }
 }

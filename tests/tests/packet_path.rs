@@ -8,6 +8,7 @@ use aya::programs::{TestRun, TestRunOptions, Xdp};
 use lbxdp::daemon::load::{self, Interface, Sizes};
 use lbxdp::tables::{Mapped, Tables};
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::mark::MarkRun;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::{Overflow, Reason, Ticks};
@@ -20,6 +21,7 @@ struct Kernel {
     ebpf: Ebpf,
     tables: Tables,
     services: Vec<ServiceKey>,
+    mark_runs: Vec<([u8; 4], u32)>,
     overflows_before: Vec<u64>,
     _pins: Pins,
 }
@@ -46,7 +48,14 @@ impl Kernel {
         let mut tables = Tables::open(&pins.0).expect("the tables are pinned");
         let (slot, ifindex) = OTHER_PORT;
         tables.put_port(slot, ifindex).expect("a slot for the other interface");
-        Self { ebpf, tables, services: Vec::new(), overflows_before: vec![0; Overflow::COUNT], _pins: pins }
+        Self {
+            ebpf,
+            tables,
+            services: Vec::new(),
+            mark_runs: Vec::new(),
+            overflows_before: vec![0; Overflow::COUNT],
+            _pins: pins,
+        }
     }
 
     fn table(&self, table: Table) -> Mapped {
@@ -60,6 +69,7 @@ impl Kernel {
             Table::Turns => self.tables.TURNS,
             Table::Members => self.tables.MEMBERS,
             Table::Pressure => self.tables.PRESSURE,
+            Table::MarkRules => self.tables.MARK_RULES,
         }
     }
 
@@ -94,7 +104,15 @@ impl Runner for Kernel {
         self.services.push(key);
     }
 
+    fn put_mark_run(&mut self, destination: ([u8; 4], u32), run: MarkRun) {
+        self.tables.put_mark_run(destination, run).expect("room for a run");
+        self.mark_runs.push(destination);
+    }
+
     fn forget(&mut self) {
+        for destination in self.mark_runs.drain(..) {
+            self.tables.remove_mark_run(destination).expect("it was there");
+        }
         for key in self.services.drain(..) {
             self.tables.remove_service_id(key).expect("it was there");
         }

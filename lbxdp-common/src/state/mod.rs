@@ -25,6 +25,10 @@ impl State {
     pub const NONE: Self = Self(0);
     /// UDP's only state.
     pub const UDP: Self = Self(0);
+    /// A template ([`crate::template`]); no protocol has so many states.
+    pub const TEMPLATE: Self = Self(14);
+    /// A template of which a connection has been established (`IP_VS_CTPL_S_ASSURED`).
+    pub const TEMPLATE_ASSURED: Self = Self(15);
 
     /// The state of a record's number.
     #[inline(always)]
@@ -50,6 +54,23 @@ impl State {
         Self(state.raw())
     }
 
+    /// Whether it is a template's, not a connection's.
+    #[inline(always)]
+    pub const fn is_template(self) -> bool {
+        self.0 >= Self::TEMPLATE.0
+    }
+
+    /// Whether a connection in this state shows that its client is a real one, so that its template is assured
+    /// (`ip_vs_control_assure_ct`): established. For UDP that takes a server's packet, which is not seen here.
+    #[inline(always)]
+    pub const fn assures(self, protocol: Protocol) -> bool {
+        match protocol {
+            Protocol::Tcp => self.0 == TcpState::Established.raw(),
+            Protocol::Udp => false,
+            Protocol::Sctp => self.0 == SctpState::Established.raw(),
+        }
+    }
+
     /// Whether the connection counts as active; a UDP one never does.
     #[inline(always)]
     pub const fn is_active(self, protocol: Protocol) -> bool {
@@ -69,6 +90,9 @@ impl State {
 
     /// The word of the listings.
     pub fn name(self, protocol: Protocol) -> &'static str {
+        if self.is_template() {
+            return if self == Self::TEMPLATE { "NONE" } else { "ASSURED" };
+        }
         match protocol {
             Protocol::Tcp => TcpState::from_raw(self.0).map_or("ERR!", TcpState::name),
             Protocol::Udp => "UDP",
@@ -122,6 +146,18 @@ pub enum View {
 pub struct Event(u8);
 
 impl Event {
+    /// The event of a number that [`Event::raw`] gave.
+    #[inline(always)]
+    pub const fn from_raw(raw: u8) -> Self {
+        Self(raw)
+    }
+
+    /// As a number.
+    #[inline(always)]
+    pub const fn raw(self) -> u8 {
+        self.0
+    }
+
     /// Any packet of UDP.
     pub const UDP: Self = Self(0);
 

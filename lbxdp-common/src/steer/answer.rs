@@ -20,6 +20,12 @@ impl Answer {
         }
     }
 
+    /// Whether it says why the packet is not forwarded.
+    #[inline(always)]
+    pub(super) const fn is_refusal(packed: u64) -> bool {
+        packed & Self::REFUSED != 0
+    }
+
     /// The server, and how many connections are to be counted for it.
     #[inline(always)]
     pub(super) fn unpacked(packed: u64) -> Result<(ServerId, u64), Reason> {

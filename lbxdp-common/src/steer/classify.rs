@@ -2,7 +2,7 @@
 
 use super::World;
 use super::parse::Headers;
-use crate::settings::SettingsView;
+use crate::settings::{Rules, SettingsView};
 use crate::verdict::Reason;
 use crate::vip;
 
@@ -15,7 +15,7 @@ pub(super) fn is_for_a_vip<W: World>(
 ) -> Result<(), Reason> {
     let destination = headers.destination.to_ne_bytes();
     let bucket = world.vip_bucket(vip::bucket(destination, settings.seed())).ok_or(Reason::NotReady)?;
-    if !vip::holds(bucket, destination) {
+    if !vip::holds(bucket, destination) && !is_marked(world, settings, destination) {
         return Err(Reason::NotOurs);
     }
     // The stack ignores frames for others too, but an XDP program sees them before that.
@@ -23,4 +23,10 @@ pub(super) fn is_for_a_vip<W: World>(
         return Err(Reason::OtherHost);
     }
     Ok(())
+}
+
+/// Whether rules give marks to packets for a destination that is no VIP.
+#[inline(always)]
+fn is_marked<W: World>(world: &W, settings: SettingsView<W::Row>, destination: [u8; 4]) -> bool {
+    settings.rules().has(Rules::MARKED_NETS) && world.mark_run(destination).is_some()
 }

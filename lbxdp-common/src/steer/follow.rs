@@ -4,13 +4,12 @@
 use super::World;
 use super::answer::Answer;
 use super::kind::Kind;
-use super::meet::meet;
 use super::open::open;
 use super::parse::Packet;
-use crate::cells::Cells;
 use crate::connection::{Key, Word};
 use crate::counters::ServerCounters;
-use crate::server::{Hop, Load, Server, ServerFlags, ServerId};
+use crate::overload::LoadRow;
+use crate::server::{Hop, Server, ServerFlags, ServerId};
 use crate::settings::SettingsView;
 use crate::table::{self, Hash, Slot};
 use crate::time::Ticks;
@@ -50,7 +49,7 @@ pub(super) fn follow<W: World>(
     let [first, second] = packet.key.cells();
     let mut answer = Answer::STRANGER;
     if known.is_some() || !shape.is_steady() {
-        answer = meet(world, first, second, packet.kind.event, hash, now);
+        answer = world.meet(first, second, packet.kind.event, hash, now);
     }
     if answer == Answer::STRANGER {
         answer = open(world, first, second, packet.kind.event, hash, now);
@@ -105,9 +104,12 @@ pub(super) fn advance<W: World>(
         if slot.change(word, next) {
             let (was, is) = (word.state().is_active(kind.protocol), state.is_active(kind.protocol));
             if was != is
-                && let Some(load) = world.load_row(word.server())
+                && let Some(row) = world.load_row(word.server())
             {
-                load.add(0, Load::moved(is));
+                LoadRow(row).change(is);
+            }
+            if !next.is_like(word) {
+                confirm_template(world, kind, slot, word, next);
             }
             return true;
         }
@@ -118,4 +120,16 @@ pub(super) fn advance<W: World>(
         }
     }
     false
+}
+
+/// Tells a connection's template, if it has one, what its first packets after the opening one show.
+#[inline(always)]
+fn confirm_template<W: World>(world: &W, kind: Kind, slot: Slot<W::Bucket>, word: Word, next: Word) {
+    let is_established = next.state().assures(kind.protocol) && !word.state().assures(kind.protocol);
+    if word.is_half_open() && !next.is_half_open() || is_established {
+        let bond = slot.bond();
+        if bond != 0 {
+            world.confirm(bond, is_established.into());
+        }
+    }
 }

@@ -17,17 +17,9 @@ use crate::verdict::Reason;
 /// How often the table is looked into again after another CPU changed the connection that was found.
 const MAX_LOOKS: u32 = 2;
 
-/// The packet's server by its connection, or [`Answer::STRANGER`] if it has none, or none any more. A function of its own
-/// in the kernel, so that the path of known connections has the registers.
-#[inline(never)]
-pub(super) fn meet<W: World>(
-    world: &W,
-    first: u64,
-    second: u64,
-    event: Event,
-    hash: Hash,
-    now: Ticks,
-) -> u64 {
+/// The packet's server by its connection, or [`Answer::STRANGER`] if it has none, or none any more; see [`World::meet`].
+#[inline(always)]
+pub fn meet<W: World>(world: &W, first: u64, second: u64, event: Event, hash: Hash, now: Ticks) -> u64 {
     match server_of(world, Key::from_cells([first, second]), event, hash, now) {
         Ok(None) => Answer::STRANGER,
         Ok(Some(server)) => Answer::packed(Ok((server, false))),
@@ -51,7 +43,7 @@ fn server_of<W: World>(
             Some(Found::OnItsWay(word)) => return Ok(Some(word.server())),
             Some(Found::Here(slot, word)) => (slot, word),
         };
-        if is_over(world, settings, kind, word, now) {
+        if is_over(world, settings, kind, word, slot.bond() != 0, now) {
             if slot.retire(word) {
                 uncount(world, kind.protocol, word);
                 break;
@@ -68,9 +60,17 @@ fn server_of<W: World>(
 /// Whether a connection is none any more for this packet: its place is given back, and the packet is a stranger's.
 ///
 /// That a new connection never has to wait for an old one with the same ports is where this departs from IPVS, which
-/// drops packets of a deleted server's connection even if they open a new one.
+/// drops packets of a deleted server's connection even if they open a new one. A connection with a template goes on with
+/// its server, which the template would lead to anyway, as in IPVS.
 #[inline(always)]
-fn is_over<W: World>(world: &W, settings: SettingsView<W::Row>, kind: Kind, word: Word, now: Ticks) -> bool {
+fn is_over<W: World>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    kind: Kind,
+    word: Word,
+    has_template: bool,
+    now: Ticks,
+) -> bool {
     if table::is_overdue(word, now) {
         return true;
     }
@@ -79,7 +79,8 @@ fn is_over<W: World>(world: &W, settings: SettingsView<W::Row>, kind: Kind, word
         return expires_nodest || kind.begins() && settings.reuses(kind.protocol);
     }
     kind.begins()
-        && (settings.is_reusable(kind.protocol, word.state()) || expires_nodest && is_quiescent(world, word))
+        && (!has_template && settings.is_reusable(kind.protocol, word.state())
+            || expires_nodest && is_quiescent(world, word))
 }
 
 #[inline(always)]

@@ -11,15 +11,28 @@ mod kind;
 mod meet;
 mod open;
 mod parse;
+mod service;
+
+/// The rarer parts of the way, as [`World`] offers them.
+pub mod parts {
+    pub use super::meet::meet;
+    pub use super::open::{by_hash, by_scheduler, claim, consult, finish, plan, remember, template};
+    pub use crate::template::confirm;
+}
 
 use crate::cells::Cells;
+#[cfg(doc)]
+use crate::connection::Key;
 use crate::counters::ServerCounters;
+use crate::mark::MarkRun;
 use crate::overflow::Overflow;
 use crate::schedule::Pool;
 use crate::server::ServerId;
 use crate::service::ServiceKey;
 use crate::settings::SettingsView;
-use crate::table::Buckets;
+use crate::state::Event;
+use crate::table::{Buckets, Hash};
+use crate::tend::Errand;
 use crate::time::Ticks;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
@@ -49,12 +62,60 @@ pub trait World: Buckets + Pool {
     fn ingress_ifindex(&self) -> u32;
     /// The row that tells of pressure.
     fn pressure(&self) -> Option<Self::Row>;
-    /// The bucket that is next to be tended, of those the daemon has listed.
-    fn errand(&self, index: u32) -> Option<u32>;
+    /// What the daemon has listed to be done.
+    fn errand(&self, index: u32) -> Option<Errand>;
+    /// The rules for the marks of packets to a destination (as in a packet).
+    fn mark_run(&self, destination: [u8; 4]) -> Option<MarkRun>;
+    /// A row of the table of those rules.
+    fn mark_row(&self, index: u32) -> Option<Self::Row>;
     /// Counts what is done for want of room.
     fn note(&self, overflow: Overflow);
     /// Adds to a server's counters.
     fn count(&self, server: ServerId, more: ServerCounters);
+
+    // What follows are the rarer parts of the way. They speak in numbers, so that in the kernel each can be a function of
+    // its own: with its own stack, and verified once for all that can come in.
+
+    /// The answer for a packet of a connection that is not simply going on.
+    fn meet(&self, first: u64, second: u64, event: Event, hash: Hash, now: Ticks) -> u64 {
+        parts::meet(self, first, second, event, hash, now)
+    }
+    /// Tells a template, by a connection's bond, that the connection has gone on; not 0: is established.
+    fn confirm(&self, bond: u64, is_established: u32) -> u64 {
+        parts::confirm(self, bond, is_established)
+    }
+    /// What is to be done for a packet that belongs to no connection.
+    fn plan(&self, first: u64, second: u64, event: Event, now: Ticks) -> u64 {
+        parts::plan(self, first, second, event, now)
+    }
+    /// Claims a place of the table, and takes the connection that had to make room off its server's counts.
+    fn claim(&self, hash: Hash, now: Ticks) -> u64 {
+        parts::claim(self, hash, now)
+    }
+    /// The hash of the key of a client's template ([`Key::client_number`]), of the service at `index`.
+    fn template(&self, index: u32, client: u32) -> u64 {
+        parts::template(self, index, client)
+    }
+    /// The server by the client's template, whose time begins anew; 0: none.
+    fn consult(&self, index: u32, client: u32, now: Ticks) -> u64 {
+        parts::consult(self, index, client, now)
+    }
+    /// The server by hash; 0: none.
+    fn by_hash(&self, index: u32, hash: Hash) -> u64 {
+        parts::by_hash(self, index, hash)
+    }
+    /// The server by the service's scheduler; 0: none.
+    fn by_scheduler(&self, index: u32) -> u64 {
+        parts::by_scheduler(self, index)
+    }
+    /// Has the client's template lead to the chosen server, a new one in `place`; the choice that follows.
+    fn remember(&self, place: u64, index: u32, client: u32, choice_and_now: u64) -> u64 {
+        parts::remember(self, place, index, client, choice_and_now)
+    }
+    /// Makes the connection's entry, if there is a place for it; the answer.
+    fn finish(&self, place: u64, first: u64, second: u64, plan: u64, choice_and_now: u64) -> u64 {
+        parts::finish(self, place, first, second, plan, choice_and_now)
+    }
 }
 
 /// Decides about a packet, and rewrites it if it is forwarded.

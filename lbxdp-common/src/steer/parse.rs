@@ -117,7 +117,8 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
         client_port: client_port.to_ne_bytes(),
         vip_port: vip_port.to_ne_bytes(),
         protocol: headers.protocol,
-        pad: [0; 3],
+        kind: Key::CONNECTION,
+        pad: [0; 2],
     };
     Ok(Packet { key, kind: Kind { protocol, event }, ip_bytes: headers.ip_bytes })
 }

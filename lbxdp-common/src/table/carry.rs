@@ -8,7 +8,7 @@
 //! While it is moving nobody changes the old entry, so no change is lost: packets of it wait until it is home. One party
 //! alone carries.
 
-use super::{Buckets, Hash, Replaced, Shape, Slot, Wish, claim};
+use super::{Buckets, Entry, Hash, Replaced, Shape, Slot, Wish, claim};
 use crate::connection::{Key, Word};
 use crate::time::Ticks;
 
@@ -64,7 +64,8 @@ pub fn carry<B: Buckets>(
         claim.give_back();
         return Carried::Changed;
     }
-    claim.publish(table, home, hash, key, word);
+    // Only who carries changes a template's bond.
+    claim.publish(table, home, hash, Entry { key, word, bond: slot.bond() });
     slot.retire(word.moving());
     Carried::Home
 }

@@ -2,9 +2,9 @@
 
 use core::ops::ControlFlow;
 
-use super::{Buckets, Hash, Pair, Shape, Slot, WAYS, WORD, is_overdue};
+use super::{Buckets, Hash, Pair, Shape, Slot, WAYS, WORD, has_expired};
 use crate::cells::Cells;
-use crate::connection::{HALF_OPEN_SHIFT, Key, MOVING_SHIFT, Phase, Word};
+use crate::connection::{HALF_OPEN_SHIFT, Key, MOVING_SHIFT, Phase, STATE_SHIFT, Word};
 use crate::time::Ticks;
 use crate::walk::Step;
 
@@ -22,6 +22,25 @@ pub enum Inserted {
     Existing(Word, Option<Replaced>),
     /// Not inserted.
     Full(NoRoom),
+}
+
+/// What goes into the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key.
+    pub key: Key,
+    /// See there.
+    pub word: Word,
+    /// See the [table](super).
+    pub bond: u64,
+}
+
+impl Entry {
+    /// A connection without a template.
+    #[inline(always)]
+    pub const fn new(key: Key, word: Word) -> Self {
+        Self { key, word, bond: 0 }
+    }
 }
 
 /// Why there is no place for a connection.
@@ -42,16 +61,17 @@ pub struct Replaced {
     pub word: Word,
 }
 
-/// Inserts `key` with `word`, which is live. The caller has looked for the key and not found it.
+/// Inserts `entry`, whose word is live. The caller has looked for the key and not found it.
 #[inline(always)]
-pub fn insert<B: Buckets>(table: &B, shape: Shape, hash: Hash, key: Key, word: Word, now: Ticks) -> Inserted {
+pub fn insert<B: Buckets>(table: &B, shape: Shape, hash: Hash, entry: Entry, now: Ticks) -> Inserted {
+    let word = entry.word;
     let wish = if word.is_half_open() { Wish::Share } else { Wish::Free };
     let claim = match claim(table, shape.home_of(hash), wish, now) {
         Ok(claim) => claim,
         Err(no_room) => return Inserted::Full(no_room),
     };
     let replaced = claim.replaced;
-    match claim.publish(table, shape, hash, key, word) {
+    match claim.publish(table, shape, hash, entry) {
         Published::New => Inserted::New(replaced),
         Published::Existing(theirs) => Inserted::Existing(theirs, replaced),
     }
@@ -120,11 +140,12 @@ pub fn claim<B: Buckets>(table: &B, pair: Pair, wish: Wish, now: Ticks) -> Resul
         }
     }
     let may_go = |bucket, half_open: Ways, is_open: bool| {
-        let overdue = Words::of(bucket).overdue(now);
+        let words = Words::of(bucket);
+        let overdue = words.overdue(now);
         match wish {
             // Where the share is used up, one of those who use it must go.
             Wish::Share if !is_open => overdue.and(half_open),
-            Wish::PlaceOfHalfOpen if overdue.is_none() => half_open,
+            Wish::PlaceOfHalfOpen if overdue.is_none() => half_open.and(words.connections()),
             _ => overdue,
         }
     };
@@ -136,7 +157,8 @@ pub fn claim<B: Buckets>(table: &B, pair: Pair, wish: Wish, now: Ticks) -> Resul
     if !ways.is_none()
         && let Some((key, word)) = slot.read()
         && !word.is_moving()
-        && (is_overdue(word, now) || wish == Wish::PlaceOfHalfOpen && word.is_half_open())
+        && (has_expired(word, now)
+            || wish == Wish::PlaceOfHalfOpen && word.is_half_open() && !word.is_template())
         && slot.change(word, CLAIMED)
     {
         return Ok(Claim { slot, index, replaced: Some(Replaced { key, word }) });
@@ -145,21 +167,22 @@ pub fn claim<B: Buckets>(table: &B, pair: Pair, wish: Wish, now: Ticks) -> Resul
 }
 
 impl<C: Cells> Claim<C> {
-    /// Makes the place an entry of `key` with `word`, which is live, if no rival has been faster.
+    /// Makes the place hold `entry`, whose word is live, if no rival has been faster.
     #[inline(always)]
     pub fn publish<B: Buckets<Bucket = C>>(
         self,
         table: &B,
         shape: Shape,
         hash: Hash,
-        key: Key,
-        word: Word,
+        entry: Entry,
     ) -> Published {
+        let Entry { key, word, bond } = entry;
         let slot = self.slot;
         let mine = Rank::of(self.index, slot.way);
         let cells = key.cells();
         slot.bucket.store(slot.cell(0), cells[0]);
         slot.bucket.store(slot.cell(1), cells[1]);
+        slot.set_bond(bond);
         let announced = word.in_phase(Phase::Announced);
         // A full barrier: rivals see this entry before it is known here that there are none.
         slot.bucket.swap(slot.cell(WORD), announced.0);
@@ -226,10 +249,19 @@ impl Words {
         (self.empty(), self.half_open())
     }
 
-    /// Those that are live (a phase of 3), whose due time is not ahead, and that are not being carried elsewhere.
+    /// Those that are live (a phase of 3), whose due time is not ahead, that are not being carried elsewhere, and that
+    /// may go for it: templates may not.
     #[inline(always)]
     pub(super) fn overdue(self, now: Ticks) -> Ways {
-        self.where_(|word| word & word >> 1 & !(word >> MOVING_SHIFT) & is_over(word, now))
+        self.where_(|word| {
+            word & word >> 1 & !(word >> MOVING_SHIFT) & is_over(word, now) & !is_template(word)
+        })
+    }
+
+    /// Those that are no templates.
+    #[inline(always)]
+    fn connections(self) -> Ways {
+        self.where_(|word| !is_template(word))
     }
 
     /// Those that are half open, overdue or not.
@@ -287,6 +319,12 @@ impl Ways {
     pub(super) fn without_lowest(self) -> Self {
         Self(self.0 & self.0.wrapping_sub(1))
     }
+}
+
+/// 1 if a word is a template's, else 0: the upper three bits of its state.
+#[inline(always)]
+fn is_template(word: u64) -> u64 {
+    word >> (STATE_SHIFT + 1) & word >> (STATE_SHIFT + 2) & word >> (STATE_SHIFT + 3) & 1
 }
 
 /// 1 if the due time of a word is not ahead, else 0.

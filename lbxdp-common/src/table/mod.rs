@@ -5,7 +5,8 @@
 //! ```text
 //!  cell 0, 1   the key
 //!  cell 2      the word: phase, state, server, due time
-//!  cell 3      zero
+//!  cell 3      the bond: of a connection the hash of its template's key, 0 if it has none;
+//!              of a template how long it lasts after its last new connection, in ticks
 //! ```
 //!
 //! Who inserts goes through the phases of the word, each step one exchange:
@@ -41,7 +42,7 @@ mod tests;
 pub use carry::{Carried, Stray, carry};
 pub use find::{Found, find};
 pub use hash::{Hash, Seed};
-pub use insert::{Claim, HALF_OPEN_WAYS, Inserted, NoRoom, Published, Replaced, Wish, claim, insert};
+pub use insert::{Claim, Entry, HALF_OPEN_WAYS, Inserted, NoRoom, Published, Replaced, Wish, claim, insert};
 pub use shape::{Pair, Shape};
 
 use crate::cells::Cells;
@@ -60,6 +61,8 @@ pub const BUCKET_BYTES: usize = BUCKET_CELLS * 8;
 
 /// Where in an entry the word stands.
 const WORD: usize = 2;
+/// Where in an entry the bond stands.
+const BOND: usize = 3;
 
 /// The memory of a table.
 pub trait Buckets: Walker {
@@ -98,6 +101,18 @@ impl<C: Cells> Slot<C> {
     #[inline(always)]
     pub fn word(self) -> Word {
         Word(self.bucket.load(self.cell(WORD)))
+    }
+
+    /// The bond as it is now.
+    #[inline(always)]
+    pub fn bond(self) -> u64 {
+        self.bucket.load(self.cell(BOND))
+    }
+
+    /// Changes the bond.
+    #[inline(always)]
+    pub fn set_bond(self, bond: u64) {
+        self.bucket.store(self.cell(BOND), bond);
     }
 
     /// The key cells as they are now.
@@ -182,4 +197,10 @@ fn find_in<C: Cells>(bucket: C, key: [u64; 2]) -> Option<(Slot<C>, Word)> {
 #[inline(always)]
 pub fn is_overdue(word: Word, now: Ticks) -> bool {
     word.due().is_due(now)
+}
+
+/// Whether a live entry is overdue and may go for that. A template may not: connections of it may live.
+#[inline(always)]
+pub fn has_expired(word: Word, now: Ticks) -> bool {
+    !word.is_template() && is_overdue(word, now)
 }

@@ -30,7 +30,7 @@ impl Table {
     }
 
     fn insert(&self, hash: Hash, key: Key, word: Word, now: Ticks) -> Inserted {
-        insert(&self, self.shape(), hash, key, word, now)
+        insert(&self, self.shape(), hash, Entry::new(key, word), now)
     }
 
     fn live(&self) -> usize {
@@ -64,7 +64,8 @@ fn key(number: u32) -> Key {
         client_port: (1024 + (number % 64) as u16).to_be_bytes(),
         vip_port: [0, 80],
         protocol: 6,
-        pad: [0; 3],
+        kind: Key::CONNECTION,
+        pad: [0; 2],
     }
 }
 
@@ -182,7 +183,7 @@ proptest! {
         // One of them around the very moment.
         words[0] = word(1, now.wrapping_add_signed(near));
         let bucket = bucket_of(words);
-        let is_over = |word: &Word| is_overdue(*word, Ticks(now));
+        let is_over = |word: &Word| has_expired(*word, Ticks(now));
         let expected = |word: &Word| word.is_live() && !word.is_moving() && is_over(word);
         let half_open = |word: &Word| word.is_live() && word.is_half_open() && !word.is_moving();
         prop_assert_eq!(Words::of(&bucket[..]).half_open().0, set_of(words, half_open));
@@ -229,7 +230,7 @@ proptest! {
         };
         let put = |shape: Shape, numbers: core::ops::Range<u32>| -> Vec<u32> {
             numbers.filter(|&n| {
-                let inserted = insert(&&table, shape, Hash::of(key(n), seed), key(n), word(n), Ticks(0));
+                let inserted = insert(&&table, shape, Hash::of(key(n), seed), Entry::new(key(n), word(n)), Ticks(0));
                 assert!(matches!(inserted, Inserted::New(None) | Inserted::Full(_)));
                 inserted == Inserted::New(None)
             }).collect()

@@ -3,7 +3,7 @@
 
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::table::{
-    Carried, Found, Hash, Inserted, Replaced, Shape, Slot, Stray, WAYS, carry, find, insert,
+    Carried, Entry, Found, Hash, Inserted, Replaced, Shape, Slot, Stray, WAYS, carry, find, insert,
 };
 use loom::thread;
 
@@ -45,7 +45,7 @@ fn inserters_meet(one: Shape, other: Shape) {
     check(3, move || {
         let table = table([[Other, Free, Free, Other], [Other, Other, Free, Free]]);
         let put = move |shape: Shape, server: u8| {
-            (server, insert(&table, shape, MOVES, key_of(1), word_of(server, LATER), NOW))
+            (server, insert(&table, shape, MOVES, Entry::new(key_of(1), word_of(server, LATER)), NOW))
         };
         let rival = thread::spawn(move || put(one, 1));
         let results = [put(other, 2), rival.join().unwrap()];
@@ -157,8 +157,9 @@ fn an_overdue_connection_that_is_being_carried_is_not_taken_for_a_free_place() {
         // To who carries it is not overdue yet; a tick later, to the inserter, it is.
         let word = word_of(1, NOW + 1);
         let table = table([[Taken(key_of(1), word), Other, Other, Other], [Free, Other, Other, Other]]);
-        let rival =
-            thread::spawn(move || insert(&table, MOVING, Hash(0), key_of(2), word_of(2, LATER), NOW + 1));
+        let rival = thread::spawn(move || {
+            insert(&table, MOVING, Hash(0), Entry::new(key_of(2), word_of(2, LATER)), NOW + 1)
+        });
         carry_all(table);
         let inserted = rival.join().unwrap();
         let taken_off = matches!(inserted, Inserted::New(Some(replaced)) if replaced.key == key_of(1));

@@ -4,7 +4,8 @@ use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::server::ServerId;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::{
-    BUCKET_CELLS, Buckets, ENTRY_CELLS, Found, Hash, Inserted, Shape, Slot, WAYS, find, insert, is_overdue,
+    BUCKET_CELLS, Buckets, ENTRY_CELLS, Entry, Found, Hash, Inserted, Shape, Slot, WAYS, find, insert,
+    is_overdue,
 };
 use lbxdp_common::walk::Walker;
 use lbxdp_common::{Cells, Ticks};
@@ -25,7 +26,8 @@ pub(crate) fn key_of(number: u8) -> Key {
         client_port: [1, 1],
         vip_port: [0, 80],
         protocol: 6,
-        pad: [0; 3],
+        kind: Key::CONNECTION,
+        pad: [0; 2],
     }
 }
 
@@ -140,7 +142,7 @@ impl Table {
     }
 
     pub(crate) fn insert(self, hash: Hash, key: Key, word: Word) -> Inserted {
-        insert(&self, self.shape(), hash, key, word, NOW)
+        insert(&self, self.shape(), hash, Entry::new(key, word), NOW)
     }
 
     pub(crate) fn slots(self) -> impl Iterator<Item = Slot<Row>> {

@@ -29,7 +29,7 @@ pub(super) fn row(state: &State, seed: Seed, clock: &Clock) -> Settings {
         rules: rules(*sysctls),
         reusable_tcp: reusable_states(Protocol::Tcp, reuse_mode),
         reusable_sctp: reusable_states(Protocol::Sctp, reuse_mode),
-        pad: 0,
+        hertz: clock.hertz(),
         zero: 0,
     }
 }
@@ -54,6 +54,7 @@ pub(super) fn meaning(row: &Settings, clock: &Clock) -> (Timeouts, Sysctls) {
     let sysctls = Sysctls {
         conn_reuse_mode: conn_reuse_mode.unwrap_or(Sysctls::default().conn_reuse_mode),
         expire_nodest_conn: has(Rules::EXPIRE_NODEST_CONN),
+        expire_quiescent_template: has(Rules::EXPIRE_QUIESCENT_TEMPLATE),
         secure_tcp: 3 * has(Rules::SECURE_TCP),
         sloppy_sctp: has(Rules::SLOPPY_SCTP),
         sloppy_tcp: has(Rules::SLOPPY_TCP),
@@ -72,6 +73,7 @@ fn rules(sysctls: Sysctls) -> Rules {
         .with_if(Rules::SLOPPY_TCP, sysctls.sloppy_tcp != 0)
         .with_if(Rules::SLOPPY_SCTP, sysctls.sloppy_sctp != 0)
         .with_if(Rules::EXPIRE_NODEST_CONN, sysctls.expire_nodest_conn != 0)
+        .with_if(Rules::EXPIRE_QUIESCENT_TEMPLATE, sysctls.expire_quiescent_template != 0)
         .with_if(Rules::SECURE_TCP, sysctls.secure_tcp >= 2)
 }
 
@@ -89,6 +91,7 @@ mod tests {
                 conn_reuse_mode,
                 secure_tcp,
                 expire_nodest_conn: on,
+                expire_quiescent_template: 1 - on,
                 sloppy_tcp: 1 - on,
                 sloppy_sctp: on,
                 ..Sysctls::default()

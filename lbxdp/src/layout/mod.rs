@@ -428,7 +428,7 @@ fn waiting_row(row: ServerRow) -> ServerRow {
 
 fn service_id(key: &ServiceKey) -> Option<service::ServiceKey> {
     let vip = ipv4(key.address)?.octets();
-    Some(service::ServiceKey { vip, port: key.port.to_be_bytes(), protocol: key.protocol.raw(), pad: 0 })
+    Some(service::ServiceKey::on(vip, key.port.to_be_bytes(), key.protocol.raw()))
 }
 
 fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {

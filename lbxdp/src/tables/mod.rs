@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use aya::maps::lpm_trie::{Key as Prefix, LpmTrie};
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray};
+use lbxdp_common::mark::MarkRun;
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::table::{Buckets, Seed};
 use lbxdp_common::walk::Walker;
@@ -66,6 +68,7 @@ macro_rules! define_tables {
     };
     (@kind HashMap<$key:ty, $value:ty>) => { HashMap<MapData, Row<$key>, $value> };
     (@kind PerCpuArray<$value:ty>) => { PerCpuArray<MapData, Row<$value>> };
+    (@kind LpmTrie<$key:ty, $value:ty>) => { LpmTrie<MapData, $key, $value> };
     (@kind DevMap) => { DevMap<MapData> };
 }
 for_each_map!(define_tables);
@@ -123,6 +126,30 @@ impl Tables {
         match self.SERVICE_IDS.remove(&Row(key)) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(source) => Err(failed("write", "service_ids", source)),
+        }
+    }
+
+    /// The runs of rules for marks, by the destinations they are for: address and length of the prefix.
+    pub fn mark_runs(&self) -> Result<BTreeMap<([u8; 4], u32), MarkRun>, TableError> {
+        let entries = self.MARK_RUNS.iter().map(|entry| {
+            entry.map(|(prefix, run)| ((prefix.data(), prefix.prefix_len()), zerocopy::transmute!(run)))
+        });
+        entries.collect::<Result<_, _>>().map_err(|source| failed("read", "mark_runs", source))
+    }
+
+    /// Gives packets to a destination another run of rules.
+    pub fn put_mark_run(&mut self, (address, bits): ([u8; 4], u32), run: MarkRun) -> Result<(), TableError> {
+        let run: u64 = zerocopy::transmute!(run);
+        self.MARK_RUNS
+            .insert(&Prefix::new(bits, address), run, 0)
+            .map_err(|source| failed("write", "mark_runs", source))
+    }
+
+    /// Gives packets to a destination no rules any more.
+    pub fn remove_mark_run(&mut self, (address, bits): ([u8; 4], u32)) -> Result<(), TableError> {
+        match self.MARK_RUNS.remove(&Prefix::new(bits, address)) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(source) => Err(failed("write", "mark_runs", source)),
         }
     }
 

@@ -6,12 +6,14 @@ use std::sync::atomic::AtomicU64;
 
 use lbxdp_common::cells::Cells;
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::mark::MarkRun;
 use lbxdp_common::pressure::Pressure;
 use lbxdp_common::schedule::Pool;
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::steer::{World, steer};
 use lbxdp_common::table::Buckets;
+use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::Walker;
 use lbxdp_common::wire::ethernet;
 use lbxdp_common::{Overflow, Reason, Ticks, Verdict};
@@ -23,6 +25,7 @@ use super::{DIRECTOR_MAC, IFINDEX};
 pub struct Host {
     tables: Vec<Vec<AtomicU64>>,
     services: BTreeMap<ServiceKey, u32>,
+    mark_runs: BTreeMap<([u8; 4], u32), MarkRun>,
     counters: RefCell<BTreeMap<u32, ServerCounters>>,
     overflows: RefCell<Vec<u64>>,
     last: Option<Result<Verdict, Reason>>,
@@ -54,6 +57,7 @@ impl Default for Host {
         Self {
             tables,
             services: BTreeMap::new(),
+            mark_runs: BTreeMap::new(),
             counters: RefCell::default(),
             overflows: RefCell::new(vec![0; Overflow::COUNT]),
             last: None,
@@ -74,8 +78,13 @@ impl Runner for Host {
         self.services.insert(key, index);
     }
 
+    fn put_mark_run(&mut self, destination: ([u8; 4], u32), run: MarkRun) {
+        self.mark_runs.insert(destination, run);
+    }
+
     fn forget(&mut self) {
         self.services.clear();
+        self.mark_runs.clear();
         self.counters.borrow_mut().clear();
         self.overflows.borrow_mut().fill(0);
     }
@@ -172,8 +181,20 @@ impl<'a> World for &'a Host {
         self.row(Table::Pressure, 0)
     }
 
-    fn errand(&self, _: u32) -> Option<u32> {
+    fn errand(&self, _: u32) -> Option<Errand> {
         None
+    }
+
+    fn mark_run(&self, destination: [u8; 4]) -> Option<MarkRun> {
+        let prefix = |bits: u32| {
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            ((u32::from_be_bytes(destination) & mask).to_be_bytes(), bits)
+        };
+        (0..=32).rev().find_map(|bits| self.mark_runs.get(&prefix(bits)).copied())
+    }
+
+    fn mark_row(&self, index: u32) -> Option<Self::Row> {
+        self.row(Table::MarkRules, index)
     }
 
     fn note(&self, overflow: Overflow) {

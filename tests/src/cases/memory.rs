@@ -5,17 +5,19 @@ use std::sync::atomic::AtomicU64;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::connection::{Key, Phase, Word};
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::mark::{MARK_CELLS, MARK_ROWS, MarkRun};
+use lbxdp_common::overload::LoadRow;
 use lbxdp_common::pressure::PRESSURE_CELLS;
 use lbxdp_common::schedule::wrr;
 use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerId, ServerRow};
 use lbxdp_common::service::{List, Member, SERVICE_CELLS, ServiceKey, ServiceRow, Shares, TURN_CELLS};
 use lbxdp_common::settings::{SETTINGS_CELLS, Settings, SettingsView};
 use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, reusable_states};
-use lbxdp_common::table::{self, BUCKET_CELLS, Buckets, ENTRY_CELLS, Hash, Inserted, Seed, Shape};
+use lbxdp_common::table::{self, BUCKET_CELLS, Buckets, ENTRY_CELLS, Entry, Hash, Inserted, Seed, Shape};
 use lbxdp_common::walk::Walker;
 use lbxdp_common::{Protocol, Reason, Scheduler, Ticks, Verdict, vip};
 
-use super::setup::Setup;
+use super::setup::{Service, Setup};
 use super::{SEED, VIP};
 
 /// Buckets of the connection table.
@@ -45,10 +47,11 @@ pub enum Table {
     Turns,
     Members,
     Pressure,
+    MarkRules,
 }
 
 impl Table {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Settings,
         Self::Vips,
         Self::Connections,
@@ -58,6 +61,7 @@ impl Table {
         Self::Turns,
         Self::Members,
         Self::Pressure,
+        Self::MarkRules,
     ];
 
     /// Cells of a row, and rows.
@@ -72,6 +76,7 @@ impl Table {
             Self::Turns => (TURN_CELLS, SERVICES),
             Self::Members => (1, MEMBERS),
             Self::Pressure => (PRESSURE_CELLS, 1),
+            Self::MarkRules => (MARK_CELLS, MARK_ROWS),
         }
     }
 }
@@ -111,6 +116,8 @@ pub trait Runner {
     fn row(&self, table: Table, index: u32) -> Option<&[AtomicU64]>;
     /// Makes a key find a service.
     fn put_service(&mut self, key: ServiceKey, index: u32);
+    /// Gives packets to a destination a run of rules.
+    fn put_mark_run(&mut self, destination: ([u8; 4], u32), run: MarkRun);
     /// Makes all keys find nothing, and all counters 0.
     fn forget(&mut self);
     fn counters(&self, server: ServerId) -> ServerCounters;
@@ -162,10 +169,22 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
         put(runner.row(Table::Servers, ServerId(server.id).row()), &ServerRow::cells(*server));
     }
     let mut start = 3;
-    for (index, (key, scheduler, members)) in (1..).zip(&setup.services) {
-        write_service(runner, index, *scheduler, start, members);
-        runner.put_service(*key, index);
-        start += list_at(start, members).rows();
+    for (index, service) in (1..).zip(&setup.services) {
+        write_service(runner, index, service, start);
+        runner.put_service(service.key, index);
+        start += list_at(start, &service.members).rows();
+    }
+    for (number, thresholds) in &setup.thresholds {
+        LoadRow(runner.row(Table::Loads, u32::from(*number)).expect("a row")).set_thresholds(*thresholds);
+    }
+    let mut start = 1;
+    for (destination, rules) in &setup.marks {
+        for (row, rule) in (start..).zip(rules) {
+            put(runner.row(Table::MarkRules, row), &rule.cells());
+        }
+        let length = u32::try_from(rules.len()).expect("few rules");
+        runner.put_mark_run(*destination, MarkRun { start, length });
+        start += length;
     }
     let now = runner.now();
     for (key, word, lives) in &setup.connections {
@@ -176,7 +195,10 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
         let then = Ticks(now.0.wrapping_sub(i32::MAX.cast_unsigned() / 2));
         // A table that grows holds them by its old size.
         let old = Shape::steady(setup.shape.home().min(setup.shape.elsewhere()));
-        assert_eq!(table::insert(&Connections(runner), old, hash, *key, word, then), Inserted::New(None));
+        assert_eq!(
+            table::insert(&Connections(runner), old, hash, Entry::new(*key, word), then),
+            Inserted::New(None)
+        );
         count(runner, *key, word);
     }
     if setup.is_full {
@@ -196,7 +218,7 @@ fn settings(setup: &Setup) -> Settings {
         timeouts,
         reusable_tcp: setup.reusable_tcp,
         reusable_sctp: reusable_states(Protocol::Sctp, 1),
-        pad: 0,
+        hertz: HERTZ,
         zero: 0,
     }
 }
@@ -206,7 +228,8 @@ fn list_at(start: u32, members: &[Member]) -> List {
 }
 
 /// All hash slots of a service lead to its last server, so that a packet that goes by hash is known by where it goes.
-fn write_service<R: Runner>(runner: &R, index: u32, scheduler: Scheduler, start: u32, members: &[Member]) {
+fn write_service<R: Runner>(runner: &R, index: u32, service: &Service, start: u32) {
+    let Service { key, scheduler, flags, persistence, members } = service;
     let (list, shares) = (list_at(start, members), Shares::of(members));
     for (row, member) in (start..).zip(members) {
         put(runner.row(Table::Members, row), &[member.cell()]);
@@ -216,14 +239,25 @@ fn write_service<R: Runner>(runner: &R, index: u32, scheduler: Scheduler, start:
     for slot in (0..list.slots()).step_by(2) {
         put(runner.row(Table::Members, list.slot_row(slot)), &[List::slot_cell(&[last, last])]);
     }
-    if scheduler == Scheduler::WeightedRoundRobin {
+    if *scheduler == Scheduler::WeightedRoundRobin {
         put(runner.row(Table::Turns, index), &[wrr::Turn::default().after_edit(shares).cell()]);
     }
-    let row = ServiceRow { list, shares, scheduler: scheduler.raw(), ..ServiceRow::default() };
+    let row = ServiceRow {
+        list,
+        shares,
+        scheduler: scheduler.raw(),
+        flags: *flags,
+        persistence: *persistence,
+        key: *key,
+        ..ServiceRow::default()
+    };
     put(runner.row(Table::Services, index), &row.cells());
 }
 
 fn count<R: Runner>(runner: &R, key: Key, word: Word) {
+    if word.is_template() {
+        return LoadRow(runner.row(Table::Loads, word.server().row()).expect("a row")).gain_template();
+    }
     let protocol = key.protocol().expect("a protocol of ours");
     let load = Load::gained(word.state().is_active(protocol));
     runner.row(Table::Loads, word.server().row()).expect("a row").add(0, load);
@@ -258,6 +292,8 @@ pub struct Snapshot {
     pub overflows: Vec<u64>,
     /// All entries of the connection table, with due time 0.
     pub entries: Vec<(Key, Word)>,
+    /// Their bonds.
+    pub bonds: Vec<u64>,
     /// Their due times.
     pub dues: Vec<Ticks>,
 }
@@ -271,13 +307,14 @@ pub fn snapshot<R: Runner>(runner: &R) -> Snapshot {
         })
     };
     let connections: Vec<u64> = cells_of(Table::Connections).collect();
-    let (mut entries, mut dues) = (Vec::new(), Vec::new());
+    let (mut entries, mut bonds, mut dues) = (Vec::new(), Vec::new(), Vec::new());
     for entry in connections.chunks(ENTRY_CELLS) {
         let (key, word) = (Key::from_cells([entry[0], entry[1]]), Word(entry[2]));
         // What a place held before it became free is nobody's business.
         let (key, word) =
             if word.phase() == Phase::Empty { (Key::from_cells([0; 2]), Word(0)) } else { (key, word) };
         entries.push((key, Word(word.0 & 0xffff_ffff)));
+        bonds.push(if word.phase() == Phase::Empty { 0 } else { entry[3] });
         dues.push(word.due());
     }
     Snapshot {
@@ -285,19 +322,26 @@ pub fn snapshot<R: Runner>(runner: &R) -> Snapshot {
         overflows: runner.overflows(),
         counters: (0..SERVERS).map(|row| runner.counters(ServerId(row))).collect(),
         entries,
+        bonds,
         dues,
     }
 }
 
-/// Every live connection is in its server's load, as what it is, and nothing else is.
+/// Every live connection is in its server's load, as what it is, and every template; nothing else is.
 pub fn assert_loads_are_right<R: Runner>(runner: &R) {
     let mut loads = vec![0u64; SERVERS as usize];
+    let mut templates = vec![0u64; SERVERS as usize];
     for (key, word) in snapshot(runner).entries.into_iter().filter(|(_, word)| word.is_live()) {
+        if word.is_template() {
+            templates[word.server().row() as usize] += 1;
+            continue;
+        }
         let is_active = word.state().is_active(key.protocol().expect("a protocol of ours"));
         loads[word.server().row() as usize] += Load::gained(is_active);
     }
-    let counted: Vec<u64> =
-        (0..SERVERS).map(|row| runner.row(Table::Loads, row).expect("a row").load(0)).collect();
-    assert_eq!(counted, loads);
+    let rows = (0..SERVERS).map(|row| LoadRow(runner.row(Table::Loads, row).expect("a row")));
+    let counted: Vec<(u64, u64)> =
+        rows.map(|row| (row.load().without_overload().0, row.templates())).collect();
+    assert_eq!(counted, loads.iter().copied().zip(templates).collect::<Vec<_>>());
     assert!(loads.iter().any(|load| *load > 0));
 }

@@ -1,21 +1,27 @@
 //! What the tables hold when a case begins.
 
 use lbxdp_common::connection::{Key, Word};
+use lbxdp_common::mark::MarkRow;
+use lbxdp_common::overload::Thresholds;
 use lbxdp_common::server::{ServerFlags, ServerId, ServerRow};
-use lbxdp_common::service::{Member, ServiceKey};
+use lbxdp_common::service::{Member, Persistence, ServiceFlags, ServiceKey};
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::Shape;
 use lbxdp_common::{Protocol, Scheduler, Ticks};
 
-use super::memory::BUCKETS;
+use super::memory::{BUCKETS, HERTZ};
 use super::{CLIENT, DIRECTOR_MAC, IFINDEX, OTHER_PORT, VIP};
 
 /// The rows of a case. Servers are numbered from 1; so are the rows that hold them.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub servers: Vec<ServerRow>,
-    pub services: Vec<(ServiceKey, Scheduler, Vec<Member>)>,
+    pub services: Vec<Service>,
+    /// The thresholds of servers.
+    pub thresholds: Vec<(u8, Thresholds)>,
+    /// The rules for marks, by destination: address and length of the prefix.
+    pub marks: Vec<(([u8; 4], u32), Vec<MarkRow>)>,
     /// Connections, and in how many ticks they expire.
     pub connections: Vec<(Key, Word, i32)>,
     /// Whether all other places of the connection table hold connections of others.
@@ -23,6 +29,16 @@ pub struct Setup {
     pub shape: Shape,
     pub rules: Rules,
     pub reusable_tcp: u16,
+}
+
+/// A service, and its servers in list order.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub key: ServiceKey,
+    pub scheduler: Scheduler,
+    pub flags: ServiceFlags,
+    pub persistence: Persistence,
+    pub members: Vec<Member>,
 }
 
 /// A server's id: row `number` in its first life.
@@ -38,7 +54,8 @@ pub fn key(protocol: Protocol, from: u16, to: u16) -> Key {
         client_port: from.to_be_bytes(),
         vip_port: to.to_be_bytes(),
         protocol: protocol.raw(),
-        pad: [0; 3],
+        kind: Key::CONNECTION,
+        pad: [0; 2],
     }
 }
 
@@ -62,6 +79,8 @@ impl Default for Setup {
         Self {
             servers: (1..=4).map(server_row).collect(),
             services: Vec::new(),
+            thresholds: Vec::new(),
+            marks: Vec::new(),
             connections: Vec::new(),
             is_full: false,
             shape: Shape::steady(BUCKETS),
@@ -101,9 +120,62 @@ impl Setup {
     /// A service with these members.
     #[must_use]
     pub fn service_of(mut self, protocol: Protocol, port: u16, by: Scheduler, members: Vec<Member>) -> Self {
-        let key = ServiceKey { vip: VIP, port: port.to_be_bytes(), protocol: protocol.raw(), pad: 0 };
-        self.services.push((key, by, members));
+        let key = ServiceKey::on(VIP, port.to_be_bytes(), protocol.raw());
+        self.services.push(Service {
+            key,
+            scheduler: by,
+            flags: ServiceFlags::default(),
+            persistence: Persistence::default(),
+            members,
+        });
         self
+    }
+
+    /// A service by mark, with servers of these numbers and weights.
+    #[must_use]
+    pub fn service_by_mark(mut self, mark: u32, by: Scheduler, servers: &[(u8, u32)]) -> Self {
+        self.rules = self.rules.with_if(Rules::MARKS, true);
+        self = self.service(Protocol::Tcp, 0, by, servers);
+        self.last().key = ServiceKey::of_mark(mark);
+        self
+    }
+
+    /// The last service's clients keep their servers for so many seconds after a new connection.
+    #[must_use]
+    pub fn persistent(mut self, seconds: u32, netmask: [u8; 4]) -> Self {
+        let service = self.last();
+        service.flags = service.flags.with_if(ServiceFlags::PERSISTENT, true);
+        service.persistence = Persistence { lifetime: seconds * HERTZ, netmask };
+        self
+    }
+
+    /// The last service schedules each UDP packet by itself.
+    #[must_use]
+    pub fn one_packet(mut self) -> Self {
+        let service = self.last();
+        service.flags = service.flags.with_if(ServiceFlags::ONE_PACKET, true);
+        self
+    }
+
+    /// A server's thresholds.
+    #[must_use]
+    pub fn thresholds(mut self, number: u8, upper: u32, lower: u32) -> Self {
+        self.thresholds.push((number, Thresholds { upper, lower }));
+        if let Some(service) = self.services.last_mut() {
+            service.flags = service.flags.with_if(ServiceFlags::HAS_THRESHOLDS, true);
+        }
+        self
+    }
+
+    /// The rules for the marks of packets to a destination.
+    #[must_use]
+    pub fn marks(mut self, destination: [u8; 4], bits: u32, rules: &[MarkRow]) -> Self {
+        self.marks.push(((destination, bits), rules.to_vec()));
+        self
+    }
+
+    fn last(&mut self) -> &mut Service {
+        self.services.last_mut().expect("a service")
     }
 
     /// A connection of the client to a server, that expires in so many ticks; less than 0: it is overdue.

@@ -1,0 +1,249 @@
+//! Persistence: a template says to which server the connections of a client go.
+//!
+//! A template is an entry of the connection table, told from connections by its key's kind and its state. It lasts a time
+//! of its own after the last new connection, and never goes while one of its connections lives: only the daemon takes
+//! it out, which sees all of the table ([`tend`](crate::tend)); to packets it is there until then. Its connections know it by
+//! the hash of its key, their bond.
+//!
+//! Sources: Linux `ip_vs_sched_persist`, `ip_vs_check_template`, `ip_vs_conn_expire`.
+
+use core::ops::ControlFlow;
+
+use crate::connection::{Key, Word};
+use crate::overload::LoadRow;
+use crate::server::{Server, ServerFlags, ServerId};
+use crate::service::{Persistence, ServiceKey};
+use crate::settings::{Rules, SettingsView};
+use crate::state::State;
+use crate::steer::World;
+use crate::table::{self, Claim, Entry, Found, Hash, Pair, Published, Seed, Slot, WAYS};
+use crate::time::Ticks;
+use crate::walk::Step;
+
+/// The control connection of FTP (RFC 959): its template is that of the data connections too, whatever their port.
+pub const FTP_PORT: [u8; 2] = 21u16.to_be_bytes();
+/// How long a template lasts once it had to wait for its connections, in seconds: for the rest of its life.
+pub const WAITING_S: u32 = 60;
+/// How often a change is tried again after another CPU changed the template.
+const MAX_ATTEMPTS: u32 = 2;
+
+/// The key of a client's template.
+#[inline(always)]
+pub fn key_of(service: ServiceKey, persistence: Persistence, client: [u8; 4]) -> Key {
+    let client = u32::from_ne_bytes(client) & u32::from_ne_bytes(persistence.netmask);
+    let is_ftp = u16::from_ne_bytes(service.port) == u16::from_ne_bytes(FTP_PORT);
+    Key {
+        client: client.to_ne_bytes(),
+        vip: service.vip,
+        client_port: [0; 2],
+        vip_port: if is_ftp { [0; 2] } else { service.port },
+        protocol: service.protocol,
+        kind: Key::TEMPLATE,
+        pad: [0; 2],
+    }
+}
+
+/// Where the template leads, if there is one whose server can be used; its time begins anew.
+#[inline(always)]
+pub fn consult<W: World>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    key: Key,
+    now: Ticks,
+) -> Option<ServerId> {
+    let hash = Hash::of(key, settings.seed());
+    let (slot, word) = match table::find(world, settings.shape(), hash, key) {
+        None => return None,
+        Some(Found::OnItsWay(word)) => return Some(word.server()),
+        Some(Found::Here(slot, word)) => (slot, word),
+    };
+    if !is_usable(world, settings, word) {
+        return None;
+    }
+    renew(settings, slot, key, word, now);
+    Some(word.server())
+}
+
+#[inline(always)]
+fn renew<C: crate::Cells, S: crate::Cells>(
+    settings: SettingsView<S>,
+    slot: Slot<C>,
+    key: Key,
+    mut word: Word,
+    now: Ticks,
+) {
+    for _ in 0..MAX_ATTEMPTS {
+        let due = now + slot.bond() as u32;
+        if due.since(word.due()).unsigned_abs() < settings.refresh()
+            || slot.change(word, word.renewed(word.state(), due))
+        {
+            return;
+        }
+        match slot.word_of(key) {
+            Some(newer) if !newer.is_moving() => word = newer,
+            _ => return,
+        }
+    }
+}
+
+/// Makes the template lead to `server`, a new one in `place` if there is none: to which server it leads then, for another CPU
+/// may have been faster; [`ServerId::NONE`] if there is no template then. The place is used or given back.
+#[inline(always)]
+pub fn remember<W: World>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    key: Key,
+    place: Option<Claim<W::Bucket>>,
+    lifetime: u32,
+    server: ServerId,
+    now: Ticks,
+) -> ServerId {
+    let (shape, hash) = (settings.shape(), Hash::of(key, settings.seed()));
+    // Until its first connection is more than a SYN, a template is half open: it is of no use to anybody else.
+    let word = Word::live(server, State::TEMPLATE, now + lifetime).half_open();
+    let (slot, old) = match table::find(world, shape, hash, key) {
+        Some(Found::Here(slot, old)) => (slot, old),
+        found => {
+            let Some(claim) = place else {
+                return ServerId::NONE;
+            };
+            if found.is_some() {
+                claim.give_back();
+                return ServerId::NONE;
+            }
+            return match claim.publish(world, shape, hash, Entry { key, word, bond: lifetime.into() }) {
+                Published::Existing(rival) => rival.server(),
+                Published::New => {
+                    gain(world, server);
+                    server
+                }
+            };
+        }
+    };
+    if let Some(claim) = place {
+        claim.give_back();
+    }
+    if is_usable(world, settings, old) {
+        return old.server();
+    }
+    // Its server cannot be used any more. IPVS hides such a template and makes a new one; here it changes its server.
+    if !slot.change(old, word) {
+        return ServerId::NONE;
+    }
+    slot.set_bond(lifetime.into());
+    if let Some(row) = world.load_row(old.server()) {
+        LoadRow(row).lose_template();
+    }
+    gain(world, server);
+    server
+}
+
+#[inline(always)]
+fn gain<W: World>(world: &W, server: ServerId) {
+    if let Some(row) = world.load_row(server) {
+        LoadRow(row).gain_template();
+    }
+}
+
+/// Whether new connections may go where it leads: its server is configured, whatever its weight, unless the rules say that
+/// a quiescent one ends templates. Overload does not matter.
+#[inline(always)]
+fn is_usable<W: World>(world: &W, settings: SettingsView<W::Row>, word: Word) -> bool {
+    world.server_row(word.server()).is_some_and(|row| {
+        let server = Server(row);
+        let flags = server.hop().flags;
+        let must_be_busy = settings.rules().has(Rules::EXPIRE_QUIESCENT_TEMPLATE);
+        server.identity().0 == word.server()
+            && flags.has(ServerFlags::AVAILABLE)
+            && !(must_be_busy && flags.has(ServerFlags::QUIESCENT))
+    })
+}
+
+/// Tells the template of a connection that its client is a real one.
+struct Confirm {
+    bond: u64,
+    home: Pair,
+    elsewhere: Pair,
+    seed: Seed,
+    /// Whether a connection has been established, as a number.
+    is_established: u32,
+}
+
+impl<W: World> Step<W> for Confirm {
+    #[inline(always)]
+    fn step(&mut self, world: &W, step: u32) -> ControlFlow<()> {
+        let pair = if step / (2 * WAYS as u32) == 0 { self.home } else { self.elsewhere };
+        let bucket = if (step / WAYS as u32).is_multiple_of(2) { pair.first } else { pair.second };
+        let Some(bucket) = world.bucket(bucket) else {
+            return ControlFlow::Break(());
+        };
+        let slot = Slot::new(bucket, step as usize % WAYS);
+        let Some((key, word)) = slot.read() else {
+            return ControlFlow::Continue(());
+        };
+        if !word.is_template() || word.is_moving() || Hash::of(key, self.seed).0 != self.bond {
+            return ControlFlow::Continue(());
+        }
+        let state = if self.is_established == 0 { word.state() } else { State::TEMPLATE_ASSURED };
+        let confirmed = word.renewed(state, word.due()).confirmed();
+        if confirmed != word {
+            // Should another CPU be faster, the next connection confirms it.
+            slot.change(word, confirmed);
+        }
+        ControlFlow::Break(())
+    }
+}
+
+/// Tells the template that a connection of it has gone on: half open no more, and assured if the connection is
+/// established.
+#[inline(always)]
+pub fn confirm<W: World>(world: &W, bond: u64, is_established: u32) -> u64 {
+    let Some(settings) = world.settings().map(SettingsView) else {
+        return 0;
+    };
+    let (shape, hash, zero) = (settings.shape(), Hash(bond), world.zero());
+    let mut confirm = Confirm {
+        bond,
+        home: shape.home_of(hash),
+        elsewhere: shape.elsewhere_of(hash),
+        seed: settings.seed(),
+        is_established: is_established.wrapping_add(zero),
+    };
+    world.repeat(4 * WAYS as u32, &mut confirm);
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONNECTION: Key = Key {
+        client: [192, 0, 2, 77],
+        vip: [10, 0, 0, 100],
+        client_port: 40_000u16.to_be_bytes(),
+        vip_port: 8080u16.to_be_bytes(),
+        protocol: 6,
+        kind: Key::CONNECTION,
+        pad: [0; 2],
+    };
+
+    fn template(service: ServiceKey, netmask: [u8; 4]) -> Key {
+        key_of(service, Persistence { lifetime: 9, netmask }, CONNECTION.client)
+    }
+
+    #[test]
+    fn a_template_is_a_clients_net_and_what_identifies_the_service() {
+        let by_port = template(ServiceKey::on([10, 0, 0, 100], 8080u16.to_be_bytes(), 6), [255, 255, 255, 0]);
+        let expected = Key { client: [192, 0, 2, 0], client_port: [0; 2], kind: Key::TEMPLATE, ..CONNECTION };
+        assert_eq!(by_port, expected);
+        for service in
+            [ServiceKey::on([10, 0, 0, 100], [0; 2], 6), ServiceKey::on([10, 0, 0, 100], FTP_PORT, 6)]
+        {
+            assert_eq!(template(service, [255, 255, 255, 0]), Key { vip_port: [0; 2], ..expected });
+        }
+        assert_eq!(
+            template(ServiceKey::of_mark(5), [255; 4]),
+            Key { client: [192, 0, 2, 77], vip: [0, 0, 0, 5], vip_port: [0; 2], protocol: 0, ..expected }
+        );
+    }
+}
