@@ -7,6 +7,12 @@ use crate::schedule::Scheduler;
 use crate::server::ServerId;
 
 /// What a packet that opens a connection must carry to be scheduled: the key of the service map.
+///
+/// ```text
+/// address   VIP (4)                    port (2)   protocol (1)   0
+/// mark      mark, most significant (4) 0 (2)      0 (1)          1
+///           byte first
+/// ```
 #[derive(
     Clone,
     Copy,
@@ -24,14 +30,34 @@ use crate::server::ServerId;
 )]
 #[repr(C, align(8))]
 pub struct ServiceKey {
-    /// VIP, as in a packet.
+    /// VIP, as in a packet; or a mark, its most significant byte first.
     pub vip: [u8; 4],
-    /// Port, as in a packet.
+    /// Port, as in a packet; 0 stands for all ports, and with a mark.
     pub port: [u8; 2],
-    /// IANA number.
+    /// IANA number; 0 with a mark.
     pub protocol: u8,
-    /// Always zero.
+    /// 1 with a mark, else 0.
     pub pad: u8,
+}
+
+impl ServiceKey {
+    /// The key of a service at an address.
+    #[inline(always)]
+    pub const fn address(vip: [u8; 4], port: [u8; 2], protocol: u8) -> Self {
+        Self { vip, port, protocol, pad: 0 }
+    }
+
+    /// The key of a service for packets with a mark.
+    #[inline(always)]
+    pub const fn marked(mark: u32) -> Self {
+        Self { vip: mark.to_be_bytes(), port: [0; 2], protocol: 0, pad: 1 }
+    }
+
+    /// The mark; `None` for a service at an address.
+    #[inline(always)]
+    pub const fn mark(self) -> Option<u32> {
+        if self.pad == 1 { Some(u32::from_be_bytes(self.vip)) } else { None }
+    }
 }
 
 /// A row of the service table (64 bytes).
@@ -237,6 +263,14 @@ mod tests {
         assert_eq!((service.list(), service.shares()), (row.list, row.shares));
         assert_eq!(service.scheduler(), Some(Scheduler::WeightedRoundRobin));
         assert_eq!(ServiceRow::from_cells(row.cells()), row);
+    }
+
+    #[test]
+    fn a_mark_is_no_address() {
+        let key = ServiceKey::marked(0x0a00_0064);
+        assert_eq!(key, ServiceKey { vip: [10, 0, 0, 100], port: [0; 2], protocol: 0, pad: 1 });
+        assert_eq!(key.mark(), Some(0x0a00_0064));
+        assert_eq!(ServiceKey::address([10, 0, 0, 100], [0; 2], 0).mark(), None);
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn commands(state: &State) -> impl Iterator<Item = Command> {
         let key = *key;
         let servers = service.servers.iter().rev();
         let servers = servers.map(move |server| Command::AddServer { service: key, server: *server });
-        std::iter::once(Command::AddService { service: key, scheduler: service.scheduler }).chain(servers)
+        std::iter::once(Command::AddService { service: key, options: service.options }).chain(servers)
     });
     std::iter::once(timeouts).chain(settings).chain(services)
 }

@@ -25,6 +25,11 @@ impl State {
     pub const NONE: Self = Self(0);
     /// UDP's only state.
     pub const UDP: Self = Self(0);
+    /// Not a connection, but a template of persistence: which server a client's connections go to. None of them has been
+    /// established yet. No machine has this state.
+    pub const TEMPLATE: Self = Self(14);
+    /// A template of which a connection has been established.
+    pub const TEMPLATE_ASSURED: Self = Self(15);
 
     /// The state of a record's number.
     #[inline(always)]
@@ -48,6 +53,12 @@ impl State {
     #[inline(always)]
     pub const fn sctp(state: SctpState) -> Self {
         Self(state.raw())
+    }
+
+    /// Whether the entry is a template.
+    #[inline(always)]
+    pub const fn is_template(self) -> bool {
+        self.0 >= Self::TEMPLATE.0
     }
 
     /// Whether the connection counts as active; a UDP one never does.

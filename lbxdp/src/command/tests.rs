@@ -5,17 +5,17 @@ use std::net::IpAddr;
 use lbxdp_common::{Forward, Protocol, Scheduler};
 
 use super::{Command, CommandError};
-use crate::state::{Server, ServiceKey, State, Timeouts};
+use crate::state::{Options, Server, ServiceKey, State, Timeouts};
 use crate::sysctl::Sysctls;
 
-const SERVICE: ServiceKey = ServiceKey {
-    protocol: Protocol::Tcp,
-    address: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100)),
-    port: 80,
-};
+const SERVICE: ServiceKey = at(80);
+
+const fn at(port: u16) -> ServiceKey {
+    ServiceKey::at(Protocol::Tcp, IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100)), port)
+}
 
 fn server(address: &str, weight: u32) -> Server {
-    Server { address: address.parse().unwrap(), port: 80, forward: Forward::Direct, weight }
+    Server::new(address.parse().unwrap(), 80, Forward::Direct, weight)
 }
 
 fn add_server(address: &str) -> Command {
@@ -31,7 +31,7 @@ fn after(commands: &[Command]) -> State {
 }
 
 fn with_servers() -> State {
-    let service = Command::AddService { service: SERVICE, scheduler: Scheduler::RoundRobin };
+    let service = Command::AddService { service: SERVICE, options: Options::of(Scheduler::RoundRobin) };
     after(&[service, add_server("10.0.0.1"), add_server("10.0.0.2"), add_server("10.0.0.3")])
 }
 
@@ -52,9 +52,9 @@ fn an_edited_server_keeps_its_place() {
 
 #[test]
 fn an_edited_service_keeps_its_servers() {
-    let edit = Command::EditService { service: SERVICE, scheduler: Scheduler::WeightedRoundRobin };
+    let edit = Command::EditService { service: SERVICE, options: Options::of(Scheduler::WeightedRoundRobin) };
     let state = edit.apply(&with_servers()).unwrap();
-    assert_eq!(state.services[&SERVICE].scheduler, Scheduler::WeightedRoundRobin);
+    assert_eq!(state.services[&SERVICE].options.scheduler, Scheduler::WeightedRoundRobin);
     assert_eq!(servers(&state).len(), 3);
 }
 
@@ -91,17 +91,14 @@ fn flush_leaves_the_settings() {
 
 #[test]
 fn each_refusal_has_its_name() {
-    let other = ServiceKey { port: 81, ..SERVICE };
+    let other = at(81);
     let new =
         |address: &str, weight| Command::AddServer { service: SERVICE, server: server(address, weight) };
-    let scheduler = Scheduler::RoundRobin;
+    let options = Options::of(Scheduler::RoundRobin);
     let cases = [
-        (Command::AddService { service: SERVICE, scheduler }, CommandError::ServiceExists),
-        (
-            Command::AddService { service: ServiceKey { port: 0, ..SERVICE }, scheduler },
-            CommandError::ZeroPort,
-        ),
-        (Command::EditService { service: other, scheduler }, CommandError::NoSuchService),
+        (Command::AddService { service: SERVICE, options }, CommandError::ServiceExists),
+        (Command::AddService { service: at(0), options }, CommandError::ZeroPort),
+        (Command::EditService { service: other, options }, CommandError::NoSuchService),
         (Command::DeleteService { service: other }, CommandError::NoSuchService),
         (Command::Zero { service: Some(other) }, CommandError::NoSuchService),
         (

@@ -6,16 +6,16 @@ use lbxdp_common::{Forward, Protocol, Scheduler};
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::{Server, ServiceKey};
+use crate::state::{Options, Server, ServiceKey};
 
 fn key(port: u16) -> ServiceKey {
-    ServiceKey { protocol: Protocol::Tcp, address: [10, 0, 0, 100].into(), port }
+    ServiceKey::at(Protocol::Tcp, [10, 0, 0, 100].into(), port)
 }
 
 /// With direct routing a server has its service's port.
 fn server(port: u16, last: u8, weight: u32) -> Server {
     let address: IpAddr = [10, 0, 0, last].into();
-    Server { address, port, forward: Forward::Direct, weight }
+    Server::new(address, port, Forward::Direct, weight)
 }
 
 /// A path of a test's own in a directory that goes with it.
@@ -50,7 +50,7 @@ const TEXT: &str = "# a comment\n-A -t 10.0.0.100:80 -s rr\n\n-a -t 10.0.0.100:8
 
 fn expected() -> State {
     let mut state = State::default();
-    Command::AddService { service: key(80), scheduler: Scheduler::RoundRobin }
+    Command::AddService { service: key(80), options: Options::of(Scheduler::RoundRobin) }
         .carry_out(&mut state)
         .expect("a new service");
     Command::AddServer { service: key(80), server: server(80, 1, 3) }
@@ -107,7 +107,7 @@ fn each_command_is_there_at_once_and_zeroing_is_none() {
     for command in [
         Command::AddServer { service: key(80), server: server(80, 2, 1) },
         Command::EditServer { service: key(80), server: server(80, 1, 0) },
-        Command::EditService { service: key(80), scheduler: Scheduler::WeightedRoundRobin },
+        Command::EditService { service: key(80), options: Options::of(Scheduler::WeightedRoundRobin) },
         Command::SetTimeouts { tcp: 77, tcp_fin: 0, udp: 0 },
         Command::Set { settings: vec!["sloppy_tcp=1".parse().expect("a setting")] },
         Command::Zero { service: Some(key(80)) },
@@ -172,7 +172,7 @@ proptest! {
             if shuffle {
                 list.reverse();
             }
-            state.services.insert(key(port), crate::state::Service { scheduler: Scheduler::RoundRobin, servers: list });
+            state.services.insert(key(port), crate::state::Service { options: Options::of(Scheduler::RoundRobin), servers: list });
         }
         state.timeouts.tcp = tcp;
         state.sysctls.sloppy_tcp = sloppy;

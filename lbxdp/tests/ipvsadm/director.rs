@@ -44,7 +44,7 @@ fn snapshot(state: &State) -> Snapshot {
 fn service_snapshot(key: ServiceKey, service: &Service) -> ServiceSnapshot {
     ServiceSnapshot {
         key,
-        scheduler: service.scheduler,
+        options: service.options,
         counters: Counters::default(),
         rates: Rates::default(),
         servers: service.servers.iter().copied().map(server_snapshot).collect(),
@@ -52,5 +52,12 @@ fn service_snapshot(key: ServiceKey, service: &Service) -> ServiceSnapshot {
 }
 
 fn server_snapshot(server: Server) -> ServerSnapshot {
-    ServerSnapshot { server, active: 0, inactive: 0, counters: Counters::default(), rates: Rates::default() }
+    ServerSnapshot {
+        server,
+        active: 0,
+        inactive: 0,
+        persistent: 0,
+        counters: Counters::default(),
+        rates: Rates::default(),
+    }
 }

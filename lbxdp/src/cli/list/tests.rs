@@ -8,14 +8,15 @@ use crate::cli::grammar::{Columns, Listing, Selection};
 use crate::cli::names::{FixedNames, Naming};
 use crate::record::{Connection, End};
 use crate::snapshot::{Counters, Rates, ServerSnapshot, ServiceSnapshot, Snapshot};
-use crate::state::{Server, ServiceKey, Timeouts};
+use crate::state::{Options, Server, ServiceKey, Timeouts};
 
 fn server(address: &str) -> ServerSnapshot {
     let address = address.parse().unwrap();
     ServerSnapshot {
-        server: Server { address, port: 8080, forward: Forward::Direct, weight: 100 },
+        server: Server { upper: 9, lower: 3, ..Server::new(address, 8080, Forward::Direct, 100) },
         active: 7,
         inactive: 4_294_967_295,
+        persistent: 5,
         counters: counters(),
         rates: Rates { connections: 123_456_789, ..Rates::default() },
     }
@@ -31,12 +32,14 @@ fn counters() -> Counters {
     }
 }
 
+fn key(protocol: Protocol, address: &str, port: u16) -> ServiceKey {
+    ServiceKey::at(protocol, address.parse().unwrap(), port)
+}
+
 fn snapshot() -> Snapshot {
-    let key =
-        |protocol, address: &str, port| ServiceKey { protocol, address: address.parse().unwrap(), port };
     let service = |key, servers| ServiceSnapshot {
         key,
-        scheduler: Scheduler::WeightedRoundRobin,
+        options: Options::of(Scheduler::WeightedRoundRobin),
         counters: counters(),
         rates: Rates::default(),
         servers,
@@ -99,18 +102,18 @@ fn rates_have_their_own_title() {
 
 #[test]
 fn a_service_that_is_not_there_has_no_listing() {
-    let mut key = snapshot().services[0].key;
-    let listing = Listing { selection: Selection::Services(Some(key)), ..Listing::default() };
-    let text = services(&snapshot(), Some(key), &listing, &mut Naming::numeric()).unwrap();
+    let there = snapshot().services[0].key;
+    let listing = Listing { selection: Selection::Services(Some(there)), ..Listing::default() };
+    let text = services(&snapshot(), Some(there), &listing, &mut Naming::numeric()).unwrap();
     assert!(text.starts_with("Prot ") && text.ends_with("\nUDP  192.0.2.10:53 wrr\n"));
-    key.port = 54;
-    assert_eq!(services(&snapshot(), Some(key), &listing, &mut Naming::numeric()), None);
+    let other = key(Protocol::Udp, "192.0.2.10", 54);
+    assert_eq!(services(&snapshot(), Some(other), &listing, &mut Naming::numeric()), None);
 }
 
 #[test]
 fn long_names_are_cut() {
     let mut snapshot = snapshot();
-    snapshot.services[1].key.address = "169.254.0.1".parse().unwrap();
+    snapshot.services[1].key = key(Protocol::Tcp, "169.254.0.1", 80);
     snapshot.services[1].servers[0].server.address = "169.254.0.2".parse().unwrap();
     let text = services(&snapshot, None, &Listing::default(), &mut Naming::by_name(&FixedNames)).unwrap();
     assert!(text.contains("TCP  a.very.long.name.a.very.long wrr\n"), "{text}");
