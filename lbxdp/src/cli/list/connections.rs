@@ -2,15 +2,20 @@
 
 use std::fmt::Write;
 
+use crate::cli::grammar::Columns;
 use crate::cli::names::Naming;
 use crate::record::{Connection, End};
 
 /// The columns of an end of a connection.
 const END_WIDTH: usize = 18;
 
-/// The two lines above the entries.
-pub(crate) fn title() -> String {
-    let columns = format!("{:<11} {:<END_WIDTH$} {:<END_WIDTH$} destination", "state", "source", "virtual");
+/// The two lines above the entries. `--persistent-conn` adds the columns of persistence engines, which stay empty here.
+pub(crate) fn title(columns: Columns) -> String {
+    let last = match columns {
+        Columns::Persistent => format!("{:<END_WIDTH$} {:<16} pe_data", "destination", "pe name"),
+        _ => "destination".to_owned(),
+    };
+    let columns = format!("{:<11} {:<END_WIDTH$} {:<END_WIDTH$} {last}", "state", "source", "virtual");
     format!("IPVS connection entries\npro expire {columns}\n")
 }
 

@@ -136,7 +136,7 @@ fn connections_stand_as_they_come() {
         connection(6001, end("1.2.3.4", 5), TcpState::SynReceived),
         connection(60_000, end("255.255.255.255", 65535), TcpState::Close),
     ];
-    let mut text = connections_title();
+    let mut text = connections_title(Columns::Connections);
     connections(&mut text, &all, &mut Naming::numeric());
     assert_eq!(
         text,
