@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use lbxdp_common::Protocol;
+
 use crate::cli::grammar::Columns;
 use crate::cli::names::Naming;
 use crate::record::{Connection, End};
@@ -32,7 +34,8 @@ fn add(text: &mut String, connection: &Connection, naming: &mut Naming<'_>) {
     let Connection { protocol, state, expires_s, client, vip, server } = *connection;
     let start = text.len();
     // Writing into a string cannot fail.
-    let _ = write!(text, "{protocol:<3} {:02}:{:02}", expires_s / 60, expires_s % 60);
+    let name = protocol.map_or("IP", Protocol::name);
+    let _ = write!(text, "{name:<3} {:02}:{:02}", expires_s / 60, expires_s % 60);
     fill_up(text, start, "TCP ".len() + 6);
     let _ = write!(text, " {:<11} ", state.name(protocol));
     for End { address, port } in [client, vip] {
