@@ -28,6 +28,7 @@ pub(crate) mod any_protocol {
     use lbxdp_common::Protocol;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the shape that serde wants")]
     pub(crate) fn serialize<S: Serializer>(value: &Option<Protocol>, to: S) -> Result<S::Ok, S::Error> {
         value.map(Protocol::name).serialize(to)
     }

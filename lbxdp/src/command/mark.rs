@@ -3,7 +3,7 @@
 use super::CommandError;
 use crate::state::{MarkRule, State};
 
-/// The list stays in order, the most specific rule first.
+/// The list stays in order, the most specific rule first. A source of all addresses is none.
 pub(super) fn add(state: &mut State, rule: &MarkRule) -> Result<(), CommandError> {
     rule.check().map_err(CommandError::NoMarkRule)?;
     if let Some(known) = state.marks.iter().find(|known| known.fits_the_same(rule)) {
@@ -15,7 +15,8 @@ pub(super) fn add(state: &mut State, rule: &MarkRule) -> Result<(), CommandError
         });
     }
     let place = state.marks.partition_point(|known| known < rule);
-    state.marks.insert(place, rule.clone());
+    let source = rule.source.filter(|source| source.prefix_len() > 0);
+    state.marks.insert(place, MarkRule { source, ..rule.clone() });
     Ok(())
 }
 

@@ -107,6 +107,7 @@ impl Director {
                 Err(error) => Response::Failed(chain(&error)),
             },
             Request::Timeouts => Response::Timeouts(self.state.timeouts),
+            Request::Marks => Response::Marks(self.state.marks.clone()),
             Request::Settings => Response::Settings(self.state.sysctls),
             Request::Status => match self.status() {
                 Ok(status) => Response::Status(status),

@@ -94,13 +94,13 @@ impl Listing {
 /// port; a template that stands for all ports has none.
 fn shown_port(key: Key, state: State, server: &ServerRow) -> [u8; 2] {
     const ANY: [u8; 2] = [0; 2];
-    let has_own = server.service.mark().is_some() || server.service.port == key.vip_port;
-    match (state.is_template(), key.vip_port) {
-        (true, ANY) => ANY,
-        (true, _) => server.port_number,
-        (false, port) if !has_own || server.port_number == ANY => port,
-        (false, _) => server.port_number,
-    }
+    let is_of_all = if state.is_template() {
+        key.vip_port == ANY
+    } else {
+        let is_services = server.service.mark().is_some() || server.service.port == key.vip_port;
+        !is_services || server.port_number == ANY
+    };
+    if is_of_all { key.vip_port } else { server.port_number }
 }
 
 fn end(address: [u8; 4], port: [u8; 2]) -> End {

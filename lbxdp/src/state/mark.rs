@@ -39,7 +39,7 @@ pub enum MarkRuleError {
     HostBits(Ipv4Net, Ipv4Net),
     #[error("ports are two numbers from 1 to 65535, the first not greater than the last")]
     Ports,
-    #[error("an interface has a name of 1 to 15 characters, without blanks and slashes")]
+    #[error("an interface has a name of 1 to 15 characters, without blanks, slashes and colons")]
     Interface,
 }
 
@@ -60,15 +60,17 @@ impl MarkRule {
         if self.ports.is_some_and(|(first, last)| first == 0 || first > last) {
             return Err(MarkRuleError::Ports);
         }
-        let is_name = |name: &str| {
-            (1..=LONGEST_INTERFACE).contains(&name.len())
-                && !matches!(name, "." | "..")
-                && !name.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
-        };
-        if self.interface.as_deref().is_some_and(|name| !is_name(name)) {
+        if self.interface.as_deref().is_some_and(|name| !Self::is_interface(name)) {
             return Err(MarkRuleError::Interface);
         }
         Ok(())
+    }
+
+    /// Whether an interface can be called so.
+    pub fn is_interface(name: &str) -> bool {
+        (1..=LONGEST_INTERFACE).contains(&name.len())
+            && !matches!(name, "." | "..")
+            && !name.contains(|c: char| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control())
     }
 
     /// Whether both fit the same packets: with two marks they contradict each other.

@@ -27,7 +27,9 @@ impl Director for &mut InMemory {
             Request::Services => Response::Services(snapshot(&self.state)),
             Request::Timeouts => Response::Timeouts(self.state.timeouts),
             Request::Connections => Response::Connections { count: 0 },
-            Request::Settings | Request::Status => Response::Failed("ipvsadm never asks for it".into()),
+            Request::Marks | Request::Settings | Request::Status => {
+                Response::Failed("ipvsadm never asks for it".into())
+            }
         })
     }
 
