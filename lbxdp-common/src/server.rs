@@ -176,6 +176,8 @@ pub struct Load(pub u64);
 
 /// Cells of a row of the load table: a cache line each, so that servers do not share one.
 pub const LOAD_CELLS: usize = 8;
+/// The cell with the number of a server's templates of persistence: a plain count.
+pub const TEMPLATES_CELL: usize = 2;
 
 impl Load {
     const ACTIVE: u64 = 1;
@@ -254,7 +256,7 @@ mod tests {
             flags: ServerFlags::AVAILABLE,
             id: ServerId::new(5, 3).0,
             ifindex: 42,
-            service: ServiceKey::on([10, 0, 0, 100], [0, 80], 6),
+            service: ServiceKey::address([10, 0, 0, 100], [0, 80], 6),
             ..ServerRow::default()
         };
         let [.., service, _, _, _] = row.cells();

@@ -7,6 +7,12 @@ use crate::schedule::Scheduler;
 use crate::server::ServerId;
 
 /// What a packet that opens a connection must carry to be scheduled: the key of the service map.
+///
+/// ```text
+/// address   VIP (4)                    port (2)   protocol (1)   0
+/// mark      mark, most significant (4) 0 (2)      0 (1)          1
+///           byte first
+/// ```
 #[derive(
     Clone,
     Copy,
@@ -24,38 +30,33 @@ use crate::server::ServerId;
 )]
 #[repr(C, align(8))]
 pub struct ServiceKey {
-    /// VIP, as in a packet; of a service by mark the mark, highest byte first.
+    /// VIP, as in a packet; or a mark, its most significant byte first.
     pub vip: [u8; 4],
-    /// Port, as in a packet; 0: any, or a service by mark.
+    /// Port, as in a packet; 0 stands for all ports, and with a mark.
     pub port: [u8; 2],
-    /// IANA number; 0 of a service by mark.
+    /// IANA number; 0 with a mark.
     pub protocol: u8,
-    /// [`ServiceKey::BY_ADDRESS`] or [`ServiceKey::BY_MARK`].
-    pub kind: u8,
+    /// 1 with a mark, else 0.
+    pub by_mark: u8,
 }
 
 impl ServiceKey {
-    /// [`ServiceKey::kind`] of a service with a VIP.
-    pub const BY_ADDRESS: u8 = 0;
-    /// [`ServiceKey::kind`] of a service by mark.
-    pub const BY_MARK: u8 = 1;
-
-    /// A service on a port of a VIP, both as in a packet.
+    /// The key of a service at an address.
     #[inline(always)]
-    pub const fn on(vip: [u8; 4], port: [u8; 2], protocol: u8) -> Self {
-        Self { vip, port, protocol, kind: Self::BY_ADDRESS }
+    pub const fn address(vip: [u8; 4], port: [u8; 2], protocol: u8) -> Self {
+        Self { vip, port, protocol, by_mark: 0 }
     }
 
-    /// The service of a mark.
+    /// The key of a service for packets with a mark.
     #[inline(always)]
-    pub const fn of_mark(mark: u32) -> Self {
-        Self { vip: mark.to_be_bytes(), port: [0; 2], protocol: 0, kind: Self::BY_MARK }
+    pub const fn marked(mark: u32) -> Self {
+        Self { vip: mark.to_be_bytes(), port: [0; 2], protocol: 0, by_mark: 1 }
     }
 
-    /// Whether it is a service by mark.
+    /// The mark; `None` for a service at an address.
     #[inline(always)]
-    pub const fn is_by_mark(self) -> bool {
-        self.kind == Self::BY_MARK
+    pub const fn mark(self) -> Option<u32> {
+        if self.by_mark == 1 { Some(u32::from_be_bytes(self.vip)) } else { None }
     }
 }
 
@@ -323,6 +324,14 @@ mod tests {
         assert_eq!((service.list(), service.shares()), (row.list, row.shares));
         assert_eq!(service.scheduler(), Some(Scheduler::WeightedRoundRobin));
         assert_eq!(ServiceRow::from_cells(row.cells()), row);
+    }
+
+    #[test]
+    fn a_mark_is_no_address() {
+        let key = ServiceKey::marked(0x0a00_0064);
+        assert_eq!(key, ServiceKey { vip: [10, 0, 0, 100], port: [0; 2], protocol: 0, by_mark: 1 });
+        assert_eq!(key.mark(), Some(0x0a00_0064));
+        assert_eq!(ServiceKey::address([10, 0, 0, 100], [0; 2], 0).mark(), None);
     }
 
     #[test]

@@ -233,16 +233,18 @@ mod tests {
 
     #[test]
     fn a_template_is_a_clients_net_and_what_identifies_the_service() {
-        let by_port = template(ServiceKey::on([10, 0, 0, 100], 8080u16.to_be_bytes(), 6), [255, 255, 255, 0]);
+        let by_port =
+            template(ServiceKey::address([10, 0, 0, 100], 8080u16.to_be_bytes(), 6), [255, 255, 255, 0]);
         let expected = Key { client: [192, 0, 2, 0], client_port: [0; 2], kind: Key::TEMPLATE, ..CONNECTION };
         assert_eq!(by_port, expected);
-        for service in
-            [ServiceKey::on([10, 0, 0, 100], [0; 2], 6), ServiceKey::on([10, 0, 0, 100], FTP_PORT, 6)]
-        {
+        for service in [
+            ServiceKey::address([10, 0, 0, 100], [0; 2], 6),
+            ServiceKey::address([10, 0, 0, 100], FTP_PORT, 6),
+        ] {
             assert_eq!(template(service, [255, 255, 255, 0]), Key { vip_port: [0; 2], ..expected });
         }
         assert_eq!(
-            template(ServiceKey::of_mark(5), [255; 4]),
+            template(ServiceKey::marked(5), [255; 4]),
             Key { client: [192, 0, 2, 77], vip: [0, 0, 0, 5], vip_port: [0; 2], protocol: 0, ..expected }
         );
     }

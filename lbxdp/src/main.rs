@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use lbxdp::cli::marks::{self, MarkError, RuleArguments};
 use lbxdp::cli::settings;
+use lbxdp::command::Command;
 use lbxdp::daemon::load::chain;
 use lbxdp::daemon::{self, verify};
 use lbxdp::sysctl::{Setting, Sysctl};
@@ -67,8 +69,39 @@ enum Verb {
         #[arg(value_name = "NAME", value_parser = Sysctl::named)]
         names: Vec<&'static Sysctl>,
     },
+    /// Give packets firewall marks, for services by mark (`ipvsadm -f`): lbxdp sees packets before iptables does.
+    ///
+    /// Of several rules that fit a packet the most specific one counts: longest destination, longest source, with an
+    /// interface, with a protocol, fewest ports, in this order.
+    Mark {
+        #[command(subcommand)]
+        verb: MarkVerb,
+    },
     /// Show what the kernel's verifier says of the packet program, without attaching it.
     Verify,
+}
+
+#[derive(Subcommand)]
+enum MarkVerb {
+    /// Add a rule.
+    Add {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        #[command(flatten)]
+        rule: RuleArguments,
+    },
+    /// Delete a rule: as it was added.
+    Delete {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        #[command(flatten)]
+        rule: RuleArguments,
+    },
+    /// Show all rules, the most specific first, as `lbxdp mark add` takes them.
+    List {
+        #[command(flatten)]
+        instance: InstanceArgument,
+    },
 }
 
 #[derive(clap::Args)]
@@ -97,6 +130,7 @@ fn main() -> ExitCode {
         Verb::Settings { instance, long, names } => {
             settings::print(&instance.name, &names, long).map_err(Into::into)
         }
+        Verb::Mark { verb } => mark(verb).map_err(Into::into),
         Verb::Verify => verify::print().map_err(Into::into),
     };
     match done {
@@ -105,6 +139,18 @@ fn main() -> ExitCode {
             eprintln!("lbxdp: {}", chain(error.as_ref()));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn mark(verb: MarkVerb) -> Result<(), MarkError> {
+    match verb {
+        MarkVerb::Add { instance, rule } => {
+            marks::change(&instance.name, Command::AddMark { rule: rule.rule() })
+        }
+        MarkVerb::Delete { instance, rule } => {
+            marks::change(&instance.name, Command::DeleteMark { rule: rule.rule() })
+        }
+        MarkVerb::List { instance } => marks::print(&instance.name),
     }
 }
 

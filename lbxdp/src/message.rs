@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, CommandError};
 use crate::snapshot::{Snapshot, Status};
-use crate::state::Timeouts;
+use crate::state::{MarkRule, Timeouts};
 use crate::sysctl::Sysctls;
 
 /// The most records behind one line.
@@ -24,6 +24,8 @@ pub enum Request {
     Connections,
     /// The three timeouts.
     Timeouts,
+    /// The rules for marks.
+    Marks,
     /// The values of all settings.
     Settings,
     /// What the director itself is doing.
@@ -40,6 +42,8 @@ pub enum Response {
         count: u32,
     },
     Timeouts(Timeouts),
+    /// All rules, the most specific first.
+    Marks(Vec<MarkRule>),
     Settings(Sysctls),
     Status(Status),
     /// The daemon could not carry it out: the chain of causes in one line.

@@ -5,6 +5,9 @@
 //!  54 protocol (1)   55 state (1)   56 seconds until it expires (4)   60 zero (4)
 //! ```
 //!
+//! A template of persistence has the client's network, client's port 0, and the port of the VIP 0 where it stands for all
+//! ports; that of a service by mark has protocol 0 and the mark in the place of the VIP, as IPVS lists it.
+//!
 //! Addresses and ports in network order, IPv4 as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2), the seconds little-endian.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -24,7 +27,7 @@ pub struct Record {
     client_port: network_endian::U16,
     vip_port: network_endian::U16,
     server_port: network_endian::U16,
-    /// IANA number.
+    /// IANA number; 0 for none.
     protocol: u8,
     /// [`State`], raw.
     state: u8,
@@ -40,10 +43,11 @@ pub struct End {
     pub port: u16,
 }
 
-/// A connection as `-L -c` shows it.
+/// A connection, or a template, as `-L -c` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
-    pub protocol: Protocol,
+    /// `None` for the template of a service by mark, whatever the protocols of its connections.
+    pub protocol: Option<Protocol>,
     pub state: State,
     /// Whole seconds until it expires.
     pub expires_s: u32,
@@ -58,8 +62,12 @@ impl Record {
 
     /// The connection; `None` for a protocol that this version does not know.
     pub fn read(&self) -> Option<Connection> {
+        let protocol = match self.protocol {
+            0 => None,
+            known => Some(Protocol::from_raw(known)?),
+        };
         Some(Connection {
-            protocol: Protocol::from_raw(self.protocol)?,
+            protocol,
             state: State::from_raw(self.state),
             expires_s: self.expires_s.get(),
             client: End::new(self.client, self.client_port),
@@ -79,7 +87,7 @@ impl From<Connection> for Record {
             client_port: client.port.into(),
             vip_port: vip.port.into(),
             server_port: server.port.into(),
-            protocol: protocol.raw(),
+            protocol: protocol.map_or(0, Protocol::raw),
             state: state.raw(),
             expires_s: expires_s.into(),
             pad: [0; 4],
@@ -111,7 +119,7 @@ mod tests {
 
     fn connection() -> Connection {
         Connection {
-            protocol: Protocol::Tcp,
+            protocol: Some(Protocol::Tcp),
             state: State::tcp(TcpState::FinWait),
             expires_s: 0x0102_0304,
             client: end("192.0.2.1", 0x1234),
@@ -134,8 +142,10 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         assert_eq!(Record::from(connection()).read(), Some(connection()));
-        let udp = Connection { protocol: Protocol::Udp, state: State::UDP, ..connection() };
+        let udp = Connection { protocol: Some(Protocol::Udp), state: State::UDP, ..connection() };
         assert_eq!(Record::from(udp).read(), Some(udp));
+        let template = Connection { protocol: None, state: State::TEMPLATE, ..connection() };
+        assert_eq!(Record::from(template).read(), Some(template));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::cli::grammar::{Invocation, parse, print};
+use crate::cli::marks;
 use crate::cli::names::{Naming, Numbers};
 use crate::cli::restore::arguments;
 use crate::command::{Command, CommandError};
@@ -84,8 +85,11 @@ fn line(command: &Command) -> Option<String> {
     }
 }
 
-/// The command of a line: ipvsadm's, or `set NAME=VALUE …` as `lbxdp set` takes it.
+/// The command of a line: ipvsadm's, or `set NAME=VALUE …` or `mark add …` as `lbxdp` takes them.
 fn command(line: &str) -> Result<Command, String> {
+    if let ["mark", rest @ ..] = &line.split_ascii_whitespace().collect::<Vec<_>>()[..] {
+        return marks::command(rest);
+    }
     let words = arguments(line.as_bytes());
     if let [first, settings @ ..] = &words[..]
         && first == "set"
@@ -111,9 +115,10 @@ fn commands(state: &State) -> impl Iterator<Item = Command> {
         let key = *key;
         let servers = service.servers.iter().rev();
         let servers = servers.map(move |server| Command::AddServer { service: key, server: *server });
-        std::iter::once(Command::AddService { service: key, scheduler: service.scheduler }).chain(servers)
+        std::iter::once(Command::AddService { service: key, options: service.options }).chain(servers)
     });
-    std::iter::once(timeouts).chain(settings).chain(services)
+    let marks = state.marks.iter().map(|rule| Command::AddMark { rule: rule.clone() });
+    std::iter::once(timeouts).chain(settings).chain(marks).chain(services)
 }
 
 impl Saved {

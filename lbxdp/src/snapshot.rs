@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Server, ServiceKey};
-use lbxdp_common::Scheduler;
+use crate::state::{Options, Server, ServiceKey};
 
 /// All services with their servers, for one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,8 +16,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceSnapshot {
     pub key: ServiceKey,
-    #[serde(with = "crate::words::scheduler")]
-    pub scheduler: Scheduler,
+    pub options: Options,
     pub counters: Counters,
     pub rates: Rates,
     /// In list order: the newest first.
@@ -33,6 +31,8 @@ pub struct ServerSnapshot {
     pub active: u32,
     /// All other connections.
     pub inactive: u32,
+    /// Templates of persistence, which are in neither.
+    pub persistent: u32,
     pub counters: Counters,
     pub rates: Rates,
 }

@@ -57,7 +57,7 @@ pub static SYSCTLS: [Sysctl; 6] = [
         name: "expire_quiescent_template",
         default: 0,
         allowed: ANY,
-        meaning: "1: templates of servers of weight 0 do not count; without effect until there is persistence",
+        meaning: "1: templates of servers of weight 0 do not count",
         field: |values| &mut values.expire_quiescent_template,
     },
     Sysctl {

@@ -22,3 +22,20 @@ macro_rules! by_word {
 by_word!(protocol, Protocol);
 by_word!(forward, Forward);
 by_word!(scheduler, Scheduler);
+
+/// A protocol or none.
+pub(crate) mod any_protocol {
+    use lbxdp_common::Protocol;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the shape that serde wants")]
+    pub(crate) fn serialize<S: Serializer>(value: &Option<Protocol>, to: S) -> Result<S::Ok, S::Error> {
+        value.map(Protocol::name).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Protocol>, D::Error> {
+        let Some(word) = Option::<String>::deserialize(from)? else { return Ok(None) };
+        let protocol = Protocol::from_name(&word);
+        protocol.map(Some).ok_or_else(|| serde::de::Error::custom(format!("unknown word `{word}`")))
+    }
+}

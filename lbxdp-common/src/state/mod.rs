@@ -88,11 +88,11 @@ impl State {
         states >> self.0 & 1 == 1
     }
 
-    /// The word of the listings.
-    pub fn name(self, protocol: Protocol) -> &'static str {
-        if self.is_template() {
-            return if self == Self::TEMPLATE { "NONE" } else { "ASSURED" };
-        }
+    /// The word of the listings. Only templates are there without a protocol.
+    pub fn name(self, protocol: impl Into<Option<Protocol>>) -> &'static str {
+        let Some(protocol) = protocol.into().filter(|_| !self.is_template()) else {
+            return if self == Self::TEMPLATE_ASSURED { "ASSURED" } else { "NONE" };
+        };
         match protocol {
             Protocol::Tcp => TcpState::from_raw(self.0).map_or("ERR!", TcpState::name),
             Protocol::Udp => "UDP",

@@ -30,24 +30,24 @@ pub(super) fn asked<W: World>(world: &W, settings: SettingsView<W::Row>, key: Ke
     if rules.has(Rules::MARKS) {
         let mark = mark::mark_of(world, key);
         if mark != 0
-            && let Some(index) = world.service(ServiceKey::of_mark(mark))
+            && let Some(index) = world.service(ServiceKey::marked(mark))
         {
             return Some(Asked { index, is_of_another_port: false });
         }
     }
-    if let Some(index) = world.service(ServiceKey::on(key.vip, key.vip_port, key.protocol)) {
+    if let Some(index) = world.service(ServiceKey::address(key.vip, key.vip_port, key.protocol)) {
         return Some(Asked { index, is_of_another_port: false });
     }
     let port = u16::from_be_bytes(key.vip_port);
     let may_be_ftp = key.protocol == Protocol::Tcp.raw() && (port == FTP_DATA || port >= FIRST_UNPRIVILEGED);
     if rules.has(Rules::FTP)
         && may_be_ftp
-        && let Some(index) = world.service(ServiceKey::on(key.vip, FTP_PORT, key.protocol))
+        && let Some(index) = world.service(ServiceKey::address(key.vip, FTP_PORT, key.protocol))
     {
         return Some(Asked { index, is_of_another_port: true });
     }
     if rules.has(Rules::ALL_PORTS)
-        && let Some(index) = world.service(ServiceKey::on(key.vip, [0; 2], key.protocol))
+        && let Some(index) = world.service(ServiceKey::address(key.vip, [0; 2], key.protocol))
     {
         return Some(Asked { index, is_of_another_port: true });
     }

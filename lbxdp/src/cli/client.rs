@@ -210,7 +210,7 @@ mod tests {
     fn connection(number: u32) -> Connection {
         let end = |port| End { address: Ipv4Addr::from(number).into(), port };
         Connection {
-            protocol: Protocol::Tcp,
+            protocol: Some(Protocol::Tcp),
             state: State::tcp(TcpState::Established),
             expires_s: number,
             client: end(1),

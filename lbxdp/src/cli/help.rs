@@ -9,18 +9,20 @@ pub(super) fn help(program: &str) -> String {
 }
 
 const COMMANDS: &str = "Services:
-  -A SERVICE [-s SCHEDULER]         add a service
-  -E SERVICE [-s SCHEDULER]         replace the settings of a service
+  -A SERVICE [-s SCHEDULER] [-p [S]] [-M MASK] [-o] [-b FLAGS]
+                                    add a service
+  -E SERVICE (as -A)                replace all settings of a service
   -D SERVICE                        delete a service with its servers
   -C                                delete all services
 
 Servers of a service:
-  -a SERVICE -r SERVER [-g] [-w N]  add a server
-  -e SERVICE -r SERVER [-g] [-w N]  replace the settings of a server
+  -a SERVICE -r SERVER [-g] [-w N] [-x N] [-y N]
+                                    add a server
+  -e SERVICE -r SERVER (as -a)      replace all settings of a server
   -d SERVICE -r SERVER              delete a server
 
 Listings:
-  -L, -l [SERVICE] [-n] [--stats|--rate] [--exact] [--nosort]
+  -L, -l [SERVICE] [-n] [--stats|--rate|--thresholds|--persistent-conn] [--exact] [--nosort]
                                     list all services, or one; without any command, too
   -L -c [-n]                        list the connections
   -L --timeout                      show the timeouts
@@ -32,16 +34,25 @@ Other commands:
   --set TCP TCPFIN UDP              set the timeouts in seconds; 0 leaves one as it is
   -h, -v                            this text, the version
 
-SERVICE is -t ADDRESS:PORT (TCP), -u ADDRESS:PORT (UDP) or --sctp-service ADDRESS:PORT, SERVER is ADDRESS[:PORT].
-An ADDRESS is IPv4 or the name of a host, a PORT a number or the name of a service.
+SERVICE is -t ADDRESS:PORT (TCP), -u ADDRESS:PORT (UDP), --sctp-service ADDRESS:PORT, or -f MARK (`lbxdp mark --help`).
+SERVER is ADDRESS[:PORT]. An ADDRESS is IPv4 or the name of a host, a PORT a number or the name of a service; port 0
+of a persistent service stands for all.
 
 Options:
   -s, --scheduler NAME   rr, wrr or wlc; wlc if not given
+  -p, --persistent [S]   a client stays at its server for S seconds after its last new connection; 360 if not given
+  -M, --netmask MASK     with -p: which bits of a client's address count; all if not given
+  -o, --ops              each packet by itself, for UDP and marks
+  -b, --sched-flags LIST flag-1, flag-2, flag-3, or the scheduler's own names for them
+  -x, --u-threshold N    with N connections a server gets no new ones; 0, not given: no limit
+  -y, --l-threshold N    it gets new ones again below N; 0, not given: below three quarters of -x
   -g, --gatewaying       direct routing, the default
   -w, --weight N         0 to 2147483647; 1 if not given, 0 for no new connections
   -n, --numeric          numbers instead of names
   -X, --exact            numbers in full
   --stats, --rate        totals, or what happens in a second
+  --thresholds, --persistent-conn
+                         thresholds, or how many clients stay at each server
   --nosort               in the order of the table
 
 Long forms: --add-service --edit-service --delete-service --clear --add-server --edit-server --delete-server

@@ -130,7 +130,7 @@ impl<'a, D: Director, I: BufRead, O: Write, E: Write> Front<'a, D, I, O, E> {
                 let text = list::services(&self.snapshot()?, only, listing, &mut naming);
                 self.print(&text.ok_or(Failure::NothingToList)?)
             }
-            Selection::Connections => self.list_connections(&mut naming),
+            Selection::Connections => self.list_connections(listing, &mut naming),
             Selection::Timeouts => match self.director.ask(&Request::Timeouts)? {
                 Response::Timeouts(timeouts) => self.print(&list::timeouts(timeouts)),
                 other => Err(ClientError::unexpected(&other).into()),
@@ -139,8 +139,8 @@ impl<'a, D: Director, I: BufRead, O: Write, E: Write> Front<'a, D, I, O, E> {
     }
 
     /// The title stands above the first piece, so that there is no output at all if there is no answer.
-    fn list_connections(&mut self, naming: &mut Naming<'_>) -> Result<(), Failure> {
-        let mut text = list::connections_title();
+    fn list_connections(&mut self, listing: &Listing, naming: &mut Naming<'_>) -> Result<(), Failure> {
+        let mut text = list::connections_title(listing.columns);
         let output = &mut self.output;
         self.director.connections(&mut |piece| {
             list::connections(&mut text, piece, naming);

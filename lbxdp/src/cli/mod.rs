@@ -6,6 +6,7 @@ pub mod grammar;
 mod help;
 pub mod ipvsadm;
 mod list;
+pub mod marks;
 pub mod names;
 pub(crate) mod restore;
 mod save;

@@ -2,6 +2,7 @@
 //!
 //! Each noun has its file, with the effect of its commands on `State`.
 
+mod mark;
 mod server;
 mod service;
 mod sysctl;
@@ -11,27 +12,24 @@ pub(crate) mod timeouts;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Server, ServiceKey, State};
+use crate::state::{MarkRule, MarkRuleError, Options, Server, ServiceKey, State};
 use crate::sysctl::Setting;
-use lbxdp_common::Scheduler;
 
 /// One change of the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     AddService {
         service: ServiceKey,
-        #[serde(with = "crate::words::scheduler")]
-        scheduler: Scheduler,
+        options: Options,
     },
     EditService {
         service: ServiceKey,
-        #[serde(with = "crate::words::scheduler")]
-        scheduler: Scheduler,
+        options: Options,
     },
     DeleteService {
         service: ServiceKey,
     },
-    /// Delete all services; timeouts, settings and connections stay.
+    /// Delete all services; marks, timeouts, settings and connections stay.
     Flush,
     AddServer {
         service: ServiceKey,
@@ -55,6 +53,14 @@ pub enum Command {
     /// New values of settings; of two for the same one the last.
     Set {
         settings: Vec<Setting>,
+    },
+    /// From now on the rule's packets have its mark.
+    AddMark {
+        rule: MarkRule,
+    },
+    /// Forget a rule: all that it says must be the same.
+    DeleteMark {
+        rule: MarkRule,
     },
     /// Counters of one service and its servers, or of all, start again at 0.
     Zero {
@@ -83,9 +89,19 @@ pub enum CommandError {
     /// Port 0 stands for all ports of a persistent service.
     #[error("Zero port specified for non-persistent service")]
     ZeroPort,
-    /// A weight above `i32::MAX`, or a timeout above 31 days.
+    /// A weight or threshold above `i32::MAX`, a lower threshold above the upper one, or a timeout above 31 days.
     #[error("Numerical result out of range")]
     OutOfRange,
+    #[error("One-Packet Scheduling is only for UDP virtual services")]
+    OnePacket,
+    #[error(transparent)]
+    NoMarkRule(MarkRuleError),
+    #[error("the rule exists already")]
+    MarkExists,
+    #[error("the rule contradicts one of the same packets for mark {0}: delete that first")]
+    MarkContradicts(u32),
+    #[error("there is no such rule")]
+    NoSuchMark,
 }
 
 impl Command {
@@ -99,8 +115,8 @@ impl Command {
     /// As [`Command::apply`], in place. What is left after a refusal is good for nothing.
     pub fn carry_out(&self, next: &mut State) -> Result<(), CommandError> {
         match *self {
-            Self::AddService { service, scheduler } => service::add(next, service, scheduler)?,
-            Self::EditService { service, scheduler } => service::edit(next, service, scheduler)?,
+            Self::AddService { service, options } => service::add(next, service, options)?,
+            Self::EditService { service, options } => service::edit(next, service, options)?,
             Self::DeleteService { service } => service::delete(next, service)?,
             Self::Flush => next.services.clear(),
             Self::AddServer { service, server } => server::add(next, service, server)?,
@@ -109,6 +125,8 @@ impl Command {
                 server::delete(next, service, (address, port))?;
             }
             Self::SetTimeouts { tcp, tcp_fin, udp } => timeouts::set(next, tcp, tcp_fin, udp)?,
+            Self::AddMark { ref rule } => mark::add(next, rule)?,
+            Self::DeleteMark { ref rule } => mark::delete(next, rule)?,
             Self::Set { ref settings } => sysctl::set(next, settings),
             // Counters are no part of the configuration: only the service's name can be wrong.
             Self::Zero { service } => {

@@ -3,29 +3,29 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::CommandError;
-use crate::state::{Server, Service, ServiceKey, State};
+use crate::state::{Family, Server, Service, ServiceKey, State};
 
-/// The greatest weight: IPVS keeps it in an `int`.
-const MAX_WEIGHT: u32 = i32::MAX.unsigned_abs();
+/// The greatest weight and threshold: IPVS keeps them in an `int`.
+const MOST: u32 = i32::MAX.unsigned_abs();
 
 /// A new server is put at the head, as in IPVS: the schedulers see the newest first.
 pub(super) fn add(state: &mut State, key: ServiceKey, server: Server) -> Result<(), CommandError> {
     let service = service_of(state, key)?;
-    check_weight(&server)?;
+    check(&server)?;
     if position(service, (server.address, server.port)).is_ok() {
         return Err(CommandError::ServerExists);
     }
-    if !is_unicast(server.address) || server.address.is_ipv4() != key.address.is_ipv4() {
+    if !is_unicast(server.address) || Family::from(server.address) != key.family() {
         return Err(CommandError::InvalidServer);
     }
     service.servers.insert(0, server);
     Ok(())
 }
 
-/// Weight and forwarding method are replaced; the position in the list stays.
+/// Weight, forwarding method and thresholds are replaced; the position in the list stays.
 pub(super) fn edit(state: &mut State, key: ServiceKey, server: Server) -> Result<(), CommandError> {
     let service = service_of(state, key)?;
-    check_weight(&server)?;
+    check(&server)?;
     let position = position(service, (server.address, server.port))?;
     service.servers[position] = server;
     Ok(())
@@ -47,8 +47,10 @@ fn position(service: &Service, server: (IpAddr, u16)) -> Result<usize, CommandEr
     found.ok_or(CommandError::NoSuchServer)
 }
 
-fn check_weight(server: &Server) -> Result<(), CommandError> {
-    if server.weight <= MAX_WEIGHT { Ok(()) } else { Err(CommandError::OutOfRange) }
+/// IPVS's checks of the numbers: a lower threshold needs an upper one.
+fn check(server: &Server) -> Result<(), CommandError> {
+    let Server { weight, upper, lower, .. } = *server;
+    if weight <= MOST && upper <= MOST && lower <= upper { Ok(()) } else { Err(CommandError::OutOfRange) }
 }
 
 /// What IPVS's `inet_addr_type` check lets pass, as far as an address tells by itself.

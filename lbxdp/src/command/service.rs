@@ -1,25 +1,25 @@
 //! Virtual services: add, edit, delete.
 
-use lbxdp_common::Scheduler;
+use lbxdp_common::Protocol;
 
 use super::CommandError;
-use crate::state::{Service, ServiceKey, State};
+use super::timeouts::MAX_TIMEOUT_S;
+use crate::state::{Options, Service, ServiceKey, State};
 
-pub(super) fn add(state: &mut State, key: ServiceKey, scheduler: Scheduler) -> Result<(), CommandError> {
+pub(super) fn add(state: &mut State, key: ServiceKey, options: Options) -> Result<(), CommandError> {
     if state.services.contains_key(&key) {
         return Err(CommandError::ServiceExists);
     }
-    if key.port == 0 {
-        return Err(CommandError::ZeroPort);
-    }
-    state.services.insert(key, Service { scheduler, servers: Vec::new() });
+    check(key, options)?;
+    state.services.insert(key, Service { options, servers: Vec::new() });
     Ok(())
 }
 
-/// Its servers stay as they are.
-pub(super) fn edit(state: &mut State, key: ServiceKey, scheduler: Scheduler) -> Result<(), CommandError> {
+/// All options are replaced, also those that were not named; its servers stay as they are.
+pub(super) fn edit(state: &mut State, key: ServiceKey, options: Options) -> Result<(), CommandError> {
     let service = state.services.get_mut(&key).ok_or(CommandError::NoSuchService)?;
-    service.scheduler = scheduler;
+    check(key, options)?;
+    service.options = options;
     Ok(())
 }
 
@@ -30,4 +30,22 @@ pub(super) fn delete(state: &mut State, key: ServiceKey) -> Result<(), CommandEr
 
 pub(super) fn must_exist(state: &State, key: ServiceKey) -> Result<(), CommandError> {
     if state.services.contains_key(&key) { Ok(()) } else { Err(CommandError::NoSuchService) }
+}
+
+/// ipvsadm's own checks once more: a command may come from elsewhere.
+fn check(key: ServiceKey, options: Options) -> Result<(), CommandError> {
+    if let Some(protocol) = key.protocol() {
+        if key.port() == 0 && options.persistence.is_none() {
+            return Err(CommandError::ZeroPort);
+        }
+        if options.one_packet && protocol != Protocol::Udp {
+            return Err(CommandError::OnePacket);
+        }
+    }
+    match options.persistence {
+        Some(persistence) if !(1..=MAX_TIMEOUT_S).contains(&persistence.timeout_s) => {
+            Err(CommandError::OutOfRange)
+        }
+        _ => Ok(()),
+    }
 }

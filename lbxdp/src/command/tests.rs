@@ -5,17 +5,19 @@ use std::net::IpAddr;
 use lbxdp_common::{Forward, Protocol, Scheduler};
 
 use super::{Command, CommandError};
-use crate::state::{Server, ServiceKey, State, Timeouts};
+use crate::state::{
+    FLAG_1, MarkRule, MarkRuleError, Options, Persistence, Server, ServiceKey, State, Timeouts,
+};
 use crate::sysctl::Sysctls;
 
-const SERVICE: ServiceKey = ServiceKey {
-    protocol: Protocol::Tcp,
-    address: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100)),
-    port: 80,
-};
+const SERVICE: ServiceKey = at(80);
+
+const fn at(port: u16) -> ServiceKey {
+    ServiceKey::at(Protocol::Tcp, IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100)), port)
+}
 
 fn server(address: &str, weight: u32) -> Server {
-    Server { address: address.parse().unwrap(), port: 80, forward: Forward::Direct, weight }
+    Server::new(address.parse().unwrap(), 80, Forward::Direct, weight)
 }
 
 fn add_server(address: &str) -> Command {
@@ -31,7 +33,7 @@ fn after(commands: &[Command]) -> State {
 }
 
 fn with_servers() -> State {
-    let service = Command::AddService { service: SERVICE, scheduler: Scheduler::RoundRobin };
+    let service = Command::AddService { service: SERVICE, options: Options::of(Scheduler::RoundRobin) };
     after(&[service, add_server("10.0.0.1"), add_server("10.0.0.2"), add_server("10.0.0.3")])
 }
 
@@ -52,9 +54,9 @@ fn an_edited_server_keeps_its_place() {
 
 #[test]
 fn an_edited_service_keeps_its_servers() {
-    let edit = Command::EditService { service: SERVICE, scheduler: Scheduler::WeightedRoundRobin };
+    let edit = Command::EditService { service: SERVICE, options: Options::of(Scheduler::WeightedRoundRobin) };
     let state = edit.apply(&with_servers()).unwrap();
-    assert_eq!(state.services[&SERVICE].scheduler, Scheduler::WeightedRoundRobin);
+    assert_eq!(state.services[&SERVICE].options.scheduler, Scheduler::WeightedRoundRobin);
     assert_eq!(servers(&state).len(), 3);
 }
 
@@ -89,19 +91,118 @@ fn flush_leaves_the_settings() {
     assert_eq!(state.sysctls.conn_reuse_mode, 0);
 }
 
+/// `-E` and `-e` without an option bring its default back.
+#[test]
+fn an_edit_replaces_all_that_can_be_set() {
+    let options = Options {
+        scheduler: Scheduler::RoundRobin,
+        sched_flags: FLAG_1,
+        one_packet: false,
+        persistence: Some(Persistence { timeout_s: 60, netmask: 0xffff_ff00 }),
+    };
+    let mut state = with_servers();
+    Command::EditService { service: SERVICE, options }.carry_out(&mut state).unwrap();
+    assert_eq!(state.services[&SERVICE].options, options);
+    let plain = Options::of(Scheduler::WeightedRoundRobin);
+    Command::EditService { service: SERVICE, options: plain }.carry_out(&mut state).unwrap();
+    assert_eq!(state.services[&SERVICE].options, plain);
+    let limited = Server { upper: 9, lower: 9, ..server("10.0.0.2", 1) };
+    Command::EditServer { service: SERVICE, server: limited }.carry_out(&mut state).unwrap();
+    assert_eq!(state.services[&SERVICE].servers[1], limited);
+    Command::EditServer { service: SERVICE, server: server("10.0.0.2", 1) }.carry_out(&mut state).unwrap();
+    assert_eq!(state.services[&SERVICE].servers[1], server("10.0.0.2", 1));
+}
+
+#[test]
+fn services_by_mark_and_for_all_ports_stand_beside_others() {
+    let persistent = Some(Persistence { timeout_s: 360, netmask: Persistence::ALL_BITS });
+    let options = Options { persistence: persistent, ..Options::of(Scheduler::RoundRobin) };
+    let marked = ServiceKey::marked(7);
+    let one_packet = Options { one_packet: true, ..Options::of(Scheduler::RoundRobin) };
+    let state = after(&[
+        Command::AddService { service: at(0), options },
+        Command::AddService { service: marked, options: one_packet },
+        Command::AddServer { service: marked, server: Server { port: 0, ..server("10.0.0.1", 1) } },
+        Command::AddService { service: SERVICE, options },
+    ]);
+    assert_eq!(state.services.keys().copied().collect::<Vec<_>>(), [at(0), SERVICE, marked]);
+    let no_longer =
+        Command::EditService { service: at(0), options: Options { persistence: None, ..options } };
+    assert_eq!(no_longer.apply(&state), Err(CommandError::ZeroPort));
+}
+
+fn rule(line: &str) -> MarkRule {
+    match crate::cli::marks::command(&format!("add {line}").split(' ').collect::<Vec<_>>()) {
+        Ok(Command::AddMark { rule }) => rule,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_most_specific_rule_stands_first() {
+    let sorted = [
+        "1 --destination 10.0.0.1/32",
+        "2 --destination 10.0.0.0/24 --source 10.9.0.0/16",
+        "3 --destination 10.0.0.0/24 --source 10.0.0.0/8 --protocol tcp --port 80",
+        "4 --destination 10.0.0.0/24 --interface eth0",
+        "5 --destination 10.0.0.0/24 --protocol tcp --port 90",
+        "6 --destination 10.0.0.0/24 --protocol tcp --port 80-81",
+        "7 --destination 10.0.0.0/24 --protocol tcp --port 81-82",
+        "8 --destination 10.0.0.0/24 --protocol tcp",
+        "9 --destination 10.0.0.0/24 --port 80",
+        "10 --destination 10.0.0.0/24",
+        "11 --destination 0.0.0.0/0",
+    ];
+    let orders: [Vec<&str>; 2] = [sorted.to_vec(), sorted.iter().rev().copied().collect()];
+    for order in orders {
+        let commands: Vec<_> = order.iter().map(|line| Command::AddMark { rule: rule(line) }).collect();
+        let marks = after(&commands).marks;
+        assert_eq!(marks.iter().map(ToString::to_string).collect::<Vec<_>>(), sorted);
+    }
+}
+
+#[test]
+fn rules_that_contradict_are_refused() {
+    let line = "--destination 10.0.0.0/24 --protocol tcp --port 80";
+    let add = |mark| Command::AddMark { rule: rule(&format!("{mark} {line}")) };
+    let delete = |mark| Command::DeleteMark { rule: rule(&format!("{mark} {line}")) };
+    let state = after(&[add(7)]);
+    assert_eq!(add(7).apply(&state), Err(CommandError::MarkExists));
+    assert_eq!(add(8).apply(&state), Err(CommandError::MarkContradicts(7)));
+    assert_eq!(delete(8).apply(&state), Err(CommandError::NoSuchMark));
+    assert_eq!(delete(7).apply(&state), Ok(State::default()));
+    let wrong = |change: fn(&mut MarkRule), why| {
+        let mut rule = rule("9 --destination 10.0.0.0/24");
+        change(&mut rule);
+        assert_eq!(Command::AddMark { rule }.apply(&state), Err(CommandError::NoMarkRule(why)));
+    };
+    wrong(|rule| rule.mark = 0, MarkRuleError::NoMark);
+    wrong(|rule| rule.ports = Some((2, 1)), MarkRuleError::Ports);
+    wrong(|rule| rule.interface = Some(String::new()), MarkRuleError::Interface);
+    let (net, whole) = ("10.0.0.5/24".parse().unwrap(), "10.0.0.0/24".parse().unwrap());
+    let mut rule = rule("9 --destination 10.0.0.0/24");
+    rule.source = Some(net);
+    let why = MarkRuleError::HostBits(net, whole);
+    assert_eq!(Command::AddMark { rule }.apply(&state), Err(CommandError::NoMarkRule(why)));
+}
+
 #[test]
 fn each_refusal_has_its_name() {
-    let other = ServiceKey { port: 81, ..SERVICE };
+    let other = at(81);
     let new =
         |address: &str, weight| Command::AddServer { service: SERVICE, server: server(address, weight) };
-    let scheduler = Scheduler::RoundRobin;
+    let limited = |address: &str, upper, lower| Command::AddServer {
+        service: SERVICE,
+        server: Server { upper, lower, ..server(address, 1) },
+    };
+    let options = Options::of(Scheduler::RoundRobin);
+    let one_packet = Options { one_packet: true, ..options };
+    let too_long = Persistence { timeout_s: 2_678_401, netmask: Persistence::ALL_BITS };
+    let for_ever = Options { persistence: Some(too_long), ..options };
     let cases = [
-        (Command::AddService { service: SERVICE, scheduler }, CommandError::ServiceExists),
-        (
-            Command::AddService { service: ServiceKey { port: 0, ..SERVICE }, scheduler },
-            CommandError::ZeroPort,
-        ),
-        (Command::EditService { service: other, scheduler }, CommandError::NoSuchService),
+        (Command::AddService { service: SERVICE, options }, CommandError::ServiceExists),
+        (Command::AddService { service: at(0), options }, CommandError::ZeroPort),
+        (Command::EditService { service: other, options }, CommandError::NoSuchService),
         (Command::DeleteService { service: other }, CommandError::NoSuchService),
         (Command::Zero { service: Some(other) }, CommandError::NoSuchService),
         (
@@ -114,6 +215,14 @@ fn each_refusal_has_its_name() {
         (new("224.0.0.5", 1), CommandError::InvalidServer),
         (new("fd00::1", 1), CommandError::InvalidServer),
         (new("10.0.0.9", 1 << 31), CommandError::OutOfRange),
+        // The numbers come before the question whether the server is there.
+        (limited("10.0.0.1", 5, 6), CommandError::OutOfRange),
+        (limited("10.0.0.1", 0, 1), CommandError::OutOfRange),
+        (limited("10.0.0.1", 1 << 31, 0), CommandError::OutOfRange),
+        (limited("10.0.0.1", 5, 5), CommandError::ServerExists),
+        (Command::EditService { service: SERVICE, options: one_packet }, CommandError::OnePacket),
+        (Command::EditService { service: SERVICE, options: for_ever }, CommandError::OutOfRange),
+        (Command::AddService { service: ServiceKey::marked(7), options: for_ever }, CommandError::OutOfRange),
         (Command::EditServer { service: SERVICE, server: server("10.0.0.9", 1) }, CommandError::NoSuchServer),
         (delete_server("10.0.0.9"), CommandError::NoSuchServer),
         (Command::SetTimeouts { tcp: 2_678_401, tcp_fin: 0, udp: 0 }, CommandError::OutOfRange),

@@ -13,7 +13,7 @@ use super::accounts::{Accounts, shown};
 use super::clock::Clock;
 use super::drift::Drift;
 use super::episode::{Episode, News};
-use super::keeper::{Keeper, load_of, shape};
+use super::keeper::{Keeper, load_of, shape, templates_of};
 use super::load::chain;
 use super::next_hops::{Event, Link, NextHops};
 use super::settings;
@@ -107,6 +107,7 @@ impl Director {
                 Err(error) => Response::Failed(chain(&error)),
             },
             Request::Timeouts => Response::Timeouts(self.state.timeouts),
+            Request::Marks => Response::Marks(self.state.marks.clone()),
             Request::Settings => Response::Settings(self.state.sysctls),
             Request::Status => match self.status() {
                 Ok(status) => Response::Status(status),
@@ -390,13 +391,14 @@ impl Director {
                     server: *server,
                     active: load.active(),
                     inactive: load.inactive(),
+                    persistent: templates_of(&self.tables.LOADS, *id),
                     counters: shown(self.tables.server_total(*id)?),
                     rates: self.accounts.server(*id),
                 })
             });
             Ok(ServiceSnapshot {
                 key: *key,
-                scheduler: service.scheduler,
+                options: service.options,
                 counters: self.service_total(key)?,
                 rates: self.accounts.service(self.index(key)),
                 servers: servers.collect::<Result<_, TableError>>()?,

@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::director::{ChangeError, Director};
 use super::settings;
 use crate::layout::{Hop, TakenOver, Write};
-use crate::state::{ServiceKey, State};
+use crate::state::State;
 use crate::tables::Tables;
 
 /// Slots of the device map.
@@ -72,7 +72,7 @@ impl Director {
 /// The state that tables taken over mean.
 pub(super) fn state(tables: &Tables, taken: &TakenOver, clock: &Clock) -> State {
     let (timeouts, sysctls) = settings::meaning(&settings_row(tables), clock);
-    State { services: taken.services.clone(), timeouts, sysctls }
+    State { services: taken.services.clone(), marks: Vec::new(), timeouts, sysctls }
 }
 
 /// The row of settings as it is.
@@ -86,29 +86,28 @@ pub(super) fn settings_row(tables: &Tables) -> Settings {
 fn differing(found: &State, wanted: &State) -> String {
     let keys = found.services.keys().chain(wanted.services.keys());
     let keys = keys.filter(|key| found.services.get(key) != wanted.services.get(key));
-    let mut names: Vec<String> = keys.map(name).collect();
+    let mut names: Vec<String> = keys.map(ToString::to_string).collect();
     names.sort_unstable();
     names.dedup();
+    if found.marks != wanted.marks {
+        names.push("marks".into());
+    }
     if found.timeouts != wanted.timeouts {
         names.push("timeouts".into());
     }
     names.join(", ")
 }
 
-fn name(key: &ServiceKey) -> String {
-    format!("{} {}:{}", key.protocol, key.address, key.port)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Service;
+    use crate::state::{Options, Service, ServiceKey};
     use lbxdp_common::{Protocol, Scheduler};
 
     #[test]
     fn each_difference_is_named_once() {
-        let key = |port| ServiceKey { protocol: Protocol::Tcp, address: [10, 0, 0, 100].into(), port };
-        let service = |scheduler| Service { scheduler, servers: Vec::new() };
+        let key = |port| ServiceKey::at(Protocol::Tcp, [10, 0, 0, 100].into(), port);
+        let service = |scheduler| Service { options: Options::of(scheduler), servers: Vec::new() };
         let mut found = State::default();
         found.services.insert(key(80), service(Scheduler::RoundRobin));
         found.services.insert(key(81), service(Scheduler::RoundRobin));

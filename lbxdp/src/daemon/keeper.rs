@@ -14,7 +14,7 @@ use aya::Ebpf;
 use aya::programs::{TestRun, TestRunOptions};
 use lbxdp_common::connection::Word;
 use lbxdp_common::pressure::Pressure;
-use lbxdp_common::server::{Load, Server, ServerFlags, ServerId};
+use lbxdp_common::server::{Load, Server, ServerFlags, ServerId, TEMPLATES_CELL};
 use lbxdp_common::settings::{Rules, SHAPE_CELL, SettingsView};
 use lbxdp_common::table::{Buckets, Hash, Shape, Slot, WAYS, is_overdue};
 use lbxdp_common::tend::MAX_ERRANDS;
@@ -71,6 +71,12 @@ pub(super) fn shape(settings: &Mapped) -> Shape {
 /// How many connections a server has.
 pub(super) fn load_of(loads: &Mapped, server: ServerId) -> Load {
     loads.row(server.row()).map_or(Load(0), |row| Load(row.load(0)))
+}
+
+/// How many templates of persistence lead to a server.
+pub(super) fn templates_of(loads: &Mapped, server: ServerId) -> u32 {
+    let count = loads.row(server.row()).map_or(0, |row| row.load(TEMPLATES_CELL));
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl Keeper {

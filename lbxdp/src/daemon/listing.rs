@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::server::{SERVER_CELLS, ServerRow};
+use lbxdp_common::state::State;
 use lbxdp_common::table::{Buckets, Slot, WAYS};
 
 use super::clock::Clock;
@@ -72,17 +73,81 @@ impl Listing {
             *cell = row.load(at);
         }
         let server = ServerRow::from_cells(cells);
+        let state = word.state();
+        let protocol = key.protocol();
+        // Only the template of a service by mark has no protocol.
+        if protocol.is_none() && !(state.is_template() && key.protocol == 0) {
+            return None;
+        }
         Some(Record::from(Connection {
-            protocol: key.protocol()?,
-            state: word.state(),
+            protocol,
+            state,
             expires_s: left / self.clock.hertz(),
             client: end(key.client, key.client_port),
             vip: end(key.vip, key.vip_port),
-            server: end(server.address, server.port_number),
+            server: end(server.address, shown_port(key, state, &server)),
         }))
     }
 }
 
+/// The server's port as IPVS shows it. An address with all ports, and FTP's with its data connections, keep the packet's
+/// port; a template that stands for all ports has none.
+fn shown_port(key: Key, state: State, server: &ServerRow) -> [u8; 2] {
+    const ANY: [u8; 2] = [0; 2];
+    let is_of_all = if state.is_template() {
+        key.vip_port == ANY
+    } else {
+        let is_services = server.service.mark().is_some() || server.service.port == key.vip_port;
+        !is_services || server.port_number == ANY
+    };
+    if is_of_all { key.vip_port } else { server.port_number }
+}
+
 fn end(address: [u8; 4], port: [u8; 2]) -> End {
     End { address: Ipv4Addr::from(address).into(), port: u16::from_be_bytes(port) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lbxdp_common::Protocol;
+    use lbxdp_common::service::ServiceKey;
+    use lbxdp_common::state::TcpState;
+
+    /// What is shown for an entry to port `vip_port` by a server of its own port `port` of a service.
+    fn shown(state: State, vip_port: u16, service: ServiceKey, port: u16) -> u16 {
+        let protocol = Protocol::Tcp.raw();
+        let [client, vip] = [[192, 0, 2, 1], [10, 0, 0, 100]];
+        let (client_port, vip_port) = ([0; 2], vip_port.to_be_bytes());
+        let key = Key { client, vip, client_port, vip_port, protocol, kind: Key::CONNECTION, pad: [0; 2] };
+        let server = ServerRow { service, port_number: port.to_be_bytes(), ..ServerRow::default() };
+        u16::from_be_bytes(shown_port(key, state, &server))
+    }
+
+    #[test]
+    fn a_servers_port_stands_as_ipvs_has_it() {
+        let connection = State::tcp(TcpState::Established);
+        let at = |port: u16| ServiceKey::address([10, 0, 0, 100], port.to_be_bytes(), Protocol::Tcp.raw());
+        let marked = ServiceKey::marked(5);
+        for (state, vip_port, service, port, expected) in [
+            (connection, 80, at(80), 8080, 8080),
+            (connection, 80, at(80), 0, 80),
+            (connection, 443, at(0), 0, 443),
+            (connection, 443, at(0), 8080, 443),
+            (connection, 30_000, at(21), 21, 30_000),
+            (connection, 80, marked, 0, 80),
+            (connection, 80, marked, 8080, 8080),
+            (State::TEMPLATE, 80, at(80), 8080, 8080),
+            (State::TEMPLATE, 80, at(80), 0, 0),
+            (State::TEMPLATE_ASSURED, 0, at(21), 21, 0),
+            (State::TEMPLATE_ASSURED, 0, at(0), 0, 0),
+            (State::TEMPLATE, 0, marked, 8080, 0),
+        ] {
+            assert_eq!(
+                shown(state, vip_port, service, port),
+                expected,
+                "{state:?} {vip_port} {service:?} {port}"
+            );
+        }
+    }
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use lbxdp_common::server::{Load, ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{self, List, Member, ServiceRow, Shares};
 
-use crate::state::{Server, Service, ServiceKey, State};
+use crate::state::{Endpoint, Family, Mark, Server, Service, ServiceKey, State};
 pub use contents::Contents;
 pub use hop::Hop;
 use rows::{Rows, Runs, ServerIds};
@@ -242,14 +242,14 @@ impl Layout {
         writes.push(laid.run());
         writes.push(laid.row());
         match &old {
-            Some(old) if old.service.scheduler == service.scheduler => {
+            Some(old) if old.service.options.scheduler == service.options.scheduler => {
                 let (from, to) = (old.members.clone(), laid.members.clone());
-                let change = TurnChange::List { scheduler: service.scheduler, from, to, shares };
+                let change = TurnChange::List { scheduler: service.options.scheduler, from, to, shares };
                 writes.push(Write::Turn { index, change });
             }
             _ => writes.push(Write::Turn {
                 index,
-                change: TurnChange::Start { scheduler: service.scheduler, shares },
+                change: TurnChange::Start { scheduler: service.options.scheduler, shares },
             }),
         }
         if let Some(old) = &old {
@@ -336,7 +336,7 @@ impl Layout {
         };
         self.are_vips_dirty = true;
         removals.extend(service_id(&key).map(|key| Write::RemoveServiceId { key }));
-        let empty = Service { scheduler: laid.service.scheduler, servers: Vec::new() };
+        let empty = Service { options: laid.service.options, servers: Vec::new() };
         self.bury(key, &laid, &empty, now, removals);
         self.runs.give_back(laid.list);
         self.service_rows.give_back(laid.index);
@@ -351,7 +351,7 @@ impl Layout {
         let mut wanted = BTreeSet::new();
         if !self.services.is_empty() {
             let keys = self.services.keys().chain(self.gone.keys().map(|(service, ..)| service));
-            wanted.extend(keys.filter_map(|key| ipv4(key.address)));
+            wanted.extend(keys.filter_map(|key| ipv4(key.address()?)));
         }
         writes.extend(wanted.difference(&self.vips).map(|vip| Write::Vip(*vip)));
         removals.extend(self.vips.difference(&wanted).map(|vip| Write::RemoveVip(*vip)));
@@ -376,7 +376,7 @@ impl Laid {
         let row = ServiceRow {
             list: self.list,
             shares: Shares::of(&self.members),
-            scheduler: self.service.scheduler.raw(),
+            scheduler: self.service.options.scheduler.raw(),
             ..ServiceRow::default()
         };
         Write::Service { index: self.index, row }
@@ -427,8 +427,14 @@ fn waiting_row(row: ServerRow) -> ServerRow {
 }
 
 fn service_id(key: &ServiceKey) -> Option<service::ServiceKey> {
-    let vip = ipv4(key.address)?.octets();
-    Some(service::ServiceKey::on(vip, key.port.to_be_bytes(), key.protocol.raw()))
+    match *key {
+        ServiceKey::Address(Endpoint { protocol, address, port }) => {
+            let vip = ipv4(address)?.octets();
+            Some(service::ServiceKey::address(vip, port.to_be_bytes(), protocol.raw()))
+        }
+        ServiceKey::Mark(Mark { family: Family::V4, mark }) => Some(service::ServiceKey::marked(mark)),
+        ServiceKey::Mark(Mark { family: Family::V6, .. }) => None,
+    }
 }
 
 fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {

@@ -86,7 +86,7 @@ mod tests {
             .iter()
             .map(|(number, weight)| {
                 let address = [10, 0, 0, *number].into();
-                let server = Server { address, port: 80, forward: Forward::Direct, weight: *weight };
+                let server = Server::new(address, 80, Forward::Direct, *weight);
                 (server, Member::new(ServerId(u32::from(*number)), *weight))
             })
             .unzip();

@@ -14,7 +14,7 @@ use lbxdp_common::{Forward, Protocol, Scheduler};
 
 use super::rows::{Rows, Runs, ServerIds};
 use super::{Contents, Gone, Laid, Layout, ServerKey, Write, slots, waiting_row};
-use crate::state::{Server, Service, ServiceKey};
+use crate::state::{Options, Server, Service, ServiceKey};
 use crate::tables::TableError;
 
 /// What a take-over makes of tables.
@@ -103,7 +103,7 @@ impl<T: Contents> Found<'_, T> {
         let ServiceRow { list, scheduler, .. } = self.tables.service(index);
         let scheduler =
             Scheduler::from_raw(scheduler).ok_or_else(|| TakeOverError::Scheduler(name(key), scheduler))?;
-        let service = Service { scheduler, servers: Vec::new() };
+        let service = Service { options: Options::of(scheduler), servers: Vec::new() };
         let mut laid =
             Laid { index, service, list, ids: vec![], rows: vec![], members: vec![], slots: vec![] };
         for row in (list.start..).take(list.length.into()) {
@@ -113,12 +113,12 @@ impl<T: Contents> Found<'_, T> {
             if row.id != member.server().0 || row.service != id {
                 return Err(stranger());
             }
-            let server = Server {
-                address: Ipv4Addr::from(row.address).into(),
-                port: u16::from_be_bytes(row.port_number),
-                forward: Forward::from_raw(row.forward).ok_or_else(stranger)?,
-                weight: member.weight(),
-            };
+            let server = Server::new(
+                Ipv4Addr::from(row.address).into(),
+                u16::from_be_bytes(row.port_number),
+                Forward::from_raw(row.forward).ok_or_else(stranger)?,
+                member.weight(),
+            );
             self.take(key, &row)?;
             laid.service.servers.push(server);
             laid.ids.push(member.server());
@@ -167,14 +167,14 @@ impl<T: Contents> Found<'_, T> {
 
 /// The service of a key in the tables; `None` for the key of no service.
 fn service_key(key: service::ServiceKey) -> Option<ServiceKey> {
-    Some(ServiceKey {
-        protocol: Protocol::from_raw(key.protocol)?,
-        address: Ipv4Addr::from(key.vip).into(),
-        port: u16::from_be_bytes(key.port),
-    })
+    if let Some(mark) = key.mark() {
+        return Some(ServiceKey::marked(mark));
+    }
+    let protocol = Protocol::from_raw(key.protocol)?;
+    Some(ServiceKey::at(protocol, Ipv4Addr::from(key.vip).into(), u16::from_be_bytes(key.port)))
 }
 
 /// A service as it is called in messages.
 fn name(key: &ServiceKey) -> String {
-    format!("service {} {}:{}", key.protocol, key.address, key.port)
+    format!("service {key}")
 }

@@ -71,6 +71,21 @@ fn play(history: &[Option<State>], now: &mut Instant) -> (Layout, Played, Vec<Wr
     (layout, played, writes, [before, after])
 }
 
+#[test]
+fn a_service_by_mark_is_taken_over_by_its_mark() {
+    let (mut layout, mut played, now) = (layout(), Played::new(SIZES), Instant::now());
+    let (mark, mut wanted) = (ServiceKey::marked(0x0a00_0064), state(&[(80, &[server(1, 1)])]));
+    let servers = vec![Server { port: 0, ..server(2, 3) }];
+    let options = wanted.services[&key(80)].options;
+    wanted.services.insert(mark, Service { options, servers });
+    for write in layout.change(&wanted, &resolved, now).expect("room") {
+        played.play(&write);
+    }
+    let taken = Layout::take_over(&played, now).expect("consistent");
+    assert_eq!(taken.services, wanted.services);
+    must_be_equal(&taken.layout, &layout);
+}
+
 proptest! {
     #[test]
     fn a_layout_made_of_tables_is_the_one_that_wrote_them(history in any_history()) {

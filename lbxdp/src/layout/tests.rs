@@ -7,19 +7,22 @@ use lbxdp_common::{Forward, Protocol, Scheduler, vip};
 use proptest::prelude::*;
 
 use super::*;
+use crate::state::Options;
 use crate::tables::TableError;
 
 pub(super) fn key(port: u16) -> ServiceKey {
-    ServiceKey { protocol: Protocol::Tcp, address: [10, 0, 0, 100].into(), port }
+    ServiceKey::at(Protocol::Tcp, [10, 0, 0, 100].into(), port)
 }
 
 pub(super) fn server(last: u8, weight: u32) -> Server {
-    Server { address: [10, 0, 0, last].into(), port: 80, forward: Forward::Direct, weight }
+    Server::new([10, 0, 0, last].into(), 80, Forward::Direct, weight)
 }
 
 pub(super) fn state(services: &[(u16, &[Server])]) -> State {
-    let service =
-        |servers: &[Server]| Service { scheduler: Scheduler::RoundRobin, servers: servers.to_vec() };
+    let service = |servers: &[Server]| Service {
+        options: Options::of(Scheduler::RoundRobin),
+        servers: servers.to_vec(),
+    };
     State {
         services: services.iter().map(|(port, servers)| (key(*port), service(servers))).collect(),
         ..State::default()
@@ -202,9 +205,9 @@ fn the_trash_keeps_a_row_for_two_minutes_and_as_long_as_connections_live() {
 #[test]
 fn a_vip_stays_while_connections_of_its_deleted_service_may_live() {
     let (mut layout, mut played, now) = (Layout::new(16, 16, 1024), Played::default(), Instant::now());
-    let other_vip = ServiceKey { address: [10, 0, 0, 101].into(), ..key(80) };
+    let other_vip = ServiceKey::at(Protocol::Tcp, [10, 0, 0, 101].into(), 80);
     let mut both = state(&[(80, &[server(1, 1)])]);
-    let service = Service { scheduler: Scheduler::RoundRobin, servers: vec![server(2, 1)] };
+    let service = Service { options: Options::of(Scheduler::RoundRobin), servers: vec![server(2, 1)] };
     both.services.insert(other_vip, service);
     let mut go_to = |state: &State, layout: &mut Layout| {
         layout.change(state, &resolved, now).expect("room").iter().for_each(|write| played.play(write));

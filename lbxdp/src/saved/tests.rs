@@ -2,20 +2,21 @@
 
 use std::net::IpAddr;
 
+use ipnet::Ipv4Net;
 use lbxdp_common::{Forward, Protocol, Scheduler};
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::{Server, ServiceKey};
+use crate::state::{MarkRule, Options, Persistence, Server, ServiceKey};
 
 fn key(port: u16) -> ServiceKey {
-    ServiceKey { protocol: Protocol::Tcp, address: [10, 0, 0, 100].into(), port }
+    ServiceKey::at(Protocol::Tcp, [10, 0, 0, 100].into(), port)
 }
 
 /// With direct routing a server has its service's port.
 fn server(port: u16, last: u8, weight: u32) -> Server {
     let address: IpAddr = [10, 0, 0, last].into();
-    Server { address, port, forward: Forward::Direct, weight }
+    Server::new(address, port, Forward::Direct, weight)
 }
 
 /// A path of a test's own in a directory that goes with it.
@@ -50,7 +51,7 @@ const TEXT: &str = "# a comment\n-A -t 10.0.0.100:80 -s rr\n\n-a -t 10.0.0.100:8
 
 fn expected() -> State {
     let mut state = State::default();
-    Command::AddService { service: key(80), scheduler: Scheduler::RoundRobin }
+    Command::AddService { service: key(80), options: Options::of(Scheduler::RoundRobin) }
         .carry_out(&mut state)
         .expect("a new service");
     Command::AddServer { service: key(80), server: server(80, 1, 3) }
@@ -88,6 +89,10 @@ fn a_line_that_cannot_be_read_is_named() {
         ("-A -t 10.0.0.100:81 -s nosuch", "changes no configuration"),
         ("set sloppy_tcp=x", "sloppy_tcp takes whole numbers"),
         ("set nosuch=1", "there is no setting `nosuch`"),
+        ("mark add 7", "required arguments"),
+        ("mark add 7 --destination 10.0.0.1 --port 0", "ports are two numbers"),
+        ("mark delete 7 --destination 10.0.0.1", "there is no such rule"),
+        ("mark list", "`mark list` is no command"),
         ("rubbish", ""),
     ] {
         let path = place.write(format!("{TEXT}{line}\n-C\n"));
@@ -107,7 +112,7 @@ fn each_command_is_there_at_once_and_zeroing_is_none() {
     for command in [
         Command::AddServer { service: key(80), server: server(80, 2, 1) },
         Command::EditServer { service: key(80), server: server(80, 1, 0) },
-        Command::EditService { service: key(80), scheduler: Scheduler::WeightedRoundRobin },
+        Command::EditService { service: key(80), options: Options::of(Scheduler::WeightedRoundRobin) },
         Command::SetTimeouts { tcp: 77, tcp_fin: 0, udp: 0 },
         Command::Set { settings: vec!["sloppy_tcp=1".parse().expect("a setting")] },
         Command::Zero { service: Some(key(80)) },
@@ -158,26 +163,104 @@ fn what_could_not_be_saved_is_tried_again() {
     assert_eq!(read(&place.file()).expect("readable"), Some(state));
 }
 
-proptest! {
-    #[test]
-    fn any_state_is_read_as_it_was_written(
-        services in proptest::collection::btree_map(1..60_000u16, proptest::collection::btree_map(1..250u8, 0..9u32, 0..6), 0..6),
-        shuffle in any::<bool>(),
-        tcp in 1..90_000u32,
-        sloppy in 0..3,
-    ) {
+fn any_key() -> impl Strategy<Value = ServiceKey> {
+    let protocol = proptest::sample::select(Protocol::ALL);
+    prop_oneof![
+        4 => (protocol, any::<[u8; 4]>(), any::<u16>())
+            .prop_map(|(protocol, address, port)| ServiceKey::at(protocol, address.into(), port)),
+        1 => (1_u32..).prop_map(ServiceKey::marked),
+    ]
+}
+
+fn any_options(key: ServiceKey) -> impl Strategy<Value = Options> {
+    let persistence = (1..=2_678_400_u32, prop_oneof![Just(u32::MAX), any::<u32>()])
+        .prop_map(|(timeout_s, netmask)| Persistence { timeout_s, netmask });
+    let persistence = if key.protocol().is_some() && key.port() == 0 {
+        persistence.prop_map(Some).boxed()
+    } else {
+        proptest::option::of(persistence).boxed()
+    };
+    let may_be_one_packet = matches!(key.protocol(), None | Some(Protocol::Udp));
+    let scheduler = proptest::sample::select(Scheduler::ALL);
+    (scheduler, 0..8_u8, any::<bool>(), persistence).prop_map(
+        move |(scheduler, flags, one_packet, persistence)| {
+            let one_packet = one_packet && may_be_one_packet;
+            Options { scheduler, sched_flags: flags << 3, one_packet, persistence }
+        },
+    )
+}
+
+/// With direct routing a server has its service's port, if that is not by mark.
+fn any_servers(key: ServiceKey) -> impl Strategy<Value = Vec<Server>> {
+    let number = || 0..=i32::MAX.unsigned_abs();
+    let server = (any::<u16>(), number(), number(), number());
+    proptest::collection::btree_map(1..250_u8, server, 0..6).prop_map(move |servers| {
+        let server = |(last, (port, weight, a, b)): (u8, (u16, u32, u32, u32))| {
+            let port = if key.protocol().is_some() { key.port() } else { port };
+            let plain = Server::new([10, 0, 0, last].into(), port, Forward::Direct, weight);
+            Server { upper: a.max(b), lower: a.min(b), ..plain }
+        };
+        servers.into_iter().map(server).collect()
+    })
+}
+
+fn any_rule() -> impl Strategy<Value = MarkRule> {
+    use proptest::option::of;
+    let net = || {
+        (any::<[u8; 4]>(), 0..=32_u8)
+            .prop_map(|(address, length)| Ipv4Net::new(address.into(), length).expect("a length").trunc())
+    };
+    let ports = (1_u16.., 1_u16..).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    let protocol = of(proptest::sample::select(Protocol::ALL));
+    let interface = "[-a-z0-9.#]{3,15}";
+    (1_u32.., net(), of(net()), protocol, of(ports), of(interface)).prop_map(
+        |(mark, destination, source, protocol, ports, interface)| {
+            let source = source.filter(|source| source.prefix_len() > 0);
+            MarkRule { mark, destination, source, protocol, ports, interface }
+        },
+    )
+}
+
+fn any_state() -> impl Strategy<Value = State> {
+    let service = any_key().prop_flat_map(|key| (Just(key), any_options(key), any_servers(key)));
+    let services = proptest::collection::vec(service, 0..6);
+    let rules = proptest::collection::vec(any_rule(), 0..6);
+    (services, rules, 1..90_000_u32, 0..3).prop_map(|(services, rules, tcp, sloppy)| {
         let mut state = State::default();
-        for (port, servers) in services {
-            let mut list: Vec<Server> = servers.into_iter().map(|(last, weight)| server(port, last, weight)).collect();
-            if shuffle {
-                list.reverse();
+        for (key, options, mut servers) in services {
+            if key.port() % 2 == 0 {
+                servers.reverse();
             }
-            state.services.insert(key(port), crate::state::Service { scheduler: Scheduler::RoundRobin, servers: list });
+            state.services.insert(key, crate::state::Service { options, servers });
+        }
+        for rule in rules {
+            // A rule may contradict one before it.
+            if let Ok(next) = (Command::AddMark { rule }).apply(&state) {
+                state = next;
+            }
         }
         state.timeouts.tcp = tcp;
         state.sysctls.sloppy_tcp = sloppy;
+        state
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_state_is_read_as_it_was_written(state in any_state()) {
         let place = Place::new();
         Saved::new(place.file()).rewrite(&state);
         prop_assert_eq!(read(&place.file()).expect("readable"), Some(state));
+    }
+
+    #[test]
+    fn any_state_comes_back_through_its_commands_on_the_socket(state in any_state()) {
+        let mut back = State::default();
+        for command in commands(&state) {
+            let line = serde_json::to_string(&command).expect("JSON");
+            let command: Command = serde_json::from_str(&line).expect("a command");
+            command.carry_out(&mut back).expect("carried out");
+        }
+        prop_assert_eq!(back, state);
     }
 }

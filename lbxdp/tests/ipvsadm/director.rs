@@ -27,7 +27,9 @@ impl Director for &mut InMemory {
             Request::Services => Response::Services(snapshot(&self.state)),
             Request::Timeouts => Response::Timeouts(self.state.timeouts),
             Request::Connections => Response::Connections { count: 0 },
-            Request::Settings | Request::Status => Response::Failed("ipvsadm never asks for it".into()),
+            Request::Marks | Request::Settings | Request::Status => {
+                Response::Failed("ipvsadm never asks for it".into())
+            }
         })
     }
 
@@ -44,7 +46,7 @@ fn snapshot(state: &State) -> Snapshot {
 fn service_snapshot(key: ServiceKey, service: &Service) -> ServiceSnapshot {
     ServiceSnapshot {
         key,
-        scheduler: service.scheduler,
+        options: service.options,
         counters: Counters::default(),
         rates: Rates::default(),
         servers: service.servers.iter().copied().map(server_snapshot).collect(),
@@ -52,5 +54,12 @@ fn service_snapshot(key: ServiceKey, service: &Service) -> ServiceSnapshot {
 }
 
 fn server_snapshot(server: Server) -> ServerSnapshot {
-    ServerSnapshot { server, active: 0, inactive: 0, counters: Counters::default(), rates: Rates::default() }
+    ServerSnapshot {
+        server,
+        active: 0,
+        inactive: 0,
+        persistent: 0,
+        counters: Counters::default(),
+        rates: Rates::default(),
+    }
 }

@@ -14,10 +14,20 @@ pub(crate) struct Projection<'a> {
 }
 
 impl<'a> Projection<'a> {
-    /// Puts the services of a state into the director, as far as they are there today; its timeouts stay.
+    /// Puts the services of a state into the director, as far as they are there today. Timeouts and thresholds, which
+    /// `-S` does not save, stay.
     pub(crate) fn restore(director: &mut InMemory, state: &'a str) -> Self {
-        director.state.services.clear();
+        let before = std::mem::take(&mut director.state.services);
         let (kept, left_out) = state.lines().partition(|line| run_line(director, line).code == 0);
+        for (key, service) in &mut director.state.services {
+            for server in &mut service.servers {
+                let known = before.get(key).into_iter().flat_map(|service| &service.servers);
+                let mut known = known.filter(|was| (was.address, was.port) == (server.address, server.port));
+                if let Some(was) = known.next() {
+                    (server.upper, server.lower) = (was.upper, was.lower);
+                }
+            }
+        }
         Self { kept, left_out }
     }
 
@@ -33,12 +43,11 @@ impl<'a> Projection<'a> {
                 argument == word || (argument.strip_prefix(address)).is_some_and(|rest| rest.starts_with(':'))
             })
         };
-        self.left_out.iter().any(|line| match *line.split(' ').collect::<Vec<_>>() {
-            ["-a", _, service, "-r", server, ..] => {
-                arguments.iter().any(|argument| argument == service) && is_named(server)
-            }
-            [_, _, service, ..] => arguments.iter().any(|argument| argument == service),
-            _ => false,
+        self.left_out.iter().any(|line| {
+            let mut words = line.split(' ').skip(2);
+            let mut service = words.by_ref().take_while(|word| !matches!(*word, "-s" | "-r"));
+            let is_service = service.all(|word| arguments.iter().any(|argument| argument == word));
+            is_service && (line.starts_with("-A ") || words.next().is_some_and(is_named))
         })
     }
 
@@ -49,14 +58,15 @@ impl<'a> Projection<'a> {
         for line in output.lines() {
             let is_kept = match *line.split_whitespace().collect::<Vec<_>>() {
                 ["Prot" | "IP", ..] | ["->", "RemoteAddress:Port", ..] => true,
-                [protocol @ ("TCP" | "UDP" | "SCTP" | "FWM"), endpoint, ..] => {
-                    service = match protocol {
-                        "TCP" => format!("-t {endpoint}"),
-                        "UDP" => format!("-u {endpoint}"),
-                        "SCTP" => format!("--sctp-service {endpoint}"),
-                        _ => protocol.to_owned(),
+                [protocol @ ("TCP" | "UDP" | "SCTP" | "FWM"), endpoint, more, ..] => {
+                    service = match (protocol, more) {
+                        ("TCP", _) => format!("-t {endpoint}"),
+                        ("UDP", _) => format!("-u {endpoint}"),
+                        ("SCTP", _) => format!("--sctp-service {endpoint}"),
+                        (_, "IPv6") => format!("-f {endpoint} -6"),
+                        _ => format!("-f {endpoint}"),
                     };
-                    self.has(&format!("-A {service} "))
+                    self.has(&format!("-A {service} -s "))
                 }
                 ["->", server, ..] => self.has(&format!("-a {service} -r {server} ")),
                 _ => self.kept.contains(&line),

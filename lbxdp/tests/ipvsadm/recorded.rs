@@ -13,7 +13,7 @@ use crate::run::{Answer, run, run_line};
 const RECORDED: &str = include_str!("../data/ipvsadm.jsonl");
 
 /// So many lines are covered at least: what once worked must not silently drop out.
-const COVERED: usize = 191;
+const COVERED: usize = 230;
 
 #[derive(Deserialize)]
 struct Line {
@@ -60,7 +60,21 @@ impl Line {
 }
 
 fn lines() -> Vec<Line> {
-    RECORDED.lines().skip(1).map(|line| serde_json::from_str(line).expect("a recorded line")).collect()
+    let lines = RECORDED.lines().skip(1).map(|line| serde_json::from_str(line).expect("a recorded line"));
+    lines.map(|line: Line| Line { state: with_plain_marks(&line.state), ..line }).collect()
+}
+
+/// `-S` of ipvsadm writes marks above 2^31 - 1 as negative numbers, which it does not read again; ours does not.
+fn with_plain_marks(state: &str) -> String {
+    let plain = |line: &str| match line.split_once("-f -") {
+        Some((verb, rest)) => {
+            let (number, rest) = rest.split_once(' ').expect("more behind the mark");
+            let mark = number.parse::<u32>().expect("a number").wrapping_neg();
+            format!("{verb}-f {mark} {rest}\n")
+        }
+        None => format!("{line}\n"),
+    };
+    state.lines().map(plain).collect()
 }
 
 fn in_any_order(answer: Answer) -> Answer {

@@ -39,7 +39,7 @@ fn everything_else_that_fails_ends_it() {
     assert_eq!(between("-R"), (255, TRY_HELP.to_owned(), false));
     assert_eq!(between("-L -t 10.0.0.9:80"), (1, "No such service\n".to_owned(), false));
     assert_eq!(between("-f"), (255, TRY_HELP.to_owned(), false));
-    assert_eq!(between("-A -f 7"), (2, "a firewall mark (-f) is not supported yet\n".to_owned(), false));
+    assert_eq!(between("-A -f 7 -6"), (2, "IPv6 is not supported yet\n".to_owned(), false));
 }
 
 #[test]
@@ -70,8 +70,71 @@ fn what_was_saved_is_restored() {
     let saved = "-A -t 10.0.0.1:80 -s wlc
 -a -t 10.0.0.1:80 -r 10.0.0.5:80 -g -w 1
 -a -t 10.0.0.1:80 -r 10.0.0.6:80 -g -w 2147483647
--A -u 10.0.0.1:53 -s wrr
+-A -t 10.0.0.2:0 -s wlc -p 360
+-a -t 10.0.0.2:0 -r 10.0.0.5:0 -g -w 1
+-A -t 10.0.0.3:80 -s rr -p 60 -M 255.255.255.0
+-A -u 10.0.0.1:53 -s wrr -o -b flag-1,flag-3
+-A -f 7 -s wlc -p 2678400 -M 0.0.0.0 -o
+-a -f 7 -r 10.0.0.5:0 -g -w 1
+-a -f 7 -r 10.0.0.6:8080 -g -w 1
 ";
     let (answer, state) = restored(saved);
     assert_eq!((answer.code, state.as_str()), (0, saved));
+}
+
+/// ipvsadm itself writes such a mark as -1, and does not read that again.
+#[test]
+fn a_great_mark_is_restored_too() {
+    let saved = "-A -f 4294967295 -s wlc\n";
+    let (answer, state) = restored(saved);
+    assert_eq!((answer.code, state.as_str()), (0, saved));
+    let mut director = InMemory::default();
+    assert_eq!(run_line(&mut director, "-A -f 4294967295").code, 0);
+    assert!(run_line(&mut director, "-L -n").output.ends_with("\nFWM  -1 wlc\n"));
+}
+
+/// As ipvsadm, which forgets thresholds so.
+#[test]
+fn thresholds_are_not_saved() {
+    let mut director = InMemory::default();
+    for line in ["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.0.0.5 -x 9 -y 3"] {
+        assert_eq!(run_line(&mut director, line).code, 0);
+    }
+    let listed = run_line(&mut director, "-Ln --thresholds").output;
+    assert!(
+        listed.contains("  -> 10.0.0.5:80                  9          3          0          0"),
+        "{listed}"
+    );
+    let saved = run_line(&mut director, "-Sn").output;
+    assert_eq!(saved, "-A -t 10.0.0.1:80 -s wlc\n-a -t 10.0.0.1:80 -r 10.0.0.5:80 -g -w 1\n");
+}
+
+#[test]
+fn a_persistence_engine_is_refused_and_nothing_changes() {
+    let mut director = InMemory::default();
+    assert_eq!(run_line(&mut director, "-A -u 10.0.0.1:5060 -p 60").code, 0);
+    let before = director.state.clone();
+    for line in ["-A -u 10.0.0.1:5061 -p 60 --pe sip", "-E -u 10.0.0.1:5060 --pe sip"] {
+        let answer = run_line(&mut director, line);
+        assert_eq!((answer.code, answer.output.as_str()), (2, ""));
+        assert!(answer.errors.starts_with("--pe sip is not supported: use -p "), "{}", answer.errors);
+        assert_eq!(answer.errors.lines().count(), 1);
+        assert_eq!(director.state, before);
+    }
+    let unknown = run_line(&mut director, "-A -u 10.0.0.1:5061 --pe nosuch");
+    assert_eq!((unknown.code, unknown.errors.as_str()), (255, "Scheduler or persistence engine not found\n"));
+}
+
+#[test]
+fn services_by_mark_are_listed_zeroed_and_deleted_by_it() {
+    let mut director = InMemory::default();
+    for line in ["-A -f 7 -s rr", "-a -f 7 -r 10.0.0.5", "-A -f 8 -s rr", "-Z -f 7", "-D -f 8"] {
+        assert_eq!(run_line(&mut director, line).code, 0, "{line}");
+    }
+    let one = run_line(&mut director, "-L -n -f 7").output;
+    assert!(one.starts_with("Prot ") && one.contains("\nFWM  7 rr\n  -> 10.0.0.5:0   "), "{one}");
+    for (line, code) in [("-L -n -f 8", 1), ("-Z -f 8", 255), ("-D -f 8", 255), ("-E -f 8", 255)] {
+        let answer = run_line(&mut director, line);
+        assert_eq!((answer.code, answer.errors.as_str()), (code, "No such service\n"), "{line}");
+    }
 }

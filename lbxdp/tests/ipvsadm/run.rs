@@ -16,9 +16,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Whether our front says that this is right, but still to come.
+    /// Whether our front says that this is right, but not there.
     pub(crate) fn is_unsupported(&self) -> bool {
-        self.code == 2 && self.errors.lines().count() == 1 && self.errors.ends_with(" is not supported yet\n")
+        let is_refused = self.errors.ends_with(" is not supported yet\n")
+            || self.errors.starts_with("--pe sip is not supported: ");
+        self.code == 2 && self.errors.lines().count() == 1 && is_refused
     }
 }
 

@@ -120,7 +120,7 @@ impl Setup {
     /// A service with these members.
     #[must_use]
     pub fn service_of(mut self, protocol: Protocol, port: u16, by: Scheduler, members: Vec<Member>) -> Self {
-        let key = ServiceKey::on(VIP, port.to_be_bytes(), protocol.raw());
+        let key = ServiceKey::address(VIP, port.to_be_bytes(), protocol.raw());
         self.services.push(Service {
             key,
             scheduler: by,
@@ -136,7 +136,7 @@ impl Setup {
     pub fn service_by_mark(mut self, mark: u32, by: Scheduler, servers: &[(u8, u32)]) -> Self {
         self.rules = self.rules.with_if(Rules::MARKS, true);
         self = self.service(Protocol::Tcp, 0, by, servers);
-        self.last().key = ServiceKey::of_mark(mark);
+        self.last().key = ServiceKey::marked(mark);
         self
     }
 

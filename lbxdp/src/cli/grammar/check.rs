@@ -5,6 +5,7 @@ use super::line::Line;
 use super::validity;
 use super::words::{Choice, Method, Verb};
 use crate::cli::names::Transport;
+use crate::state::SCHEDULER_FLAGS;
 
 /// ipvsadm's checks of a whole line, in its order; the first that fails is the answer.
 pub(super) fn check(line: &mut Line<'_>) -> Result<(), GrammarError> {
@@ -55,24 +56,14 @@ fn check_list(line: &Line<'_>) -> Result<(), GrammarError> {
     if conflict { Err(GrammarError::ListConflict) } else { Ok(()) }
 }
 
-/// The scheduler flags and the scheduler that each one needs.
-const SCHEDULER_FLAGS: &[(&str, Option<&str>)] = &[
-    ("flag-1", None),
-    ("flag-2", None),
-    ("flag-3", None),
-    ("sh-fallback", Some("sh")),
-    ("sh-port", Some("sh")),
-    ("mh-fallback", Some("mh")),
-    ("mh-port", Some("mh")),
-];
-
-fn check_scheduler_flags(line: &Line<'_>) -> Result<(), GrammarError> {
-    for flag in line.scheduler_flags.split(',').filter(|flag| !flag.is_empty()) {
-        let known = SCHEDULER_FLAGS.iter().find(|(name, _)| *name == flag);
-        let (_, scheduler) = known.ok_or_else(|| GrammarError::UnknownFlag(flag.to_owned()))?;
-        if scheduler.is_some_and(|scheduler| scheduler != line.scheduler) {
-            return Err(GrammarError::IncompatibleFlag(flag.to_owned()));
+fn check_scheduler_flags(line: &mut Line<'_>) -> Result<(), GrammarError> {
+    for name in line.scheduler_flags.split(',').filter(|name| !name.is_empty()) {
+        let known = SCHEDULER_FLAGS.iter().find(|flag| flag.name == name);
+        let known = known.ok_or_else(|| GrammarError::UnknownFlag(name.to_owned()))?;
+        if known.scheduler.is_some_and(|scheduler| scheduler != line.scheduler) {
+            return Err(GrammarError::IncompatibleFlag(name.to_owned()));
         }
+        line.sched_flags |= known.bit;
     }
     Ok(())
 }

@@ -14,6 +14,9 @@ use crate::command::timeouts::MAX_TIMEOUT_S;
 
 const MAX_NUMBER: u32 = i32::MAX.unsigned_abs();
 
+/// Seconds of `-p` without a value: what the program does, though its manual says 300.
+const DEFAULT_PERSISTENCE_S: u32 = 360;
+
 /// The address family a service or server has so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
@@ -46,6 +49,8 @@ pub(super) struct NamedServer {
     pub(super) port: u16,
     pub(super) method: Method,
     pub(super) weight: u32,
+    pub(super) upper: u32,
+    pub(super) lower: u32,
 }
 
 /// How packets are wrapped in a tunnel.
@@ -64,6 +69,14 @@ pub(super) struct Line<'a> {
     pub(super) server: NamedServer,
     pub(super) scheduler: &'a str,
     pub(super) scheduler_flags: &'a str,
+    /// `--pe`.
+    pub(super) engine: &'a str,
+    /// The bits of the flags, once they are checked.
+    pub(super) sched_flags: u8,
+    /// Seconds of `-p`.
+    pub(super) persistence_s: u32,
+    /// `-M` of an IPv4 service, as a number in host order.
+    pub(super) netmask: u32,
     pub(super) tunnel: TunnelType,
     /// The three values of `--set`.
     pub(super) timeouts: [u32; 3],
@@ -97,9 +110,15 @@ impl<'a> Line<'a> {
                 port: 0,
                 method: Method::Direct,
                 weight: 1,
+                upper: 0,
+                lower: 0,
             },
             scheduler: "",
             scheduler_flags: "",
+            engine: "",
+            sched_flags: 0,
+            persistence_s: DEFAULT_PERSISTENCE_S,
+            netmask: u32::MAX,
             tunnel: TunnelType::Ipip,
             timeouts: [0; 3],
         }
@@ -187,15 +206,14 @@ impl<'a> Line<'a> {
     ) -> Result<(), GrammarError> {
         match choice {
             Choice::Scheduler => self.scheduler = text,
+            Choice::PersistenceEngine => self.engine = text,
             Choice::SchedulerFlags => self.scheduler_flags = text,
-            Choice::Persistent if is_given => {
-                timeout(text, 1)?;
-            }
-            Choice::Netmask => self.check_netmask(text, names)?,
+            Choice::Persistent if is_given => self.persistence_s = timeout(text, 1)?,
+            Choice::Netmask => self.take_netmask(text, names)?,
             Choice::RealServer => self.take_server(text, names)?,
             Choice::Weight => self.server.weight = number(text, 0, MAX_NUMBER, "weight")?,
-            Choice::UpperThreshold => _ = number(text, 0, MAX_NUMBER, "u_threshold")?,
-            Choice::LowerThreshold => _ = number(text, 0, MAX_NUMBER, "l_threshold")?,
+            Choice::UpperThreshold => self.server.upper = number(text, 0, MAX_NUMBER, "u_threshold")?,
+            Choice::LowerThreshold => self.server.lower = number(text, 0, MAX_NUMBER, "l_threshold")?,
             Choice::TunnelType => self.tunnel = tunnel_type(text)?,
             Choice::TunnelPort => _ = number(text, 1, 65535, "tunnel port")?,
             Choice::SyncId => _ = number(text, 0, 255, "syncid")?,
@@ -208,12 +226,13 @@ impl<'a> Line<'a> {
         Ok(())
     }
 
-    fn check_netmask(&self, text: &str, names: &dyn Names) -> Result<(), GrammarError> {
+    fn take_netmask(&mut self, text: &str, names: &dyn Names) -> Result<(), GrammarError> {
         if self.service.family == Family::V6 {
             let length = value::leading_number(text);
             return if (1..=128).contains(&length) { Ok(()) } else { Err(GrammarError::PrefixLength) };
         }
-        value::ipv4(text, names).map(|_| ()).ok_or(GrammarError::Netmask)
+        self.netmask = value::ipv4(text, names).ok_or(GrammarError::Netmask)?.to_bits();
+        Ok(())
     }
 
     /// What was no option: the values of `--set`, else too much.

@@ -91,6 +91,10 @@ pub enum Columns {
     Connections,
     Stats,
     Rates,
+    /// Thresholds and numbers of connections.
+    Thresholds,
+    /// Weight, templates and numbers of connections.
+    Persistent,
 }
 
 /// What the arguments of a line ask for; `program` is the name that stands in hints.

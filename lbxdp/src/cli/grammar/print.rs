@@ -1,20 +1,22 @@
 //! Commands as the words that mean them: what `-S` writes and `-R` reads.
 
+use std::fmt::Write;
+
 use lbxdp_common::{Forward, Protocol};
 
 use crate::cli::names::Naming;
 use crate::command::Command;
-use crate::state::{Server, ServiceKey};
+use crate::state::{Endpoint, Family, Mark, Options, Persistence, Server, ServiceKey};
 
-/// One line, without its end, that the grammar reads as `command` again; but `Set`, which ipvsadm has not, reads as
-/// `lbxdp set` does.
+/// One line, without its end, that the grammar reads as `command` again; but what ipvsadm has not reads as `lbxdp set` and
+/// `lbxdp mark` do.
 pub fn print(command: &Command, naming: &mut Naming<'_>) -> String {
     match *command {
-        Command::AddService { service, scheduler } => {
-            format!("-A {} -s {scheduler}", service_words(service, naming))
+        Command::AddService { service, options } => {
+            format!("-A {} {}", service_words(service, naming), option_words(options))
         }
-        Command::EditService { service, scheduler } => {
-            format!("-E {} -s {scheduler}", service_words(service, naming))
+        Command::EditService { service, options } => {
+            format!("-E {} {}", service_words(service, naming), option_words(options))
         }
         Command::DeleteService { service } => format!("-D {}", service_words(service, naming)),
         Command::Flush => "-C".to_owned(),
@@ -25,31 +27,65 @@ pub fn print(command: &Command, naming: &mut Naming<'_>) -> String {
             format!("-e {} {}", service_words(service, naming), server_words(service, server, naming))
         }
         Command::DeleteServer { service, address, port } => {
-            let server = naming.endpoint(address, port, service.protocol);
+            let server = naming.endpoint(address, port, service.protocol());
             format!("-d {} -r {server}", service_words(service, naming))
         }
         Command::SetTimeouts { tcp, tcp_fin, udp } => format!("--set {tcp} {tcp_fin} {udp}"),
         Command::Set { ref settings } => {
             settings.iter().fold("set".to_owned(), |line, setting| format!("{line} {setting}"))
         }
+        Command::AddMark { ref rule } => format!("mark add {rule}"),
+        Command::DeleteMark { ref rule } => format!("mark delete {rule}"),
         Command::Zero { service: None } => "-Z".to_owned(),
         Command::Zero { service: Some(service) } => format!("-Z {}", service_words(service, naming)),
     }
 }
 
 fn service_words(service: ServiceKey, naming: &mut Naming<'_>) -> String {
-    let option = match service.protocol {
+    let Endpoint { protocol, address, port } = match service {
+        ServiceKey::Address(endpoint) => endpoint,
+        // ipvsadm's own -S writes marks above 2^31 - 1 as negative numbers, which it does not read again.
+        ServiceKey::Mark(Mark { family: Family::V4, mark }) => return format!("-f {mark}"),
+        ServiceKey::Mark(Mark { family: Family::V6, mark }) => return format!("-f {mark} -6"),
+    };
+    let option = match protocol {
         Protocol::Tcp => "-t",
         Protocol::Udp => "-u",
         Protocol::Sctp => "--sctp-service",
     };
-    format!("{option} {}", naming.endpoint(service.address, service.port, service.protocol))
+    format!("{option} {}", naming.endpoint(address, port, protocol))
+}
+
+fn option_words(options: Options) -> String {
+    let Options { scheduler, persistence, one_packet, .. } = options;
+    let mut words = format!("-s {scheduler}");
+    // Writing into a string cannot fail.
+    if let Some(persistence) = persistence {
+        let _ = write!(words, " -p {}", persistence.timeout_s);
+        if persistence.netmask != Persistence::ALL_BITS {
+            let _ = write!(words, " -M {}", persistence.mask());
+        }
+    }
+    if one_packet {
+        words += " -o";
+    }
+    let flags = options.flag_words();
+    if !flags.is_empty() {
+        let _ = write!(words, " -b {flags}");
+    }
+    words
 }
 
 fn server_words(service: ServiceKey, server: Server, naming: &mut Naming<'_>) -> String {
     let method = match server.forward {
         Forward::Direct => "-g",
     };
-    let endpoint = naming.endpoint(server.address, server.port, service.protocol);
-    format!("-r {endpoint} {method} -w {}", server.weight)
+    let endpoint = naming.endpoint(server.address, server.port, service.protocol());
+    let mut words = format!("-r {endpoint} {method} -w {}", server.weight);
+    for (option, threshold) in [("-x", server.upper), ("-y", server.lower)] {
+        if threshold != 0 {
+            let _ = write!(words, " {option} {threshold}");
+        }
+    }
+    words
 }

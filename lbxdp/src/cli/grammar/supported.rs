@@ -3,12 +3,12 @@
 use lbxdp_common::{Forward, Protocol, Scheduler};
 
 use super::error::GrammarError;
-use super::line::{Family, Line};
+use super::line::{Family, Line, NamedServer};
 use super::words::{Choice, Method, Verb};
 use super::{Columns, Invocation, Listing, Selection, Wish};
 use crate::cli::names::Transport;
 use crate::command::Command;
-use crate::state::{Server, ServiceKey};
+use crate::state::{Options, Persistence, Server, ServiceKey};
 
 /// Schedulers of IPVS besides those of `Scheduler`.
 const OTHER_SCHEDULERS: &[&str] =
@@ -16,16 +16,7 @@ const OTHER_SCHEDULERS: &[&str] =
 
 /// Options of ipvsadm that are still to come, by what they are for.
 const OTHER_OPTIONS: &[(Choice, &str)] = &[
-    (Choice::Persistent, "persistence (-p)"),
-    (Choice::Netmask, "a netmask for persistence (-M)"),
-    (Choice::UpperThreshold, "an upper threshold (-x)"),
-    (Choice::LowerThreshold, "a lower threshold (-y)"),
     (Choice::Daemon, "the synchronization daemon (--daemon)"),
-    (Choice::Thresholds, "a list of thresholds (--thresholds)"),
-    (Choice::PersistentConnections, "a list of persistent connections (--persistent-conn)"),
-    (Choice::OnePacket, "one-packet scheduling (-o)"),
-    (Choice::PersistenceEngine, "a persistence engine (--pe)"),
-    (Choice::SchedulerFlags, "a scheduler flag (-b)"),
     (Choice::TunnelInfo, "a list of tunnels (--tun-info)"),
 ];
 
@@ -72,9 +63,6 @@ fn service_if_given(line: &Line<'_>) -> Result<Option<ServiceKey>, GrammarError>
 
 fn service(line: &Line<'_>) -> Result<ServiceKey, GrammarError> {
     let service = &line.service;
-    if service.mark.is_some() {
-        return unsupported("a firewall mark (-f)");
-    }
     let protocol = match service.transport {
         Some(Transport::Udp) => Protocol::Udp,
         Some(Transport::Sctp) => Protocol::Sctp,
@@ -83,7 +71,10 @@ fn service(line: &Line<'_>) -> Result<ServiceKey, GrammarError> {
     if service.family == Family::V6 {
         return unsupported("IPv6");
     }
-    Ok(ServiceKey { protocol, address: service.address, port: service.port })
+    if let Some(mark) = service.mark {
+        return Ok(ServiceKey::marked(mark));
+    }
+    Ok(ServiceKey::at(protocol, service.address, service.port))
 }
 
 fn server(line: &Line<'_>) -> Result<Server, GrammarError> {
@@ -94,7 +85,8 @@ fn server(line: &Line<'_>) -> Result<Server, GrammarError> {
     if server.family == Family::V6 {
         return unsupported("IPv6");
     }
-    Ok(Server { address: server.address, port: server.port, forward: Forward::Direct, weight: server.weight })
+    let NamedServer { address, port, weight, upper, lower, .. } = *server;
+    Ok(Server { address, port, forward: Forward::Direct, weight, upper, lower })
 }
 
 fn service_with_scheduler(line: &Line<'_>, wish: Wish) -> Result<Invocation, GrammarError> {
@@ -103,11 +95,30 @@ fn service_with_scheduler(line: &Line<'_>, wish: Wish) -> Result<Invocation, Gra
     if OTHER_SCHEDULERS.contains(&name) {
         return unsupported(&format!("the scheduler {name} (-s)"));
     }
-    Ok(match (Scheduler::from_name(name), wish) {
-        (Some(scheduler), Wish::Add) => Invocation::Change(Command::AddService { service, scheduler }),
-        (Some(scheduler), Wish::Edit) => Invocation::Change(Command::EditService { service, scheduler }),
+    let scheduler = Scheduler::from_name(name).filter(|_| matches!(line.engine, "" | "sip"));
+    if scheduler.is_some() && line.engine == "sip" {
+        return Err(GrammarError::PersistenceEngine);
+    }
+    Ok(match (scheduler, wish) {
+        (Some(scheduler), Wish::Add) => {
+            Invocation::Change(Command::AddService { service, options: options(line, scheduler) })
+        }
+        (Some(scheduler), Wish::Edit) => {
+            Invocation::Change(Command::EditService { service, options: options(line, scheduler) })
+        }
         (None, wish) => Invocation::UnknownScheduler { service, wish },
     })
+}
+
+/// What is not given has its default, also in an edit.
+fn options(line: &Line<'_>, scheduler: Scheduler) -> Options {
+    let persistence = Persistence { timeout_s: line.persistence_s, netmask: line.netmask };
+    Options {
+        scheduler,
+        sched_flags: line.sched_flags,
+        one_packet: line.has(Choice::OnePacket),
+        persistence: line.has(Choice::Persistent).then_some(persistence),
+    }
 }
 
 fn listing(line: &Line<'_>) -> Result<Listing, GrammarError> {
@@ -122,6 +133,10 @@ fn listing(line: &Line<'_>) -> Result<Listing, GrammarError> {
         Columns::Stats
     } else if line.has(Choice::Rate) {
         Columns::Rates
+    } else if line.has(Choice::Thresholds) {
+        Columns::Thresholds
+    } else if line.has(Choice::PersistentConnections) {
+        Columns::Persistent
     } else {
         Columns::Connections
     };

@@ -9,7 +9,7 @@ use super::{GrammarError, Invocation, parse, print};
 use crate::cli::names::{FixedNames, Naming};
 use crate::command::Command;
 use crate::command::timeouts::MAX_TIMEOUT_S;
-use crate::state::{Server, ServiceKey};
+use crate::state::{Options, Persistence, Server, ServiceKey};
 
 fn read(line: &str) -> Result<Invocation, GrammarError> {
     let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -36,17 +36,13 @@ fn without_address_translation_the_servers_port_is_the_services() {
 #[test]
 fn whatever_is_not_there_yet_is_refused_by_its_name() {
     for (line, feature) in [
-        ("-A -t 10.0.0.100:80 -p", "persistence (-p)"),
-        ("-A -t 10.0.0.100:0 -p 60", "persistence (-p)"),
         ("-A -t 10.0.0.100:80 -s lc", "the scheduler lc (-s)"),
-        ("-A -u 10.0.0.100:80 --ops", "one-packet scheduling (-o)"),
-        ("-A -f 7", "a firewall mark (-f)"),
+        ("-A -f 7 -6", "IPv6"),
         ("-A -t [fd00::1]:80", "IPv6"),
         ("-a -t 10.0.0.100:80 -r 10.0.0.1 -m", "masquerading (-m)"),
         ("-a -t 10.0.0.100:80 -r 10.0.0.1 -i --tun-type gue --tun-port 6080", "tunneling (-i)"),
         ("-L --daemon", "the synchronization daemon (--daemon)"),
         ("--start-daemon master --mcast-group 224.0.0.81", "the synchronization daemon (--start-daemon)"),
-        ("-L -c --persistent-conn", "a list of persistent connections (--persistent-conn)"),
     ] {
         assert_eq!(read(line), Err(GrammarError::Unsupported(feature.to_owned())), "{line}");
     }
@@ -90,26 +86,43 @@ fn address() -> impl Strategy<Value = IpAddr> {
 
 fn service() -> impl Strategy<Value = ServiceKey> {
     let protocol = proptest::sample::select(Protocol::ALL);
-    (protocol, address(), 1_u16..).prop_map(|(protocol, address, port)| ServiceKey {
-        protocol,
-        address,
-        port,
-    })
+    prop_oneof![
+        4 => (protocol, address(), 1_u16..)
+            .prop_map(|(protocol, address, port)| ServiceKey::at(protocol, address, port)),
+        1 => (1_u32..).prop_map(ServiceKey::marked),
+    ]
+}
+
+/// A service with options that go with it.
+fn with_options() -> impl Strategy<Value = (ServiceKey, Options)> {
+    let persistence = (1..=MAX_TIMEOUT_S, prop_oneof![Just(u32::MAX), any::<u32>()])
+        .prop_map(|(timeout_s, netmask)| Persistence { timeout_s, netmask });
+    let scheduler = proptest::sample::select(Scheduler::ALL);
+    (service(), scheduler, 0..8_u8, any::<bool>(), proptest::option::of(persistence)).prop_map(
+        |(service, scheduler, flags, one_packet, persistence)| {
+            let can_be = matches!(service.protocol(), None | Some(Protocol::Udp));
+            let one_packet = one_packet && can_be;
+            (service, Options { scheduler, sched_flags: flags << 3, one_packet, persistence })
+        },
+    )
 }
 
 /// A service with one of its servers.
 fn with_server() -> impl Strategy<Value = (ServiceKey, Server)> {
-    (service(), address(), 0..=i32::MAX.unsigned_abs()).prop_map(|(service, address, weight)| {
-        (service, Server { address, port: service.port, forward: Forward::Direct, weight })
-    })
+    let number = || 0..=i32::MAX.unsigned_abs();
+    (service(), address(), any::<u16>(), number(), number(), number()).prop_map(
+        |(service, address, port, weight, upper, lower)| {
+            let port = if service.protocol().is_some() { service.port() } else { port };
+            (service, Server { upper, lower, ..Server::new(address, port, Forward::Direct, weight) })
+        },
+    )
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    let scheduler = || proptest::sample::select(Scheduler::ALL);
     let timeout = || 0..=MAX_TIMEOUT_S;
     prop_oneof![
-        (service(), scheduler()).prop_map(|(service, scheduler)| Command::AddService { service, scheduler }),
-        (service(), scheduler()).prop_map(|(service, scheduler)| Command::EditService { service, scheduler }),
+        with_options().prop_map(|(service, options)| Command::AddService { service, options }),
+        with_options().prop_map(|(service, options)| Command::EditService { service, options }),
         service().prop_map(|service| Command::DeleteService { service }),
         Just(Command::Flush),
         with_server().prop_map(|(service, server)| Command::AddServer { service, server }),

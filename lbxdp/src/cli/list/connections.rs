@@ -2,15 +2,22 @@
 
 use std::fmt::Write;
 
+use lbxdp_common::Protocol;
+
+use crate::cli::grammar::Columns;
 use crate::cli::names::Naming;
 use crate::record::{Connection, End};
 
 /// The columns of an end of a connection.
 const END_WIDTH: usize = 18;
 
-/// The two lines above the entries.
-pub(crate) fn title() -> String {
-    let columns = format!("{:<11} {:<END_WIDTH$} {:<END_WIDTH$} destination", "state", "source", "virtual");
+/// The two lines above the entries. `--persistent-conn` adds the columns of persistence engines, which stay empty here.
+pub(crate) fn title(columns: Columns) -> String {
+    let last = match columns {
+        Columns::Persistent => format!("{:<END_WIDTH$} {:<16} pe_data", "destination", "pe name"),
+        _ => "destination".to_owned(),
+    };
+    let columns = format!("{:<11} {:<END_WIDTH$} {:<END_WIDTH$} {last}", "state", "source", "virtual");
     format!("IPVS connection entries\npro expire {columns}\n")
 }
 
@@ -27,7 +34,8 @@ fn add(text: &mut String, connection: &Connection, naming: &mut Naming<'_>) {
     let Connection { protocol, state, expires_s, client, vip, server } = *connection;
     let start = text.len();
     // Writing into a string cannot fail.
-    let _ = write!(text, "{protocol:<3} {:02}:{:02}", expires_s / 60, expires_s % 60);
+    let name = protocol.map_or("IP", Protocol::name);
+    let _ = write!(text, "{name:<3} {:02}:{:02}", expires_s / 60, expires_s % 60);
     fill_up(text, start, "TCP ".len() + 6);
     let _ = write!(text, " {:<11} ", state.name(protocol));
     for End { address, port } in [client, vip] {

@@ -2,17 +2,20 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use lbxdp_common::Protocol;
-
 use crate::snapshot::{ServerSnapshot, ServiceSnapshot};
+use crate::state::{Family, ServiceKey};
 
-/// Services by protocol, address and port.
+/// Services by mark (one at an address has 0), family, protocol, address and port. Marks above 2^31 - 1 are negative.
 pub(crate) fn services(services: &mut [&ServiceSnapshot]) {
     sort(services, &|a, b| {
         let (a, b) = (&a.key, &b.key);
-        let family = i32::from(a.address.is_ipv6()) - i32::from(b.address.is_ipv6());
-        let protocol = number(a.protocol) - number(b.protocol);
-        [family, protocol, addresses(a.address, b.address), ports(a.port, b.port)]
+        let mark = difference(mark(a), mark(b));
+        let family = i32::from(a.family() == Family::V6) - i32::from(b.family() == Family::V6);
+        let address = match (a.address(), b.address()) {
+            (Some(a), Some(b)) => addresses(a, b),
+            _ => 0,
+        };
+        [mark, family, protocol(a) - protocol(b), address, ports(a.port(), b.port())]
     });
 }
 
@@ -21,21 +24,31 @@ pub(crate) fn servers(servers: &mut [&ServerSnapshot]) {
     sort(servers, &|a, b| {
         let (a, b) = (&a.server, &b.server);
         let family = i32::from(a.address.is_ipv6()) - i32::from(b.address.is_ipv6());
-        [family, 0, addresses(a.address, b.address), ports(a.port, b.port)]
+        [0, family, 0, addresses(a.address, b.address), ports(a.port, b.port)]
     });
 }
 
-fn number(protocol: Protocol) -> i32 {
-    i32::from(protocol.raw())
+fn mark(key: &ServiceKey) -> u32 {
+    match key {
+        ServiceKey::Address(_) => 0,
+        ServiceKey::Mark(mark) => mark.mark,
+    }
+}
+
+fn protocol(key: &ServiceKey) -> i32 {
+    key.protocol().map_or(0, |protocol| i32::from(protocol.raw()))
 }
 
 fn ports(a: u16, b: u16) -> i32 {
     i32::from(a) - i32::from(b)
 }
 
-/// The difference that decides, as C computes it in an `int`: addresses more than 2^31 apart compare reversed.
+/// The difference that decides, as C computes it in an `int`: numbers more than 2^31 apart compare reversed.
+fn difference(a: u32, b: u32) -> i32 {
+    a.wrapping_sub(b).cast_signed()
+}
+
 fn addresses(a: IpAddr, b: IpAddr) -> i32 {
-    let difference = |a: u32, b: u32| a.wrapping_sub(b).cast_signed();
     match (a, b) {
         (IpAddr::V4(a), IpAddr::V4(b)) => difference(a.to_bits(), b.to_bits()),
         (IpAddr::V6(a), IpAddr::V6(b)) => {
@@ -54,7 +67,7 @@ fn words(address: Ipv6Addr) -> [u32; 4] {
 
 /// Sorts by the first difference that is not 0: glibc's merge sort, so that the order is the same even where these
 /// differences go round in circles (which `slice::sort_by` may answer with a panic).
-fn sort<T: Copy>(items: &mut [T], differences: &impl Fn(T, T) -> [i32; 4]) {
+fn sort<T: Copy>(items: &mut [T], differences: &impl Fn(T, T) -> [i32; 5]) {
     if items.len() < 2 {
         return;
     }
@@ -82,7 +95,7 @@ mod tests {
 
     fn sorted(mut addresses_in: Vec<&str>) -> Vec<&str> {
         let parsed = |text: &str| text.parse::<IpAddr>().unwrap();
-        sort(&mut addresses_in, &|a, b| [0, 0, addresses(parsed(a), parsed(b)), 0]);
+        sort(&mut addresses_in, &|a, b| [0, 0, 0, addresses(parsed(a), parsed(b)), 0]);
         addresses_in
     }
 

@@ -1,4 +1,4 @@
-//! `-L`: services and their servers, with connections, totals or rates.
+//! `-L`: services and their servers, with connections, totals, rates, thresholds or templates.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use crate::cli::grammar::{Columns, Listing};
 use crate::cli::names::Naming;
 use crate::cli::names::naming::cut;
 use crate::snapshot::{Counters, Rates, ServerSnapshot, ServiceSnapshot, Snapshot};
-use crate::state::ServiceKey;
+use crate::state::{Endpoint, Family, Mark, Options, Persistence, ServiceKey};
 
 /// The columns for a service and for a server; longer names are cut, but not those with an IPv6 address.
 const SERVICE_WIDTH: usize = 33;
@@ -44,7 +44,7 @@ pub(crate) fn services(
 
 /// All addresses that stand in a service's part of a listing.
 pub(crate) fn addresses(service: &ServiceSnapshot) -> impl Iterator<Item = IpAddr> {
-    std::iter::once(service.key.address).chain(service.servers.iter().map(|server| server.server.address))
+    service.key.address().into_iter().chain(service.servers.iter().map(|server| server.server.address))
 }
 
 fn title(columns: Columns) -> String {
@@ -52,6 +52,16 @@ fn title(columns: Columns) -> String {
         Columns::Connections => {
             return "Prot LocalAddress:Port Scheduler Flags\n\
                     \x20 -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
+                .to_owned();
+        }
+        Columns::Thresholds => {
+            return "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn \n\
+                    \x20 -> RemoteAddress:Port\n"
+                .to_owned();
+        }
+        Columns::Persistent => {
+            return "Prot LocalAddress:Port            Weight    PersistConn ActiveConn InActConn \n\
+                    \x20 -> RemoteAddress:Port\n"
                 .to_owned();
         }
         Columns::Stats => ["Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"],
@@ -63,10 +73,11 @@ fn title(columns: Columns) -> String {
 
 fn add_service(text: &mut String, service: &ServiceSnapshot, listing: &Listing, naming: &mut Naming<'_>) {
     let key = service.key;
-    let name = format!("{:<4} {}", key.protocol, naming.endpoint(key.address, key.port, key.protocol));
-    let name = if key.address.is_ipv6() { name } else { cut(name, SERVICE_WIDTH) };
+    let name = service_name(key, naming);
     let _ = match listing.columns {
-        Columns::Connections => writeln!(text, "{name} {}", service.scheduler),
+        Columns::Connections | Columns::Thresholds | Columns::Persistent => {
+            writeln!(text, "{name} {}", description(&service.options))
+        }
         Columns::Stats => {
             writeln!(text, "{name:<SERVICE_WIDTH$}{}", totals(&service.counters, listing.is_exact))
         }
@@ -81,6 +92,38 @@ fn add_service(text: &mut String, service: &ServiceSnapshot, listing: &Listing, 
     }
 }
 
+fn service_name(key: ServiceKey, naming: &mut Naming<'_>) -> String {
+    match key {
+        ServiceKey::Address(Endpoint { protocol, address, port }) => {
+            let name = format!("{protocol:<4} {}", naming.endpoint(address, port, protocol));
+            if address.is_ipv6() { name } else { cut(name, SERVICE_WIDTH) }
+        }
+        // As ipvsadm prints it, with a sign.
+        ServiceKey::Mark(Mark { family, mark }) => {
+            let family = if family == Family::V6 { " IPv6" } else { "" };
+            format!("FWM  {}{family}", mark.cast_signed())
+        }
+    }
+}
+
+/// Scheduler and flags.
+fn description(options: &Options) -> String {
+    let mut text = options.scheduler.to_string();
+    if options.sched_flags != 0 {
+        let _ = write!(text, " ({})", options.flag_names());
+    }
+    if let Some(persistence) = options.persistence {
+        let _ = write!(text, " persistent {}", persistence.timeout_s);
+        if persistence.netmask != Persistence::ALL_BITS {
+            let _ = write!(text, " mask {}", persistence.mask());
+        }
+    }
+    if options.one_packet {
+        text += " ops";
+    }
+    text
+}
+
 fn add_server(
     text: &mut String,
     service: ServiceKey,
@@ -89,12 +132,20 @@ fn add_server(
     naming: &mut Naming<'_>,
 ) {
     let server = &snapshot.server;
-    let name = naming.endpoint(server.address, server.port, service.protocol);
-    let name = if service.address.is_ipv6() { name } else { cut(name, SERVER_WIDTH) };
+    let name = naming.endpoint(server.address, server.port, service.protocol());
+    let name = if server.address.is_ipv6() { name } else { cut(name, SERVER_WIDTH) };
     let numbers = match listing.columns {
         Columns::Connections => format!(
             " {:<7} {:<6} {:<10} {:<10}",
             server.forward, server.weight, snapshot.active, snapshot.inactive
+        ),
+        Columns::Thresholds => format!(
+            " {:<10} {:<10} {:<10} {:<10}",
+            server.upper, server.lower, snapshot.active, snapshot.inactive
+        ),
+        Columns::Persistent => format!(
+            " {:<9} {:<11} {:<10} {:<10}",
+            server.weight, snapshot.persistent, snapshot.active, snapshot.inactive
         ),
         Columns::Stats => totals(&snapshot.counters, listing.is_exact),
         Columns::Rates => rates(&snapshot.rates, listing.is_exact),

@@ -8,14 +8,15 @@ use crate::cli::grammar::{Columns, Listing, Selection};
 use crate::cli::names::{FixedNames, Naming};
 use crate::record::{Connection, End};
 use crate::snapshot::{Counters, Rates, ServerSnapshot, ServiceSnapshot, Snapshot};
-use crate::state::{Server, ServiceKey, Timeouts};
+use crate::state::{FLAG_1, FLAG_2, FLAG_3, Options, Persistence, Server, ServiceKey, Timeouts};
 
 fn server(address: &str) -> ServerSnapshot {
     let address = address.parse().unwrap();
     ServerSnapshot {
-        server: Server { address, port: 8080, forward: Forward::Direct, weight: 100 },
+        server: Server { upper: 9, lower: 3, ..Server::new(address, 8080, Forward::Direct, 100) },
         active: 7,
         inactive: 4_294_967_295,
+        persistent: 5,
         counters: counters(),
         rates: Rates { connections: 123_456_789, ..Rates::default() },
     }
@@ -31,12 +32,14 @@ fn counters() -> Counters {
     }
 }
 
+fn key(protocol: Protocol, address: &str, port: u16) -> ServiceKey {
+    ServiceKey::at(protocol, address.parse().unwrap(), port)
+}
+
 fn snapshot() -> Snapshot {
-    let key =
-        |protocol, address: &str, port| ServiceKey { protocol, address: address.parse().unwrap(), port };
     let service = |key, servers| ServiceSnapshot {
         key,
-        scheduler: Scheduler::WeightedRoundRobin,
+        options: Options::of(Scheduler::WeightedRoundRobin),
         counters: counters(),
         rates: Rates::default(),
         servers,
@@ -99,18 +102,18 @@ fn rates_have_their_own_title() {
 
 #[test]
 fn a_service_that_is_not_there_has_no_listing() {
-    let mut key = snapshot().services[0].key;
-    let listing = Listing { selection: Selection::Services(Some(key)), ..Listing::default() };
-    let text = services(&snapshot(), Some(key), &listing, &mut Naming::numeric()).unwrap();
+    let there = snapshot().services[0].key;
+    let listing = Listing { selection: Selection::Services(Some(there)), ..Listing::default() };
+    let text = services(&snapshot(), Some(there), &listing, &mut Naming::numeric()).unwrap();
     assert!(text.starts_with("Prot ") && text.ends_with("\nUDP  192.0.2.10:53 wrr\n"));
-    key.port = 54;
-    assert_eq!(services(&snapshot(), Some(key), &listing, &mut Naming::numeric()), None);
+    let other = key(Protocol::Udp, "192.0.2.10", 54);
+    assert_eq!(services(&snapshot(), Some(other), &listing, &mut Naming::numeric()), None);
 }
 
 #[test]
 fn long_names_are_cut() {
     let mut snapshot = snapshot();
-    snapshot.services[1].key.address = "169.254.0.1".parse().unwrap();
+    snapshot.services[1].key = key(Protocol::Tcp, "169.254.0.1", 80);
     snapshot.services[1].servers[0].server.address = "169.254.0.2".parse().unwrap();
     let text = services(&snapshot, None, &Listing::default(), &mut Naming::by_name(&FixedNames)).unwrap();
     assert!(text.contains("TCP  a.very.long.name.a.very.long wrr\n"), "{text}");
@@ -121,7 +124,7 @@ fn long_names_are_cut() {
 fn connections_stand_as_they_come() {
     let end = |address: &str, port| End { address: address.parse().unwrap(), port };
     let connection = |expires_s, client, state| Connection {
-        protocol: Protocol::Tcp,
+        protocol: Some(Protocol::Tcp),
         state: State::tcp(state),
         expires_s,
         client,
@@ -133,7 +136,7 @@ fn connections_stand_as_they_come() {
         connection(6001, end("1.2.3.4", 5), TcpState::SynReceived),
         connection(60_000, end("255.255.255.255", 65535), TcpState::Close),
     ];
-    let mut text = connections_title();
+    let mut text = connections_title(Columns::Connections);
     connections(&mut text, &all, &mut Naming::numeric());
     assert_eq!(
         text,
@@ -142,6 +145,105 @@ pro expire state       source             virtual            destination
 TCP 14:59  ESTABLISHED 10.0.0.10:40000    10.0.0.100:80      10.0.0.101:80
 TCP 100:01 SYN_RECV    1.2.3.4:5          10.0.0.100:80      10.0.0.101:80
 TCP 1000:00 CLOSE       255.255.255.255:65535 10.0.0.100:80      10.0.0.101:80
+"
+    );
+}
+
+#[test]
+fn templates_stand_among_connections() {
+    let end = |address: &str, port| End { address: address.parse().unwrap(), port };
+    let by_mark = Connection {
+        protocol: None,
+        state: State::TEMPLATE,
+        expires_s: 299,
+        client: end("10.0.0.10", 0),
+        vip: end("0.0.0.5", 0),
+        server: end("10.0.0.103", 0),
+    };
+    let at_port = Connection {
+        protocol: Some(Protocol::Tcp),
+        state: State::TEMPLATE_ASSURED,
+        vip: end("10.0.0.100", 80),
+        server: end("10.0.0.103", 80),
+        ..by_mark
+    };
+    let mut text = String::new();
+    connections(&mut text, &[by_mark, at_port], &mut Naming::by_name(&FixedNames));
+    assert_eq!(
+        text,
+        "IP  04:59  NONE        10.0.0.10:0        0.0.0.5:0          10.0.0.103:0
+TCP 04:59  ASSURED     10.0.0.10:0        10.0.0.100:http    10.0.0.103:http
+"
+    );
+    assert_eq!(
+        connections_title(Columns::Persistent),
+        "IPVS connection entries
+pro expire state       source             virtual            destination        pe name          pe_data
+"
+    );
+}
+
+/// Services of every kind, and in what order they stand.
+#[test]
+fn flags_stand_behind_the_scheduler() {
+    let plain = Options::of(Scheduler::RoundRobin);
+    let mask = Persistence::ALL_BITS;
+    let persistent = |netmask| Some(Persistence { timeout_s: 360, netmask });
+    let service = |key, options| ServiceSnapshot {
+        key,
+        options,
+        counters: Counters::default(),
+        rates: Rates::default(),
+        servers: vec![],
+    };
+    let services_of = vec![
+        service(ServiceKey::marked(3), plain),
+        service(ServiceKey::marked(u32::MAX), plain),
+        service(ServiceKey::marked(2), Options { one_packet: true, ..plain }),
+        service(key(Protocol::Udp, "10.0.0.1", 53), Options { sched_flags: FLAG_1 | FLAG_3, ..plain }),
+        service(key(Protocol::Tcp, "10.0.0.1", 80), Options { persistence: persistent(mask), ..plain }),
+        service(
+            key(Protocol::Tcp, "10.0.0.1", 0),
+            Options { persistence: persistent(0xffff_ff00), one_packet: true, sched_flags: FLAG_2, ..plain },
+        ),
+    ];
+    let snapshot = Snapshot { table_size: 1, services: services_of };
+    let text = services(&snapshot, None, &Listing::default(), &mut Naming::numeric()).unwrap();
+    let text = text.split_inclusive('\n').skip(3).collect::<String>();
+    assert_eq!(
+        text,
+        "FWM  -1 rr
+TCP  10.0.0.1:0 rr (flag-2) persistent 360 mask 255.255.255.0 ops
+TCP  10.0.0.1:80 rr persistent 360
+UDP  10.0.0.1:53 rr (flag-1,flag-3)
+FWM  2 rr ops
+FWM  3 rr
+"
+    );
+}
+
+#[test]
+fn thresholds_and_templates_have_their_own_columns() {
+    assert_eq!(
+        listed(Columns::Thresholds, false),
+        "IP Virtual Server version 1.2.1 (size=1024)
+Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn\x20
+  -> RemoteAddress:Port
+TCP  192.0.2.10:80 wrr
+  -> 10.0.0.1:8080                9          3          7          4294967295
+  -> 10.0.0.2:8080                9          3          7          4294967295
+UDP  192.0.2.10:53 wrr
+"
+    );
+    assert_eq!(
+        listed(Columns::Persistent, false),
+        "IP Virtual Server version 1.2.1 (size=1024)
+Prot LocalAddress:Port            Weight    PersistConn ActiveConn InActConn\x20
+  -> RemoteAddress:Port
+TCP  192.0.2.10:80 wrr
+  -> 10.0.0.1:8080                100       5           7          4294967295
+  -> 10.0.0.2:8080                100       5           7          4294967295
+UDP  192.0.2.10:53 wrr
 "
     );
 }

@@ -46,15 +46,21 @@ impl<'a> Naming<'a> {
         self.hosts.extend(unknown.into_iter().zip(hosts));
     }
 
-    /// `ADDRESS:PORT`, with brackets around an IPv6 address.
-    pub fn endpoint(&mut self, address: IpAddr, port: u16, protocol: Protocol) -> String {
+    /// `ADDRESS:PORT`, with brackets around an IPv6 address. Without a protocol a port has no name.
+    pub fn endpoint(&mut self, address: IpAddr, port: u16, protocol: impl Into<Option<Protocol>>) -> String {
         let mut text = String::new();
         self.add_endpoint(&mut text, address, port, protocol);
         text
     }
 
     /// Adds [`Naming::endpoint`] to a text.
-    pub fn add_endpoint(&mut self, text: &mut String, address: IpAddr, port: u16, protocol: Protocol) {
+    pub fn add_endpoint(
+        &mut self,
+        text: &mut String,
+        address: IpAddr,
+        port: u16,
+        protocol: impl Into<Option<Protocol>>,
+    ) {
         let start = text.len();
         self.learn(std::iter::once(address));
         let host = self.hosts.get(&address).and_then(Option::as_deref);
@@ -65,7 +71,7 @@ impl<'a> Naming<'a> {
             (None, IpAddr::V4(address)) => write!(text, "{address}:"),
             (None, IpAddr::V6(address)) => write!(text, "[{address}]:"),
         };
-        let _ = match self.service(port, protocol) {
+        let _ = match protocol.into().and_then(|protocol| self.service(port, protocol)) {
             Some(service) => write!(text, "{service}"),
             None => write!(text, "{port}"),
         };
