@@ -35,8 +35,6 @@ pub trait World: Buckets + Pool {
     fn vip_bucket(&self, index: u32) -> Option<Self::Row>;
     /// The index of a service.
     fn service(&self, key: ServiceKey) -> Option<u32>;
-    /// The row of a service.
-    fn service_row(&self, index: u32) -> Option<Self::Row>;
     /// The row of a server.
     fn server_row(&self, server: ServerId) -> Option<Self::Row>;
     /// The row that holds a server's load.

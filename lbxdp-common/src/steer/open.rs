@@ -83,7 +83,9 @@ fn server_for<W: World>(
     let picked = if follows_hash || may_be_sent_again {
         schedule::by_hash(world, service.list(), hash.first())
     } else {
-        schedule::pick(world, index, service)
+        let [client, vip] = [key.client, key.vip].map(u32::from_be_bytes);
+        let picked = schedule::pick(world, index, client, vip, u16::from_be_bytes(key.client_port));
+        (picked != 0).then_some(ServerId(picked as u32))
     };
     let Some(server) = picked else {
         claim.give_back();

@@ -8,7 +8,9 @@ use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::pressure::PRESSURE_CELLS;
 use lbxdp_common::schedule::wrr;
 use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerId, ServerRow};
-use lbxdp_common::service::{List, Member, SERVICE_CELLS, ServiceKey, ServiceRow, Shares, TURN_CELLS};
+use lbxdp_common::service::{
+    List, Member, NO_MEMBER, SERVICE_CELLS, ServiceKey, ServiceRow, Shares, TURN_CELLS,
+};
 use lbxdp_common::settings::{SETTINGS_CELLS, Settings, SettingsView};
 use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, reusable_states};
 use lbxdp_common::table::{self, BUCKET_CELLS, Buckets, ENTRY_CELLS, Hash, Inserted, Seed, Shape};
@@ -25,7 +27,7 @@ pub const SERVERS: u32 = 16;
 /// Rows of services.
 pub const SERVICES: u32 = 8;
 /// Rows of members.
-pub const MEMBERS: u32 = 512;
+pub const MEMBERS: u32 = 4096;
 
 /// Ticks in a second, as the settings of all cases have it. More than any kernel's, so that nothing expires while a
 /// case runs there.
@@ -165,7 +167,7 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
     for (index, (key, scheduler, members)) in (1..).zip(&setup.services) {
         write_service(runner, index, *scheduler, start, members);
         runner.put_service(*key, index);
-        start += list_at(start, members).rows();
+        start += list_at(start, *scheduler, members).rows();
     }
     let now = runner.now();
     for (key, word, lives) in &setup.connections {
@@ -201,25 +203,30 @@ fn settings(setup: &Setup) -> Settings {
     }
 }
 
-fn list_at(start: u32, members: &[Member]) -> List {
-    List::new(start, u16::try_from(members.len()).expect("few members"))
+fn list_at(start: u32, by: Scheduler, members: &[Member]) -> List {
+    List::new(start, u16::try_from(members.len()).expect("few members"), by)
 }
 
-/// All hash slots of a service lead to its last server, so that a packet that goes by hash is known by where it goes.
+/// All hash slots of a service lead to its last server, so that a packet that goes by hash is known by where it goes. Its
+/// scheduler's table has the servers one after the other.
 fn write_service<R: Runner>(runner: &R, index: u32, scheduler: Scheduler, start: u32, members: &[Member]) {
-    let (list, shares) = (list_at(start, members), Shares::of(members));
+    let (list, shares) = (list_at(start, scheduler, members), Shares::of(members));
     for (row, member) in (start..).zip(members) {
         put(runner.row(Table::Members, row), &[member.cell()]);
     }
-    let last =
-        members.last().filter(|last| last.usable_weight() > 0).map_or(ServerId::NONE, |last| last.server());
-    for slot in (0..list.slots()).step_by(2) {
-        put(runner.row(Table::Members, list.slot_row(slot)), &[List::slot_cell(&[last, last])]);
+    for slots in (0..list.table_slots()).step_by(4) {
+        let indices = [0, 1, 2, 3].map(|slot| ((slots + slot) % u32::from(list.length)) as u16);
+        put(runner.row(Table::Members, list.table_row(slots)), &[List::slots_cell(&indices)]);
+    }
+    let is_usable = members.last().is_some_and(|last| last.usable_weight() > 0);
+    let last = if is_usable { list.length - 1 } else { NO_MEMBER };
+    for slot in (0..list.slots()).step_by(4) {
+        put(runner.row(Table::Members, list.slot_row(slot)), &[List::slots_cell(&[last; 4])]);
     }
     if scheduler == Scheduler::WeightedRoundRobin {
         put(runner.row(Table::Turns, index), &[wrr::Turn::default().after_edit(shares).cell()]);
     }
-    let row = ServiceRow { list, shares, scheduler: scheduler.raw(), ..ServiceRow::default() };
+    let row = ServiceRow { list, shares, ..ServiceRow::default() };
     put(runner.row(Table::Services, index), &row.cells());
 }
 
