@@ -99,8 +99,13 @@ pub struct ServerRow {
     /// The service it belongs to, so that a deleted server that waits can be told by its row alone; all zero in a row that
     /// no server has. The packet path does not read it.
     pub service: ServiceKey,
+    /// Its last weight that was not 0; 0 only if it was added with weight 0 and has had no other since. For the tables of
+    /// `mh`; the packet path does not read it.
+    pub last_weight: u32,
+    /// Always zero.
+    pub more: u32,
     /// Always zero: the rest of the cache line.
-    pub rest: [u64; 3],
+    pub rest: [u64; 2],
 }
 
 /// Cells of a [`ServerRow`].
@@ -170,7 +175,13 @@ impl<C: Cells> Server<C> {
 
 /// How many connections a server has, active and others, in one cell so that both are read at one moment.
 ///
-/// Changes are sums: each change of a connection's state adds exactly one of the steps, and nothing else does.
+/// ```text
+///  63           62        32 31         0
+/// | overloaded | inactive   | active     |
+/// ```
+///
+/// Changes are sums: each change of a connection's state adds exactly one of the steps, and nothing else does. So whoever
+/// sets or clears the mark must add to the cell as well ([`Load::OVERLOADED`]; twice is as good as never).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Load(pub u64);
 
@@ -182,7 +193,9 @@ pub const TEMPLATES_CELL: usize = 2;
 impl Load {
     const ACTIVE: u64 = 1;
     const INACTIVE: u64 = 1 << 32;
-    const OVERLOADED: u64 = 1 << 63;
+    /// The mark of a server that has reached its upper threshold, and has not fallen below its lower one since: no
+    /// scheduler picks it.
+    pub const OVERLOADED: u64 = 1 << 63;
 
     /// Connections in an active state.
     #[inline(always)]
@@ -193,7 +206,7 @@ impl Load {
     /// All other connections.
     #[inline(always)]
     pub const fn inactive(self) -> u32 {
-        (self.without_overload().0 >> 32) as u32
+        (self.0 >> 32) as u32 & i32::MAX.cast_unsigned()
     }
 
     /// All connections.
@@ -202,7 +215,7 @@ impl Load {
         self.active() as u64 + self.inactive() as u64
     }
 
-    /// Whether it has reached its upper threshold, and not been below the lower one since.
+    /// Whether it carries the mark.
     #[inline(always)]
     pub const fn is_overloaded(self) -> bool {
         self.0 & Self::OVERLOADED != 0
@@ -215,7 +228,7 @@ impl Load {
         Self(self.0 | Self::OVERLOADED)
     }
 
-    /// The same, overloaded no more.
+    /// The counts alone.
     #[inline(always)]
     #[must_use]
     pub const fn without_overload(self) -> Self {
@@ -275,8 +288,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_load_counts_both_kinds(steps in proptest::collection::vec((any::<bool>(), 0..3u8), 0..50)) {
+        fn a_load_counts_both_kinds_beside_its_mark(
+            steps in proptest::collection::vec((any::<bool>(), 0..3u8), 0..50),
+            is_overloaded in any::<bool>(),
+        ) {
             let (mut load, mut active, mut inactive) = (Load(0), 0u32, 0u32);
+            if is_overloaded {
+                load.0 += Load::OVERLOADED;
+            }
             for (kind, step) in steps {
                 let (of_kind, other) = if kind { (&mut active, &mut inactive) } else { (&mut inactive, &mut active) };
                 let change = match step {
@@ -287,6 +306,10 @@ mod tests {
                 };
                 load = Load(load.0.wrapping_add(change));
                 prop_assert_eq!((load.active(), load.inactive()), (active, inactive));
+                prop_assert_eq!(load.total(), u64::from(active) + u64::from(inactive));
+                prop_assert_eq!(load.is_overloaded(), is_overloaded);
+                prop_assert!(!load.without_overload().is_overloaded());
+                prop_assert_eq!(load.without_overload().total(), load.total());
             }
         }
     }

@@ -64,16 +64,14 @@ impl ServiceKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct ServiceRow {
-    /// Where its servers stand in the member table. In one cell: a list is replaced as a whole.
+    /// Where its servers stand in the member table, and the scheduler. In one cell: all of it is replaced at once.
     pub list: List,
     /// For wrr.
     pub shares: Shares,
-    /// [`Scheduler`], raw.
-    pub scheduler: u8,
     /// See there.
     pub flags: ServiceFlags,
     /// Always zero.
-    pub pad: [u8; 6],
+    pub pad: [u8; 7],
     /// For its templates.
     pub persistence: Persistence,
     /// What identifies it.
@@ -82,17 +80,33 @@ pub struct ServiceRow {
     pub rest: [u64; 3],
 }
 
-/// Flags of a service, by IPVS's numbers (`IP_VS_SVC_F_*`).
+/// What a service's templates are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Persistence {
+    /// How long one lasts after its last new connection.
+    pub seconds: u32,
+    /// Clients that differ in no bit of this are one; as in a packet.
+    pub netmask: [u8; 4],
+}
+
+/// Flags of a service, by IPVS's numbers as far as they are IPVS's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct ServiceFlags(pub u8);
 
 impl ServiceFlags {
-    /// A client keeps its server.
-    pub const PERSISTENT: Self = Self(0x01);
-    /// Each UDP packet is scheduled by itself.
-    pub const ONE_PACKET: Self = Self(0x04);
-    /// Some server of it has an upper threshold: ours, so that all others are asked for no load.
+    /// Clients come back to their server (`-p`).
+    pub const PERSISTENT: Self = Self(1);
+    /// Each packet is a connection of its own (`-o`).
+    pub const ONE_PACKET: Self = Self(4);
+    /// `sh` and `mh`: if the server of a slot cannot be used, another one is looked for (`-b flag-1`).
+    pub const FALLBACK: Self = Self(8);
+    /// `sh` and `mh`: a client's port tells where it goes too (`-b flag-2`).
+    pub const PORT: Self = Self(0x10);
+    /// No scheduler heeds it (`-b flag-3`).
+    pub const SCHED3: Self = Self(0x20);
+    /// Some server of the service has an upper threshold, so loads may carry the mark of overload. Not IPVS's.
     pub const HAS_THRESHOLDS: Self = Self(0x80);
 
     /// Whether all bits of `other` are set.
@@ -108,25 +122,17 @@ impl ServiceFlags {
     }
 }
 
-/// What a service's templates are like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(8))]
-pub struct Persistence {
-    /// How long one lasts after its last new connection, in ticks.
-    pub lifetime: u32,
-    /// Clients that differ in no bit of this are one; as in a packet.
-    pub netmask: [u8; 4],
-}
-
 /// Cells of a [`ServiceRow`].
 pub const SERVICE_CELLS: usize = size_of::<ServiceRow>() / 8;
 /// Cells of a row of the turn table, where a scheduler keeps its place; a cache line, for every CPU writes it.
 pub const TURN_CELLS: usize = 8;
 
-/// A run of rows in the member table: a service's servers, and behind them its hash slots, two a row.
+/// A run of rows in the member table: a service's servers; behind them its scheduler's table, if it has one; behind that
+/// its hash slots. And who schedules them.
 ///
-/// A slot holds a [`ServerId`]. Connections that the table has no room for go by a hash of their key to the server in its
-/// slot; the slots are laid out so that an edit moves as few of them as can be (see the daemon's layout).
+/// Both tables are of indices in the list, four a row. By a scheduler's table `dh`, `sh` and `mh` go. By the hash slots go
+/// connections that the connection table has no room for; they are laid out so that an edit moves as few of them as can be
+/// (see the daemon's layout).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct List {
@@ -134,53 +140,79 @@ pub struct List {
     pub start: u32,
     /// How many servers.
     pub length: u16,
-    /// Logarithm of the number of slots; meaningless without servers.
+    /// Logarithm of the number of hash slots; meaningless without servers.
     pub slot_bits: u8,
-    /// Always zero.
-    pub pad: u8,
+    /// [`Scheduler`], raw.
+    pub scheduler: u8,
 }
 
 /// The most servers a service can have.
-pub const MAX_MEMBERS: u32 = u16::MAX as u32;
-/// Slots for each server, at least.
+pub const MAX_MEMBERS: u32 = NO_MEMBER as u32;
+/// The index of no server.
+pub const NO_MEMBER: u16 = u16::MAX;
+/// Hash slots for each server, at least.
 const SLOTS_EACH: u32 = 8;
-/// Slots of a service, at least.
+/// Hash slots of a service, at least.
 const MIN_SLOTS: u32 = 32;
+/// Indices in a row.
+const INDICES: u32 = 4;
 
 impl List {
     /// A list of so many servers (at most [`MAX_MEMBERS`]), and of as many slots as suit it.
-    pub fn new(start: u32, length: u16) -> Self {
+    pub fn new(start: u32, length: u16, scheduler: Scheduler) -> Self {
         let slots = (u32::from(length) * SLOTS_EACH).next_power_of_two().max(MIN_SLOTS);
-        Self { start, length, slot_bits: slots.trailing_zeros() as u8, pad: 0 }
+        Self { start, length, slot_bits: slots.trailing_zeros() as u8, scheduler: scheduler.raw() }
     }
 
-    /// How many slots there are.
+    /// The scheduler; `None` for a number this program does not know.
+    #[inline(always)]
+    pub const fn scheduler(self) -> Option<Scheduler> {
+        Scheduler::from_raw(self.scheduler)
+    }
+
+    /// How many slots the scheduler's table has.
+    #[inline(always)]
+    pub const fn table_slots(self) -> u32 {
+        match self.scheduler() {
+            Some(scheduler) if self.length > 0 => scheduler.table_slots(),
+            _ => 0,
+        }
+    }
+
+    /// The row of a slot of the scheduler's table.
+    #[inline(always)]
+    pub const fn table_row(self, slot: u32) -> u32 {
+        self.start.wrapping_add(self.length as u32).wrapping_add(slot / INDICES)
+    }
+
+    /// How many hash slots there are.
     #[inline(always)]
     pub const fn slots(self) -> u32 {
         if self.length == 0 { 0 } else { 1 << (self.slot_bits & 31) }
     }
 
-    /// How many rows of the member table it takes.
-    pub const fn rows(self) -> u32 {
-        self.length as u32 + self.slots() / 2
-    }
-
-    /// The row of a slot; the slot is in its lower half if it is even.
+    /// The row of a hash slot.
     #[inline(always)]
     pub const fn slot_row(self, slot: u32) -> u32 {
-        self.start.wrapping_add(self.length as u32).wrapping_add(slot >> 1)
+        self.table_row(self.table_slots().next_multiple_of(INDICES)).wrapping_add(slot / INDICES)
     }
 
-    /// The cell of two slots.
-    pub fn slot_cell(pair: &[ServerId]) -> u64 {
-        let id = |at: usize| pair.get(at).map_or(0, |server| u64::from(server.0));
-        id(1) << 32 | id(0)
+    /// How many rows of the member table it takes.
+    pub const fn rows(self) -> u32 {
+        self.length as u32 + self.table_slots().div_ceil(INDICES) + self.slots().div_ceil(INDICES)
     }
 
-    /// The server in a slot, of the cell in [`List::slot_row`]; [`ServerId::NONE`] if no server can be used.
+    /// The row of (at most) four slots that follow each other, the first of a number that four divides.
+    pub fn slots_cell(indices: &[u16]) -> u64 {
+        let indices: [u16; INDICES as usize] =
+            core::array::from_fn(|at| indices.get(at).copied().unwrap_or(NO_MEMBER));
+        zerocopy::transmute!(indices)
+    }
+
+    /// The index in a slot, of the cell in its row; [`NO_MEMBER`] if no server can be used.
     #[inline(always)]
-    pub const fn server_in(slot: u32, cell: u64) -> ServerId {
-        ServerId(if slot & 1 == 0 { cell as u32 } else { (cell >> 32) as u32 })
+    pub const fn index_in(slot: u32, cell: u64) -> u16 {
+        (cell >> (slot % INDICES * u16::BITS)) as u16
     }
 }
 
@@ -223,10 +255,10 @@ impl<C: Cells> Service<C> {
         zerocopy::transmute!(self.0.load(1))
     }
 
-    /// See there.
+    /// Its flags.
     #[inline(always)]
     pub fn flags(self) -> ServiceFlags {
-        let [_, flags, ..]: [u8; 8] = zerocopy::transmute!(self.0.load(2));
+        let [flags, ..]: [u8; 8] = zerocopy::transmute!(self.0.load(2));
         ServiceFlags(flags)
     }
 
@@ -240,13 +272,6 @@ impl<C: Cells> Service<C> {
     #[inline(always)]
     pub fn key(self) -> ServiceKey {
         zerocopy::transmute!(self.0.load(4))
-    }
-
-    /// Its scheduler; `None` for a number this program does not know.
-    #[inline(always)]
-    pub fn scheduler(self) -> Option<Scheduler> {
-        let [scheduler, ..]: [u8; 8] = zerocopy::transmute!(self.0.load(2));
-        Scheduler::from_raw(scheduler)
     }
 }
 
@@ -313,16 +338,17 @@ mod tests {
     #[test]
     fn the_packet_path_reads_the_row_that_was_written() {
         let row = ServiceRow {
-            list: List::new(17, 3),
+            list: List::new(17, 3, Scheduler::WeightedRoundRobin),
             shares: Shares { step: 2, top: 5 },
-            scheduler: Scheduler::WeightedRoundRobin.raw(),
+            flags: ServiceFlags::FALLBACK.with_if(ServiceFlags::HAS_THRESHOLDS, true),
             ..ServiceRow::default()
         };
         assert_eq!(size_of::<ServiceRow>(), 64);
         let cells = row.cells().map(AtomicU64::new);
         let service = Service(&cells[..]);
-        assert_eq!((service.list(), service.shares()), (row.list, row.shares));
-        assert_eq!(service.scheduler(), Some(Scheduler::WeightedRoundRobin));
+        assert_eq!((service.list(), service.shares(), service.flags()), (row.list, row.shares, row.flags));
+        assert_eq!(service.list().scheduler(), Some(Scheduler::WeightedRoundRobin));
+        assert!(service.flags().has(ServiceFlags::FALLBACK) && !service.flags().has(ServiceFlags::PORT));
         assert_eq!(ServiceRow::from_cells(row.cells()), row);
     }
 
@@ -335,14 +361,29 @@ mod tests {
     }
 
     #[test]
-    fn a_run_holds_the_servers_and_two_slots_a_row_behind_them() {
-        let list = List::new(100, 3);
-        assert_eq!((list.slots(), list.rows()), (32, 3 + 16));
-        assert_eq!((list.slot_row(0), list.slot_row(1), list.slot_row(31)), (103, 103, 118));
-        let cell = List::slot_cell(&[ServerId(7), ServerId(9)]);
-        assert_eq!((List::server_in(4, cell), List::server_in(5, cell)), (ServerId(7), ServerId(9)));
-        assert_eq!((List::new(0, 10).slots(), List::new(0, 1000).slots()), (128, 8192));
+    fn a_run_holds_the_servers_and_four_slots_a_row_behind_them() {
+        let list = List::new(100, 3, Scheduler::RoundRobin);
+        assert_eq!((list.slots(), list.table_slots(), list.rows()), (32, 0, 3 + 8));
+        assert_eq!(
+            (list.slot_row(0), list.slot_row(3), list.slot_row(4), list.slot_row(31)),
+            (103, 103, 104, 110)
+        );
+        let cell = List::slots_cell(&[7, 9, 65534]);
+        let indices = [4, 5, 6, 7].map(|slot| List::index_in(slot, cell));
+        assert_eq!(indices, [7, 9, 65534, NO_MEMBER]);
+        let slots = |servers| List::new(0, servers, Scheduler::RoundRobin).slots();
+        assert_eq!((slots(10), slots(1000)), (128, 8192));
         assert_eq!((List::default().slots(), List::default().rows()), (0, 0));
+        assert_eq!(List::new(0, 0, Scheduler::MaglevHashing).rows(), 0);
+    }
+
+    #[test]
+    fn a_schedulers_table_stands_between_servers_and_slots() {
+        let list = List::new(100, 3, Scheduler::MaglevHashing);
+        assert_eq!((list.table_row(0), list.table_row(4092)), (103, 103 + 1023));
+        assert_eq!((list.slot_row(0), list.rows()), (103 + 1024, 3 + 1024 + 8));
+        let list = List::new(100, 3, Scheduler::SourceHashing);
+        assert_eq!((list.slot_row(0), list.rows()), (103 + 64, 3 + 64 + 8));
     }
 
     #[test]

@@ -136,6 +136,13 @@ impl<C: Cells> SettingsView<C> {
         (self.0.load(REUSABLE_CELL) >> 32) as u32
     }
 
+    /// So many seconds in ticks, but at most a quarter of the clock's range: due times compare only within half of it.
+    #[inline(always)]
+    pub fn ticks_of(self, seconds: u32) -> u32 {
+        let ticks = u64::from(self.hertz()) * u64::from(seconds);
+        if ticks > 1 << 30 { 1 << 30 } else { ticks as u32 }
+    }
+
     /// Whether connections make way for new ones with the same ports at all.
     #[inline(always)]
     pub fn reuses(self, protocol: Protocol) -> bool {

@@ -228,7 +228,7 @@ mod tests {
     };
 
     fn template(service: ServiceKey, netmask: [u8; 4]) -> Key {
-        key_of(service, Persistence { lifetime: 9, netmask }, CONNECTION.client)
+        key_of(service, Persistence { seconds: 9, netmask }, CONNECTION.client)
     }
 
     #[test]

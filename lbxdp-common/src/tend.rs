@@ -81,7 +81,7 @@ pub fn tend<W: World>(world: &W, errand: Errand, way: usize) {
     }
     if word.is_template() && table::is_overdue(word, now) {
         // It waits for its connections, as `ip_vs_conn_expire` has it wait.
-        let wait = settings.hertz().wrapping_mul(template::WAITING_S);
+        let wait = settings.ticks_of(template::WAITING_S);
         if slot.change(word, word.renewed(word.state(), now + wait)) {
             slot.set_bond(wait.into());
         }

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_action};
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_loop};
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_loop};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key as Prefix;
 use aya_ebpf::maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray};
@@ -69,7 +69,12 @@ impl Buckets for Kernel {
 }
 
 impl Pool for Kernel {
-    type Turn = Row;
+    type Shared = Row;
+
+    #[inline(always)]
+    fn service_row(&self, index: u32) -> Option<Row> {
+        row(&SERVICES, index)
+    }
 
     #[inline(always)]
     fn member_cell(&self, index: u32) -> Option<u64> {
@@ -84,6 +89,12 @@ impl Pool for Kernel {
     #[inline(always)]
     fn turn(&self, service: u32) -> Option<Row> {
         row(&TURNS, service)
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_get_prandom_u32() }
     }
 }
 
@@ -127,11 +138,6 @@ impl World for Kernel {
             // SAFETY: the pointer is a live map value; the daemon replaces values whole.
             unsafe { *index }
         })
-    }
-
-    #[inline(always)]
-    fn service_row(&self, index: u32) -> Option<Row> {
-        row(&SERVICES, index)
     }
 
     #[inline(always)]
@@ -217,8 +223,8 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn by_scheduler(&self, index: u32) -> u64 {
-        parts::by_scheduler(index)
+    fn by_scheduler(&self, index: u32, first: u64, second: u64) -> u64 {
+        parts::by_scheduler(index, first, second)
     }
 
     #[inline(always)]

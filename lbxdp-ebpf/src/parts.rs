@@ -32,7 +32,7 @@ parts! {
     template(index: u32 => index, client: u32 => client);
     consult(index: u32 => index, client: u32 => client, now: u32 => Ticks(now));
     by_hash(index: u32 => index, hash: u64 => Hash(hash));
-    by_scheduler(index: u32 => index);
+    by_scheduler(index: u32 => index, first: u64 => first, second: u64 => second);
     remember(place: u64 => place, index: u32 => index, client: u32 => client, choice_and_now: u64 => choice_and_now);
     finish(place: u64 => place, first: u64 => first, second: u64 => second, plan: u64 => plan,
         choice_and_now: u64 => choice_and_now);

@@ -1,19 +1,33 @@
 //! The schedulers: which server gets a new connection. One file each.
 //!
 //! A list has the newest server first, as in IPVS, so every tie goes to the server that was added last. A server is
-//! usable if its weight is above 0 and it is not to be avoided.
+//! usable if its weight is above 0, it is not to be avoided, and its load does not say that it is overloaded.
 
 use crate::cells::Cells;
 use crate::named_enum;
 use crate::server::{Load, ServerId};
-use crate::service::{List, Member, Service};
+use crate::service::{List, Member, NO_MEMBER, Service, ServiceFlags};
 use crate::walk::Walker;
 
+pub mod dh;
+mod fo;
+mod hashed;
+mod lc;
+mod least;
+pub mod mh;
+mod nq;
+mod ovf;
 pub mod rr;
+mod sed;
+pub mod sh;
+mod siphash;
 #[cfg(test)]
 mod tests;
+mod twos;
 mod wlc;
 pub mod wrr;
+
+pub use hashed::Request;
 
 named_enum! {
     /// A scheduler, by the name IPVS gives it.
@@ -24,20 +38,61 @@ named_enum! {
         WeightedRoundRobin = 2 => "wrr",
         /// Weighted least connection; ipvsadm's default.
         WeightedLeastConnection = 3 => "wlc",
+        /// Least connection.
+        LeastConnection = 4 => "lc",
+        /// Shortest expected delay.
+        ShortestExpectedDelay = 5 => "sed",
+        /// Never queue.
+        NeverQueue = 6 => "nq",
+        /// Weighted failover.
+        Failover = 7 => "fo",
+        /// Weighted overflow.
+        Overflow = 8 => "ovf",
+        /// The power of two choices.
+        TwoChoices = 9 => "twos",
+        /// Destination hashing.
+        DestinationHashing = 10 => "dh",
+        /// Source hashing.
+        SourceHashing = 11 => "sh",
+        /// Maglev hashing.
+        MaglevHashing = 12 => "mh",
+        /// Locality-based least connection.
+        LocalityBased = 13 => "lblc",
+        /// Locality-based least connection with replication.
+        LocalityBasedReplicated = 14 => "lblcr",
+        /// No scheduler: it selects nothing.
+        Nobody = 15 => "none",
+    }
+}
+
+impl Scheduler {
+    /// How many slots its table has; 0 if it has none.
+    #[inline(always)]
+    pub const fn table_slots(self) -> u32 {
+        match self {
+            Self::DestinationHashing => dh::SLOTS,
+            Self::SourceHashing => sh::SLOTS,
+            Self::MaglevHashing => mh::SLOTS,
+            _ => 0,
+        }
     }
 }
 
 /// What schedulers may ask.
 pub trait Pool: Walker {
-    /// The cell in which a service's scheduler keeps its turn.
-    type Turn: Cells;
+    /// A row of a table.
+    type Shared: Cells;
 
+    /// The row of a service.
+    fn service_row(&self, index: u32) -> Option<Self::Shared>;
     /// A row of the member table.
     fn member_cell(&self, index: u32) -> Option<u64>;
     /// How many connections a server has.
     fn load(&self, server: ServerId) -> Load;
-    /// The turn of a service.
-    fn turn(&self, service: u32) -> Option<Self::Turn>;
+    /// The row in which a service's scheduler keeps its turn.
+    fn turn(&self, service: u32) -> Option<Self::Shared>;
+    /// A number by chance, any as likely as any other.
+    fn random(&self) -> u32;
 }
 
 /// How often a scheduler tries to take its turn against other CPUs before it goes without.
@@ -45,29 +100,49 @@ pub trait Pool: Walker {
 /// Each failure means that another CPU's turn succeeded, so this is reached only if as many CPUs are at it at once.
 const MAX_ATTEMPTS: u32 = 16;
 
-/// The server for a new connection of a service, by its index and row; `None` if none is usable.
+/// The server for a new connection of a service, by its row's index; `None` if none is usable.
 #[inline(always)]
-pub fn pick<P: Pool, C: Cells>(pool: &P, index: u32, service: Service<C>) -> Option<ServerId> {
-    let list = service.list();
-    match service.scheduler()? {
-        Scheduler::RoundRobin => rr::pick(pool, index, list),
-        Scheduler::WeightedRoundRobin => wrr::pick(pool, index, list, service.shares()),
-        Scheduler::WeightedLeastConnection => wlc::pick(pool, list),
+pub fn pick<P: Pool>(pool: &P, index: u32, request: Request) -> Option<ServerId> {
+    let service = Service(pool.service_row(index)?);
+    let (list, flags) = (service.list(), service.flags());
+    match list.scheduler()? {
+        Scheduler::RoundRobin => rr::pick(pool, index, list, flags),
+        Scheduler::WeightedRoundRobin => wrr::pick(pool, index, list, flags, service.shares()),
+        Scheduler::DestinationHashing => dh::pick(pool, list, flags, request),
+        Scheduler::SourceHashing => sh::pick(pool, list, flags, request),
+        Scheduler::MaglevHashing => mh::pick(pool, list, flags, request),
+        Scheduler::TwoChoices => twos::pick(pool, list),
+        Scheduler::Nobody => None,
+        by => least::pick(pool, list, by),
     }
 }
 
-/// The server that a hash of a connection's key leads to, whatever the scheduler; `None` if none is usable.
+/// The server that a hash of a connection's key leads to, whatever the scheduler; `None` if none is usable. Overload does not
+/// count: a connection without an entry must go the same way all its life.
 #[inline(always)]
 pub fn by_hash<P: Pool>(pool: &P, list: List, hash: u32) -> Option<ServerId> {
     if list.length == 0 {
         return None;
     }
     let slot = hash & (list.slots() - 1);
-    let server = List::server_in(slot, pool.member_cell(list.slot_row(slot))?);
-    (server != ServerId::NONE).then_some(server)
+    let index = List::index_in(slot, pool.member_cell(list.slot_row(slot))?);
+    if index == NO_MEMBER {
+        return None;
+    }
+    member_at(pool, list, index.into()).map(Member::server)
 }
 
 #[inline(always)]
 fn member_at<P: Pool>(pool: &P, list: List, index: u32) -> Option<Member> {
     pool.member_cell(list.start.wrapping_add(index)).map(Member::from_cell)
+}
+
+/// A server's weight if it can be used, else 0; for schedulers that need no loads otherwise.
+#[inline(always)]
+fn weight_of<P: Pool>(pool: &P, member: Member, flags: ServiceFlags) -> u32 {
+    let weight = member.usable_weight();
+    if weight > 0 && flags.has(ServiceFlags::HAS_THRESHOLDS) && pool.load(member.server()).is_overloaded() {
+        return 0;
+    }
+    weight
 }

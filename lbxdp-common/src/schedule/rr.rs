@@ -7,10 +7,10 @@ use core::ops::ControlFlow;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{MAX_ATTEMPTS, Pool, member_at};
+use super::{MAX_ATTEMPTS, Pool, member_at, weight_of};
 use crate::cells::Cells;
 use crate::server::ServerId;
-use crate::service::{List, Member};
+use crate::service::{List, Member, ServiceFlags};
 use crate::walk::Step;
 
 /// The server chosen last, and where it stands in the list. All zero: none yet.
@@ -53,6 +53,7 @@ impl Turn {
 
 struct Walk {
     list: List,
+    flags: ServiceFlags,
     /// Where in the list the next step looks.
     index: u32,
     chosen: Turn,
@@ -67,7 +68,7 @@ impl<P: Pool> Step<P> for Walk {
         let index = self.index;
         self.index = index + 1;
         match member_at(pool, self.list, index) {
-            Some(member) if member.usable_weight() > 0 => {
+            Some(member) if weight_of(pool, member, self.flags) > 0 => {
                 self.chosen = Turn { server: member.server().0, index };
                 ControlFlow::Break(())
             }
@@ -80,6 +81,7 @@ impl<P: Pool> Step<P> for Walk {
 struct Attempt {
     service: u32,
     list: List,
+    flags: ServiceFlags,
     chosen: ServerId,
 }
 
@@ -94,7 +96,7 @@ impl<P: Pool> Step<P> for Attempt {
         let knows_its_place = last.server != 0
             && member_at(pool, self.list, last.index).is_some_and(|m| m.server().0 == last.server);
         let index = if knows_its_place { last.index + 1 } else { 0 };
-        let mut walk = Walk { list: self.list, index, chosen: Turn::default() };
+        let mut walk = Walk { list: self.list, flags: self.flags, index, chosen: Turn::default() };
         pool.repeat(self.list.length.into(), &mut walk);
         self.chosen = ServerId(walk.chosen.server);
         if walk.chosen == Turn::default() || turn.replace(0, seen, walk.chosen.cell()) {
@@ -105,8 +107,8 @@ impl<P: Pool> Step<P> for Attempt {
 }
 
 #[inline(always)]
-pub(super) fn pick<P: Pool>(pool: &P, service: u32, list: List) -> Option<ServerId> {
-    let mut attempt = Attempt { service, list, chosen: ServerId::NONE };
+pub(super) fn pick<P: Pool>(pool: &P, service: u32, list: List, flags: ServiceFlags) -> Option<ServerId> {
+    let mut attempt = Attempt { service, list, flags, chosen: ServerId::NONE };
     pool.repeat(MAX_ATTEMPTS, &mut attempt);
     (attempt.chosen != ServerId::NONE).then_some(attempt.chosen)
 }

@@ -1,11 +1,12 @@
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 use std::string::String;
 use std::vec::Vec;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::service::{ServiceRow, Shares};
+use crate::service::{SERVICE_CELLS, ServiceRow, Shares};
 
 #[path = "reference.rs"]
 mod reference;
@@ -13,28 +14,53 @@ use reference::Reference;
 
 /// One service and its servers, in ordinary memory.
 struct OneService {
+    row: [AtomicU64; SERVICE_CELLS],
     scheduler: Scheduler,
+    flags: ServiceFlags,
+    /// Where chance stands.
+    dice: AtomicU32,
     members: Vec<Member>,
     /// By server id.
     loads: Vec<Load>,
     turn: [AtomicU64; 1],
+    /// The scheduler's table: indices of members. The daemon lays it out; here any will do.
+    table: Vec<u16>,
 }
 
 impl Walker for &OneService {}
 
 impl<'a> Pool for &'a OneService {
-    type Turn = &'a [AtomicU64];
+    type Shared = &'a [AtomicU64];
+
+    fn service_row(&self, index: u32) -> Option<Self::Shared> {
+        (index == INDEX).then_some(&self.row[..])
+    }
 
     fn member_cell(&self, index: u32) -> Option<u64> {
-        self.members.get(index.checked_sub(START)? as usize).map(|member| member.cell())
+        let index = index.checked_sub(START)? as usize;
+        if let Some(member) = self.members.get(index) {
+            return Some(member.cell());
+        }
+        let slots = self.table.get((index - self.members.len()) * 4..)?;
+        Some(List::slots_cell(&slots[..slots.len().min(4)]))
     }
 
     fn load(&self, server: ServerId) -> Load {
         self.loads.get(server.0 as usize).copied().unwrap_or(Load(0))
     }
 
-    fn turn(&self, service: u32) -> Option<Self::Turn> {
+    fn turn(&self, service: u32) -> Option<Self::Shared> {
         (service == INDEX).then_some(&self.turn[..])
+    }
+
+    /// Marsaglia's xorshift.
+    fn random(&self) -> u32 {
+        let next = |mut x: u32| {
+            x ^= x << 13;
+            x ^= x >> 17;
+            x ^ x << 5
+        };
+        self.dice.fetch_update(Relaxed, Relaxed, |x| Some(next(x))).expect("always some")
     }
 }
 
@@ -50,6 +76,13 @@ fn member((id, weight, is_avoided): Entry) -> Member {
     if is_avoided { member.avoided() } else { member }
 }
 
+fn digit(picked: Option<u32>) -> char {
+    picked.map_or('-', |id| char::from_digit(id, 10).expect("a digit"))
+}
+
+/// A packet that opens a connection.
+const REQUEST: Request = Request { client: 0xc000_0201, vip: 0x0a00_0064, client_port: 40_000 };
+
 impl OneService {
     fn new(scheduler: Scheduler, entries: &[Entry]) -> Self {
         let members: Vec<Member> = entries.iter().copied().map(member).collect();
@@ -57,7 +90,37 @@ impl OneService {
             WeightedRoundRobin => wrr::Turn::default().after_edit(Shares::of(&members)).cell(),
             _ => 0,
         };
-        Self { scheduler, members, loads: std::vec![Load(0); 16], turn: [AtomicU64::new(turn)] }
+        let slots = if members.is_empty() { 0 } else { scheduler.table_slots() };
+        let table = (0..members.len() as u16).cycle().take(slots as usize).collect();
+        let mut new = Self {
+            row: Default::default(),
+            scheduler,
+            flags: ServiceFlags::default(),
+            dice: AtomicU32::new(2_463_534_242),
+            members,
+            loads: std::vec![Load(0); 16],
+            turn: [AtomicU64::new(turn)],
+            table,
+        };
+        new.write_row();
+        new
+    }
+
+    fn write_row(&mut self) {
+        let row = ServiceRow {
+            list: List::new(START, self.members.len() as u16, self.scheduler),
+            shares: Shares::of(&self.members),
+            flags: self.flags,
+            ..ServiceRow::default()
+        };
+        self.row = row.cells().map(AtomicU64::new);
+    }
+
+    #[must_use]
+    fn with(mut self, flags: ServiceFlags) -> Self {
+        self.flags = self.flags.with_if(flags, true);
+        self.write_row();
+        self
     }
 
     fn of_weights(scheduler: Scheduler, weights: &[u32]) -> Self {
@@ -66,19 +129,18 @@ impl OneService {
     }
 
     fn pick(&self) -> Option<u32> {
-        let row = ServiceRow {
-            list: List::new(START, self.members.len() as u16),
-            shares: Shares::of(&self.members),
-            scheduler: self.scheduler.raw(),
-            ..ServiceRow::default()
-        };
-        let cells = row.cells().map(AtomicU64::new);
-        pick(&self, INDEX, Service(&cells[..])).map(|server| server.0)
+        self.pick_for(REQUEST)
+    }
+
+    fn pick_for(&self, request: Request) -> Option<u32> {
+        let Request { client, vip, client_port } = request;
+        let picked = pick(&self, INDEX, Request { client, vip, client_port }).map_or(0, |server| server.0);
+        (picked != 0).then_some(picked)
     }
 
     /// The next picks: a digit each, `-` for none.
     fn picks(&self, count: usize) -> String {
-        (0..count).map(|_| self.pick().map_or('-', |id| char::from_digit(id, 10).expect("a digit"))).collect()
+        (0..count).map(|_| digit(self.pick())).collect()
     }
 
     fn connect(&mut self, is_active: bool) -> Option<u32> {
@@ -90,41 +152,22 @@ impl OneService {
 
     fn edit(&mut self, entries: &[Entry]) {
         let members: Vec<Member> = entries.iter().copied().map(member).collect();
-        let cell = self.turn[0].load(core::sync::atomic::Ordering::Relaxed);
+        let cell = self.turn[0].load(Relaxed);
         let cell = match self.scheduler {
             RoundRobin => rr::Turn::from_cell(cell).after_edit(&self.members, &members).cell(),
             WeightedRoundRobin => wrr::Turn::from_cell(cell).after_edit(Shares::of(&members)).cell(),
-            WeightedLeastConnection => cell,
+            _ => cell,
         };
         self.turn = [AtomicU64::new(cell)];
         self.members = members;
+        self.write_row();
     }
 }
 
-use Scheduler::{RoundRobin, WeightedLeastConnection, WeightedRoundRobin};
-
-#[test]
-fn connections_go_where_linux_sends_them() {
-    let recorded = include_str!("recorded.txt").lines().filter(|line| !line.starts_with('#'));
-    let mut runs = 0;
-    for line in recorded {
-        let [scheduler, how, sequence] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
-        let scheduler = Scheduler::from_name(scheduler).expect("a scheduler of ours");
-        // Servers were added one by one, which wrr's bar shows; the one added last is the first of the list.
-        let list = [(3, 1, false), (2, 2, false), (1, 3, false)];
-        let mut service = OneService::new(scheduler, &[]);
-        for first in (0..list.len()).rev() {
-            service.edit(&list[first..]);
-        }
-        let picks: String = sequence
-            .chars()
-            .map(|_| service.connect(how == "held").and_then(|id| char::from_digit(id, 10)).unwrap_or('-'))
-            .collect();
-        assert_eq!(picks, sequence, "{scheduler} {how}");
-        runs += 1;
-    }
-    assert_eq!(runs, 6);
-}
+use Scheduler::{
+    DestinationHashing, Failover, LeastConnection, MaglevHashing, NeverQueue, Overflow, RoundRobin,
+    ShortestExpectedDelay, SourceHashing, TwoChoices, WeightedLeastConnection, WeightedRoundRobin,
+};
 
 #[test]
 fn schedulers_take_the_turns_their_weights_say() {
@@ -193,6 +236,143 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
     })
 }
 
+#[test]
+fn hashes_are_those_of_linux() {
+    for (address, port, sh_slot) in [
+        ([192, 0, 2, 1], 0, 50),
+        ([192, 0, 2, 1], 40000, 214),
+        ([192, 0, 2, 2], 0, 148),
+        ([198, 51, 100, 7], 0, 171),
+        ([203, 0, 113, 77], 40000, 221),
+    ] {
+        let address = u32::from_be_bytes(address);
+        assert_eq!(sh::slot(address + port), sh_slot);
+        if port == 0 {
+            assert_eq!(dh::slot(address), sh_slot);
+        }
+    }
+    // 2001:db8::1, folded.
+    assert_eq!(sh::slot(0x2001_0db8 ^ 1), 63);
+}
+
+#[test]
+fn hashing_heeds_the_port_only_with_its_flag_and_dh_never() {
+    for (scheduler, by_port, by_vip) in
+        [(SourceHashing, true, false), (MaglevHashing, true, false), (DestinationHashing, false, true)]
+    {
+        let plain = OneService::of_weights(scheduler, &[1; 7]);
+        let with_port = OneService::of_weights(scheduler, &[1; 7]).with(ServiceFlags::PORT);
+        let goes_one_way = |service: &OneService, requests: &[Request]| {
+            requests.iter().all(|request| service.pick_for(*request) == service.pick_for(requests[0]))
+        };
+        let ports: Vec<_> = (0..20).map(|client_port| Request { client_port, ..REQUEST }).collect();
+        let vips: Vec<_> = (0..20).map(|vip| Request { vip, ..REQUEST }).collect();
+        let clients: Vec<_> = (0..20).map(|client| Request { client, ..REQUEST }).collect();
+        assert!(goes_one_way(&plain, &ports));
+        assert_eq!(goes_one_way(&with_port, &ports), !by_port, "{scheduler}");
+        assert_eq!(goes_one_way(&plain, &vips), !by_vip, "{scheduler}");
+        assert_eq!(goes_one_way(&plain, &clients), by_vip, "{scheduler}");
+    }
+}
+
+#[test]
+fn fallback_moves_only_the_clients_of_the_server_that_fails() {
+    for scheduler in [SourceHashing, MaglevHashing] {
+        let all = OneService::of_weights(scheduler, &[1; 5]).with(ServiceFlags::FALLBACK);
+        let but_three = OneService::of_weights(scheduler, &[1, 1, 0, 1, 1]).with(ServiceFlags::FALLBACK);
+        let strict = OneService::of_weights(scheduler, &[1, 1, 0, 1, 1]);
+        for client in 0..500 {
+            let request = Request { client, ..REQUEST };
+            let before = all.pick_for(request).expect("all can be used");
+            let after = but_three.pick_for(request).expect("the others can");
+            if before == 3 {
+                assert_ne!(after, 3);
+                assert_eq!(strict.pick_for(request), None);
+            } else {
+                assert_eq!((after, strict.pick_for(request)), (before, Some(before)));
+            }
+        }
+    }
+}
+
+/// `ip_vs_sh_get_fallback`, slot by slot.
+#[test]
+fn the_fallback_of_sh_begins_at_twice_the_slot() {
+    let weights = [0, 1, 1, 1, 1];
+    let service = OneService::of_weights(SourceHashing, &weights).with(ServiceFlags::FALLBACK);
+    for client in 0..300 {
+        let first = sh::slot(client) as usize;
+        let slots = core::iter::once(first).chain((0..256).map(|offset| (2 * first + offset) % 256));
+        let wanted = slots.map(|slot| service.table[slot]).find(|index| *index != 0);
+        let wanted = wanted.map(|index| u32::from(index) + 1);
+        assert_eq!(service.pick_for(Request { client, ..REQUEST }), wanted);
+    }
+}
+
+#[test]
+fn connections_that_stay_fill_servers_as_their_scheduler_says() {
+    for (scheduler, weights, picks) in [
+        (LeastConnection, &[1, 9, 0][..], "121212"),
+        (ShortestExpectedDelay, &[1, 2, 3], "323123"),
+        (NeverQueue, &[1, 2, 3], "123323"),
+        (Failover, &[1, 3, 3], "222222"),
+        (Overflow, &[1, 2, 0], "22211----"),
+        (Scheduler::Nobody, &[1, 1], "--"),
+    ] {
+        let mut service = OneService::of_weights(scheduler, weights);
+        let picked: String = picks.chars().map(|_| service.connect(true)).map(digit).collect();
+        assert_eq!(picked, picks, "{scheduler} {weights:?}");
+    }
+}
+
+#[test]
+fn udp_is_never_active_so_sed_nq_and_ovf_stay_with_one_server() {
+    for (scheduler, server) in [(ShortestExpectedDelay, 2), (NeverQueue, 1), (Overflow, 2)] {
+        let mut service = OneService::of_weights(scheduler, &[1, 2, 2]);
+        assert!((0..20).all(|_| service.connect(false) == Some(server)), "{scheduler}");
+    }
+}
+
+#[test]
+fn twos_gives_by_weights_and_to_who_has_less() {
+    let mut service = OneService::of_weights(TwoChoices, &[1, 2, 5, 0]);
+    let mut counts = [0; 5];
+    for _ in 0..8000 {
+        counts[service.pick().expect("a server") as usize] += 1;
+    }
+    // Nobody has connections: the first of the two drawn is picked. (0 may be drawn too: the first has 2/9, not 1/8.)
+    for (server, ninths) in [(1, 2), (2, 2), (3, 5)] {
+        assert!(i32::abs(counts[server] - 8000 * ninths / 9) < 200, "{counts:?}");
+    }
+    // The second is picked if it has less.
+    service.loads[3] = Load(Load::gained(true) * 1000);
+    let to_third = (0..8000).filter(|_| service.pick() == Some(3)).count();
+    assert!(to_third.abs_diff(8000 * 25 / 81) < 200, "{to_third}");
+}
+
+#[test]
+fn turns_under_contention_are_exact_in_sum() {
+    const EACH: usize = 3000;
+    for (scheduler, weights) in [(RoundRobin, &[1, 1, 1, 1][..]), (WeightedRoundRobin, &[4, 3, 2, 1])] {
+        let service = OneService::of_weights(scheduler, weights);
+        let counts = std::thread::scope(|scope| {
+            let pick_all = || (0..EACH).map(|_| service.pick().expect("a server")).collect::<Vec<u32>>();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(pick_all)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("a thread")).fold(
+                [0; 5],
+                |mut counts, id| {
+                    counts[id as usize] += 1;
+                    counts
+                },
+            )
+        });
+        let all: u32 = weights.iter().sum();
+        for (id, weight) in (1..).zip(weights) {
+            assert_eq!(counts[id], 4 * EACH as u32 * weight / all, "{scheduler}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
@@ -227,15 +407,35 @@ proptest! {
         }
     }
 
+    /// Of all schedulers but lblc, which heeds no overload of the server it remembers.
     #[test]
-    fn no_scheduler_picks_what_has_no_weight_or_is_avoided(entries in entries(), which in 0..3usize) {
-        let mut service = OneService::new(Scheduler::ALL[which], &entries);
-        let usable: Vec<u32> =
-            entries.iter().filter(|(_, weight, is_avoided)| *weight > 0 && !is_avoided).map(|e| e.0).collect();
-        for _ in 0..40 {
-            match service.connect(true) {
+    fn no_scheduler_picks_what_has_no_weight_or_is_avoided_or_overloaded(
+        entries in entries(),
+        overloaded in proptest::collection::vec(proptest::bool::weighted(0.2), 16),
+        which in 0..Scheduler::COUNT,
+        falls_back in any::<bool>(),
+    ) {
+        let scheduler = Scheduler::ALL[which];
+        let flags = if falls_back { ServiceFlags::FALLBACK } else { ServiceFlags::default() };
+        let mut service = OneService::new(scheduler, &entries).with(flags.with_if(ServiceFlags::HAS_THRESHOLDS, true));
+        for (load, is_overloaded) in service.loads.iter_mut().zip(&overloaded) {
+            load.0 += if *is_overloaded { Load::OVERLOADED } else { 0 };
+        }
+        let is_usable = |&&(id, weight, is_avoided): &&Entry| weight > 0 && !is_avoided && !overloaded[id as usize];
+        let usable: Vec<u32> = entries.iter().filter(is_usable).map(|entry| entry.0).collect();
+        let may_find_none = match scheduler {
+            SourceHashing | MaglevHashing => !falls_back,
+            DestinationHashing | Overflow | Scheduler::Nobody => true,
+            _ => false,
+        };
+        for client in 0..40 {
+            let server = service.pick_for(Request { client, vip: client, client_port: 7 });
+            match server {
                 Some(server) => prop_assert!(usable.contains(&server)),
-                None => prop_assert!(usable.is_empty()),
+                None => prop_assert!(usable.is_empty() || may_find_none),
+            }
+            if let Some(server) = server {
+                service.loads[server as usize].0 += Load::gained(true);
             }
         }
     }

@@ -10,10 +10,10 @@ use core::ops::ControlFlow;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{MAX_ATTEMPTS, Pool, member_at};
+use super::{MAX_ATTEMPTS, Pool, member_at, weight_of};
 use crate::cells::Cells;
 use crate::server::ServerId;
-use crate::service::{List, Member, Shares};
+use crate::service::{List, Member, ServiceFlags, Shares};
 use crate::walk::Step;
 
 /// Where the walk stands, and the bar.
@@ -69,6 +69,7 @@ fn gcd(a: u32, b: u32) -> u32 {
 
 struct Walk {
     list: List,
+    flags: ServiceFlags,
     shares: Shares,
     index: u32,
     bar: u32,
@@ -112,7 +113,7 @@ impl<P: Pool> Step<P> for Walk {
         let Some(member) = member_at(pool, self.list, index) else {
             return ControlFlow::Break(());
         };
-        let weight = member.usable_weight();
+        let weight = weight_of(pool, member, self.flags);
         if weight > self.greatest {
             self.greatest = weight;
         }
@@ -128,6 +129,7 @@ impl<P: Pool> Step<P> for Walk {
 struct Attempt {
     service: u32,
     list: List,
+    flags: ServiceFlags,
     shares: Shares,
     chosen: ServerId,
 }
@@ -138,12 +140,12 @@ impl<P: Pool> Step<P> for Attempt {
         let Some(turn) = pool.turn(self.service) else {
             return ControlFlow::Break(());
         };
-        let (list, shares) = (self.list, self.shares);
+        let (list, flags, shares) = (self.list, self.flags, self.shares);
         let seen = turn.load(0);
         let Turn { next, bar } = Turn::from_cell(seen);
         let zero = pool.zero();
         let is_whole = zero.wrapping_add(u32::from(next == 0));
-        let mut walk = Walk { list, shares, index: next, bar, greatest: zero, is_whole, chosen: zero };
+        let mut walk = Walk { list, flags, shares, index: next, bar, greatest: zero, is_whole, chosen: zero };
         // The rest of the list, a pass that nobody reaches the bar in, and one in which somebody does.
         pool.repeat(u32::from(list.length) * 3, &mut walk);
         self.chosen = ServerId(walk.chosen);
@@ -158,11 +160,17 @@ impl<P: Pool> Step<P> for Attempt {
 }
 
 #[inline(always)]
-pub(super) fn pick<P: Pool>(pool: &P, service: u32, list: List, shares: Shares) -> Option<ServerId> {
+pub(super) fn pick<P: Pool>(
+    pool: &P,
+    service: u32,
+    list: List,
+    flags: ServiceFlags,
+    shares: Shares,
+) -> Option<ServerId> {
     if shares.top == 0 {
         return None;
     }
-    let mut attempt = Attempt { service, list, shares, chosen: ServerId::NONE };
+    let mut attempt = Attempt { service, list, flags, shares, chosen: ServerId::NONE };
     pool.repeat(MAX_ATTEMPTS, &mut attempt);
     (attempt.chosen != ServerId::NONE).then_some(attempt.chosen)
 }

@@ -48,8 +48,6 @@ pub trait World: Buckets + Pool {
     fn vip_bucket(&self, index: u32) -> Option<Self::Row>;
     /// The index of a service.
     fn service(&self, key: ServiceKey) -> Option<u32>;
-    /// The row of a service.
-    fn service_row(&self, index: u32) -> Option<Self::Row>;
     /// The row of a server.
     fn server_row(&self, server: ServerId) -> Option<Self::Row>;
     /// The row that holds a server's load.
@@ -105,8 +103,8 @@ pub trait World: Buckets + Pool {
         parts::by_hash(self, index, hash)
     }
     /// The server by the service's scheduler; 0: none.
-    fn by_scheduler(&self, index: u32) -> u64 {
-        parts::by_scheduler(self, index)
+    fn by_scheduler(&self, index: u32, first: u64, second: u64) -> u64 {
+        parts::by_scheduler(self, index, first, second)
     }
     /// Has the client's template lead to the chosen server, a new one in `place`; the choice that follows.
     fn remember(&self, place: u64, index: u32, client: u32, choice_and_now: u64) -> u64 {

@@ -9,7 +9,7 @@ use crate::overflow::Overflow;
 use crate::overload::LoadRow;
 use crate::pressure::Pressure;
 use crate::protocol::Protocol;
-use crate::schedule;
+use crate::schedule::{self, Request};
 use crate::server::ServerId;
 use crate::service::{Service, ServiceFlags};
 use crate::settings::SettingsView;
@@ -53,7 +53,7 @@ pub(super) fn open<W: World>(
             // Of one client all connections go to one server, also without a template.
             choice = Choice(world.by_hash(plan.index(), template));
         } else {
-            choice = Choice(world.by_scheduler(plan.index()));
+            choice = Choice(world.by_scheduler(plan.index(), first, second));
             if plan.has(Plan::PERSISTENT) && choice != Choice::NONE {
                 let place = world.claim(template, now);
                 choice = Choice(world.remember(place, plan.index(), client, choice.and(now)));
@@ -198,9 +198,11 @@ fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Pl
 
 /// See [`World::by_scheduler`].
 #[inline(always)]
-pub fn by_scheduler<W: World>(world: &W, index: u32) -> u64 {
-    let server = world.service_row(index).and_then(|row| schedule::pick(world, index, Service(row)));
-    server.map_or(0, |server| server.0.into())
+pub fn by_scheduler<W: World>(world: &W, index: u32, first: u64, second: u64) -> u64 {
+    let key = Key::from_cells([first, second]);
+    let [client, vip] = [key.client, key.vip].map(u32::from_be_bytes);
+    let request = Request { client, vip, client_port: u16::from_be_bytes(key.client_port) };
+    schedule::pick(world, index, request).map_or(0, |server| server.0.into())
 }
 
 /// See [`World::by_hash`].
@@ -238,7 +240,8 @@ pub fn remember<W: World>(world: &W, place: u64, index: u32, client: u32, choice
     };
     let (choice, now) = Choice::and_now(choice_and_now);
     let place = if Place::is_none(place) { None } else { Claim::of_place(world, place) };
-    let lifetime = world.service_row(index).map_or(0, |row| Service(row).persistence().lifetime);
+    let seconds = world.service_row(index).map_or(0, |row| Service(row).persistence().seconds);
+    let lifetime = SettingsView(settings).ticks_of(seconds);
     let server =
         template::remember(world, SettingsView(settings), key, place, lifetime, choice.server(), now);
     if server == ServerId::NONE { choice.0 } else { Choice::of_template(server.0.into()).0 }

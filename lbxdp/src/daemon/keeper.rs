@@ -348,8 +348,9 @@ impl Work {
 
     /// All connections in the table, by their servers' counts.
     fn connections(&self) -> u64 {
-        // For a moment a count may be taken off before it was added: below 0, which looks like very many.
-        let some = |count: u32| if count > i32::MAX.cast_unsigned() { 0 } else { u64::from(count) };
+        // For a moment a count may be taken off before it was added: below 0, which looks like very many. (31 bits of a
+        // load are inactive connections.)
+        let some = |count: u32| if count >= 1 << 30 { 0 } else { u64::from(count) };
         let loads = (0..self.view.loads.rows()).filter_map(|row| self.view.loads.row(row));
         loads.map(|row| Load(row.load(0))).map(|load| some(load.active()) + some(load.inactive())).sum()
     }

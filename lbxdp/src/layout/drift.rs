@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use lbxdp_common::service::List;
 use lbxdp_common::table::Seed;
 use lbxdp_common::vip;
 
+use super::write::run_cells;
 use super::{Contents, Layout, Write, service_id};
 use crate::tables::TableError;
 
@@ -63,11 +63,8 @@ fn holds(write: &Write, tables: &impl Contents) -> bool {
     match write {
         Write::Server { id, row } => tables.server(id.row()) == *row,
         Write::Service { index, row } => tables.service(*index) == *row,
-        Write::Members { list, members, slots } => {
-            let mut rows = (list.start..).zip(members);
-            let mut pairs = (list.slot_row(0)..).zip(slots.chunks(2));
-            rows.all(|(row, member)| tables.member_cell(row) == member.cell())
-                && pairs.all(|(row, pair)| tables.member_cell(row) == List::slot_cell(pair))
+        Write::Members { list, members, table, slots } => {
+            run_cells(*list, members, table, slots).all(|(row, cell)| tables.member_cell(row) == cell)
         }
         // No row says these.
         _ => true,

@@ -7,6 +7,9 @@ mod contents;
 mod drift;
 mod hop;
 mod rows;
+#[cfg(test)]
+mod schedule_tests;
+mod scheduling;
 mod slots;
 mod take_over;
 #[cfg(test)]
@@ -19,10 +22,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use lbxdp_common::Scheduler;
+use lbxdp_common::schedule::mh;
 use lbxdp_common::server::{Load, ServerFlags, ServerId, ServerRow};
-use lbxdp_common::service::{self, List, Member, ServiceRow, Shares};
+use lbxdp_common::service::{self, List, Member, ServiceFlags, ServiceRow, Shares};
 
-use crate::state::{Endpoint, Family, Mark, Server, Service, ServiceKey, State};
+use crate::state::{Endpoint, Family, Mark, Options, Server, Service, ServiceKey, State};
 pub use contents::Contents;
 pub use hop::Hop;
 use rows::{Rows, Runs, ServerIds};
@@ -43,6 +48,8 @@ pub enum LayoutError {
     MembersFull,
     #[error("a service has at most {} servers", service::MAX_MEMBERS)]
     TooManyServers,
+    #[error("a service of scheduler mh has at most {} servers, a slot of its table each", mh::SLOTS)]
+    TooManyForMaglev,
 }
 
 /// Names a server for good: the trash knows it by this.
@@ -71,7 +78,9 @@ struct Laid {
     ids: Vec<ServerId>,
     rows: Vec<ServerRow>,
     members: Vec<Member>,
-    slots: Vec<ServerId>,
+    /// The scheduler's table, and the hash slots: indices of members.
+    table: Vec<u16>,
+    slots: Vec<u16>,
 }
 
 /// A deleted server that connections may still point to.
@@ -162,7 +171,7 @@ impl Layout {
             for ((server, id), was) in service.servers.iter().zip(ids).zip(rows) {
                 if server.address == address {
                     is_touched = true;
-                    let row = server_row(key, server, *id, &hop(address));
+                    let row = server_row(key, server, *id, &hop(address), was.last_weight);
                     if row != *was {
                         *was = row;
                         writes.push(Write::Server { id: *id, row });
@@ -187,7 +196,8 @@ impl Layout {
         load: &dyn Fn(ServerId) -> Load,
         now: Instant,
     ) -> (Vec<ServerId>, Vec<Write>) {
-        let is_done = |gone: &Gone| now.duration_since(gone.since) >= TRASH_TIME && load(gone.id) == Load(0);
+        let is_done =
+            |gone: &Gone| now.duration_since(gone.since) >= TRASH_TIME && load(gone.id).total() == 0;
         let done: Vec<ServerKey> =
             self.gone.iter().filter(|(_, gone)| is_done(gone)).map(|(key, _)| *key).collect();
         let mut forgotten = Vec::new();
@@ -228,7 +238,10 @@ impl Layout {
         let old = self.services.get(&key).cloned();
         self.check_room(key, service, old.as_ref())?;
         let length = u16::try_from(service.servers.len()).map_err(|_| LayoutError::TooManyServers)?;
-        let list = self.runs.take(length).ok_or(LayoutError::MembersFull)?;
+        if service.options.scheduler == Scheduler::MaglevHashing && u32::from(length) > mh::SLOTS {
+            return Err(LayoutError::TooManyForMaglev);
+        }
+        let list = self.runs.take(length, service.options.scheduler).ok_or(LayoutError::MembersFull)?;
         let waiting = self.waiting_ids(&key).collect();
         let (ids, rows) = self.name_servers(key, service, old.as_ref(), hop, writes);
         let index = match &old {
@@ -236,8 +249,9 @@ impl Layout {
             None => self.service_rows.take().ok_or(LayoutError::ServicesFull)?,
         };
         let members = members(&service.servers, &ids, hop);
+        let table = scheduling::table(service.options.scheduler, &rows, &members);
         let slots = slots::slots(&service.servers, &members, list.slots());
-        let laid = Laid { index, service: service.clone(), list, ids, rows, members, slots };
+        let laid = Laid { index, service: service.clone(), list, ids, rows, members, table, slots };
         let shares = Shares::of(&laid.members);
         writes.push(laid.run());
         writes.push(laid.row());
@@ -291,17 +305,17 @@ impl Layout {
         let (mut ids, mut rows) = (Vec::new(), Vec::new());
         for server in &service.servers {
             let known = old.and_then(|old| old.find(server));
-            let id = if let Some((id, _)) = known {
-                id
+            let (id, last_weight) = if let Some((id, row)) = known {
+                (id, row.last_weight)
             } else if let Some(gone) = self.gone.remove(&(key, server.address, server.port)) {
-                gone.id
+                (gone.id, gone.row.last_weight)
             } else {
                 // There is one: `check_room` has counted.
                 let id = self.server_ids.take().unwrap_or_default();
                 writes.push(Write::FreshServer { id });
-                id
+                (id, 0)
             };
-            let row = server_row(&key, server, id, &hop(server.address));
+            let row = server_row(&key, server, id, &hop(server.address), last_weight);
             if known.is_none_or(|(_, was)| was != row) {
                 writes.push(Write::Server { id, row });
             }
@@ -366,9 +380,10 @@ impl Laid {
         servers.find(|(_, was)| is_it(was)).map(|((id, row), _)| (*id, *row))
     }
 
-    /// The write of its list, with the hash slots that follow from it.
+    /// The write of its list, with the tables that follow from it.
     fn run(&self) -> Write {
-        Write::Members { list: self.list, members: self.members.clone(), slots: self.slots.clone() }
+        let Self { members, table, slots, .. } = self.clone();
+        Write::Members { list: self.list, members, table, slots }
     }
 
     /// The write of its row.
@@ -376,11 +391,30 @@ impl Laid {
         let row = ServiceRow {
             list: self.list,
             shares: Shares::of(&self.members),
-            scheduler: self.service.options.scheduler.raw(),
+            flags: flags(&self.service),
+            persistence: persistence(&self.service),
+            key: self.key,
             ..ServiceRow::default()
         };
         Write::Service { index: self.index, row }
     }
+}
+
+/// The flags of a service's row. Those of `-b` are IPVS's numbers already.
+fn flags(service: &Service) -> ServiceFlags {
+    let Options { sched_flags, one_packet, persistence, .. } = service.options;
+    let has_thresholds = service.servers.iter().any(|server| server.upper > 0);
+    ServiceFlags(sched_flags)
+        .with_if(ServiceFlags::ONE_PACKET, one_packet)
+        .with_if(ServiceFlags::PERSISTENT, persistence.is_some())
+        .with_if(ServiceFlags::HAS_THRESHOLDS, has_thresholds)
+}
+
+/// What is said of a service's templates in its row.
+fn persistence(service: &Service) -> service::Persistence {
+    service.options.persistence.map_or_else(service::Persistence::default, |persistence| {
+        service::Persistence { seconds: persistence.timeout_s, netmask: persistence.netmask.to_be_bytes() }
+    })
 }
 
 /// A list as the schedulers see it. A server whose next hop is unknown is avoided while others can be reached.
@@ -397,8 +431,8 @@ fn members(servers: &[Server], ids: &[ServerId], hop: &dyn Fn(IpAddr) -> Hop) ->
         .collect()
 }
 
-/// The row of a configured server.
-fn server_row(key: &ServiceKey, server: &Server, id: ServerId, hop: &Hop) -> ServerRow {
+/// The row of a configured server whose last weight above 0 was so much.
+fn server_row(key: &ServiceKey, server: &Server, id: ServerId, hop: &Hop, last_weight: u32) -> ServerRow {
     let mut flags = ServerFlags::AVAILABLE;
     if server.weight == 0 {
         flags = flags.with(ServerFlags::QUIESCENT);
@@ -417,6 +451,7 @@ fn server_row(key: &ServiceKey, server: &Server, id: ServerId, hop: &Hop) -> Ser
         port_number: server.port.to_be_bytes(),
         forward: server.forward.raw(),
         service: service_id(key).unwrap_or_default(),
+        last_weight: if server.weight > 0 { server.weight } else { last_weight },
         ..ServerRow::default()
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use lbxdp_common::Scheduler;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::List;
 
@@ -110,15 +111,15 @@ impl Runs {
         Ok(Self { free, resting: Vec::new() })
     }
 
-    /// A run for a list of so many servers, the first that is long enough; `None` if none is, now.
-    pub(super) fn take(&mut self, servers: u16) -> Option<List> {
+    /// A run for a scheduler's list of so many servers, the first that is long enough; `None` if none is, now.
+    pub(super) fn take(&mut self, servers: u16, scheduler: Scheduler) -> Option<List> {
         if servers == 0 {
-            return Some(List::default());
+            return Some(List::new(0, 0, scheduler));
         }
-        let rows = List::new(0, servers).rows();
+        let rows = List::new(0, servers, scheduler).rows();
         let at = self.free.iter().position(|run| run.end - run.start >= rows)?;
         let run = &mut self.free[at];
-        let list = List::new(run.start, servers);
+        let list = List::new(run.start, servers, scheduler);
         run.start += rows;
         if run.start == run.end {
             self.free.remove(at);
@@ -169,15 +170,17 @@ mod tests {
 
     #[test]
     fn a_run_rests_until_its_readers_are_gone() {
-        let mut runs = Runs::new(2 * List::new(0, 3).rows());
-        let (a, b) = (runs.take(3).expect("room"), runs.take(3).expect("room"));
-        assert_eq!(runs.take(1), None);
+        const BY: Scheduler = Scheduler::SourceHashing;
+        let mut runs = Runs::new(2 * List::new(0, 3, BY).rows());
+        let (a, b) = (runs.take(3, BY).expect("room"), runs.take(3, BY).expect("room"));
+        assert_eq!(runs.take(1, BY), None);
         runs.give_back(a);
         runs.give_back(b);
-        assert_eq!(runs.take(1), None);
+        assert_eq!(runs.take(1, BY), None);
         assert!(runs.are_resting());
         runs.readers_are_gone();
-        let list = runs.take(6).expect("both runs are one again");
+        let list = runs.take(6, BY).expect("both runs are one again");
         assert_eq!((list.start, list.length), (0, 6));
+        assert_eq!(runs.take(6, Scheduler::MaglevHashing), None);
     }
 }

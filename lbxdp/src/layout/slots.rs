@@ -5,19 +5,19 @@
 //! Source: Eisenbud and others, "Maglev: A Fast and Reliable Software Network Load Balancer" (2016), 3.4. There the number
 //! of slots is a prime; here it is a power of two and the steps are odd, which reaches every slot as well.
 
-use lbxdp_common::server::ServerId;
-use lbxdp_common::service::Member;
+use lbxdp_common::service::{Member, NO_MEMBER};
 
 use crate::state::Server;
 
-/// Which server has which of `count` slots (a power of two); [`ServerId::NONE`] in all if no server can be used.
-pub(super) fn slots(servers: &[Server], members: &[Member], count: u32) -> Vec<ServerId> {
-    let mut slots = vec![ServerId::NONE; count as usize];
+/// Which server (by its index) has which of `count` slots (a power of two); [`NO_MEMBER`] in all if no server can be used.
+pub(super) fn slots(servers: &[Server], members: &[Member], count: u32) -> Vec<u16> {
+    let mut slots = vec![NO_MEMBER; count as usize];
     let mut takers: Vec<Taker> = servers
         .iter()
         .zip(members)
-        .filter(|(_, member)| member.usable_weight() > 0)
-        .map(|(server, member)| Taker::new(server, *member, count))
+        .zip(0..NO_MEMBER)
+        .filter(|((_, member), _)| member.usable_weight() > 0)
+        .map(|((server, member), index)| Taker::new(server, *member, index, count))
         .collect();
     // Who comes first in a round is settled by who they are, not by the order in which they were configured.
     takers.sort_by_key(|taker| taker.name);
@@ -30,10 +30,10 @@ pub(super) fn slots(servers: &[Server], members: &[Member], count: u32) -> Vec<S
                 continue;
             }
             taker.credit -= greatest;
-            while slots[taker.next as usize] != ServerId::NONE {
+            while slots[taker.next as usize] != NO_MEMBER {
                 taker.step(count);
             }
-            slots[taker.next as usize] = taker.server;
+            slots[taker.next as usize] = taker.index;
             left -= 1;
         }
     }
@@ -43,7 +43,8 @@ pub(super) fn slots(servers: &[Server], members: &[Member], count: u32) -> Vec<S
 struct Taker {
     /// A hash of its address and port.
     name: u64,
-    server: ServerId,
+    /// Where it stands in the list.
+    index: u16,
     weight: u32,
     credit: u64,
     next: u32,
@@ -51,11 +52,11 @@ struct Taker {
 }
 
 impl Taker {
-    fn new(server: &Server, member: Member, count: u32) -> Self {
+    fn new(server: &Server, member: Member, index: u16, count: u32) -> Self {
         let name = name(server);
         let [offset, step]: [u32; 2] = zerocopy::transmute!(name);
-        let weight = member.usable_weight();
-        Self { name, server: member.server(), weight, credit: 0, next: offset & (count - 1), step: step | 1 }
+        let (weight, next) = (member.usable_weight(), offset & (count - 1));
+        Self { name, index, weight, credit: 0, next, step: step | 1 }
     }
 
     fn step(&mut self, count: u32) {
@@ -79,10 +80,12 @@ fn name(server: &Server) -> u64 {
 mod tests {
     use super::*;
     use lbxdp_common::Forward;
+    use lbxdp_common::server::ServerId;
     use std::collections::BTreeMap;
 
-    fn of(servers: &[(u8, u32)], count: u32) -> Vec<ServerId> {
-        let (servers, members): (Vec<Server>, Vec<Member>) = servers
+    /// The number of the server in each slot; 0 for none.
+    fn of(list: &[(u8, u32)], count: u32) -> Vec<u8> {
+        let (servers, members): (Vec<Server>, Vec<Member>) = list
             .iter()
             .map(|(number, weight)| {
                 let address = [10, 0, 0, *number].into();
@@ -90,12 +93,13 @@ mod tests {
                 (server, Member::new(ServerId(u32::from(*number)), *weight))
             })
             .unzip();
-        slots(&servers, &members, count)
+        let indices = slots(&servers, &members, count);
+        indices.iter().map(|index| list.get(usize::from(*index)).map_or(0, |(number, _)| *number)).collect()
     }
 
-    fn shares(slots: &[ServerId]) -> BTreeMap<u32, usize> {
+    fn shares(slots: &[u8]) -> BTreeMap<u8, usize> {
         slots.iter().fold(BTreeMap::new(), |mut shares, server| {
-            *shares.entry(server.0).or_default() += 1;
+            *shares.entry(*server).or_default() += 1;
             shares
         })
     }
@@ -114,15 +118,15 @@ mod tests {
     fn a_server_that_goes_moves_few_slots_of_others() {
         let before = of(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1)], 1024);
         let after = of(&[(1, 1), (2, 1), (4, 1), (5, 1)], 1024);
-        let moved = before.iter().zip(&after).filter(|(was, is)| was.0 != 3 && was != is).count();
+        let moved = before.iter().zip(&after).filter(|(was, is)| **was != 3 && was != is).count();
         assert!(moved < 1024 / 10, "{moved}");
-        assert!(after.iter().all(|server| server.0 != 3));
+        assert!(after.iter().all(|server| *server != 3));
     }
 
     #[test]
     fn the_order_of_servers_does_not_matter_and_none_is_none() {
         assert_eq!(of(&[(1, 3), (2, 1)], 64), of(&[(2, 1), (1, 3)], 64));
-        assert!(of(&[(1, 0)], 64).iter().all(|server| *server == ServerId::NONE));
+        assert!(of(&[(1, 0)], 64).iter().all(|server| *server == 0));
         assert!(of(&[], 0).is_empty());
     }
 

@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use lbxdp_common::server::{ServerId, ServerRow};
 use lbxdp_common::service::{self, List, Member, ServiceRow};
-use lbxdp_common::{Forward, Protocol, Scheduler};
+use lbxdp_common::{Forward, Protocol};
 
 use super::rows::{Rows, Runs, ServerIds};
-use super::{Contents, Gone, Laid, Layout, ServerKey, Write, slots, waiting_row};
+use super::{Contents, Gone, Laid, Layout, ServerKey, Write, scheduling, slots, waiting_row};
 use crate::state::{Options, Server, Service, ServiceKey};
 use crate::tables::TableError;
 
@@ -100,12 +100,20 @@ impl<T: Contents> Found<'_, T> {
         id: service::ServiceKey,
         index: u32,
     ) -> Result<Laid, TakeOverError> {
-        let ServiceRow { list, scheduler, .. } = self.tables.service(index);
+        let ServiceRow { list, .. } = self.tables.service(index);
         let scheduler =
-            Scheduler::from_raw(scheduler).ok_or_else(|| TakeOverError::Scheduler(name(key), scheduler))?;
+            list.scheduler().ok_or_else(|| TakeOverError::Scheduler(name(key), list.scheduler))?;
         let service = Service { options: Options::of(scheduler), servers: Vec::new() };
-        let mut laid =
-            Laid { index, service, list, ids: vec![], rows: vec![], members: vec![], slots: vec![] };
+        let mut laid = Laid {
+            index,
+            service,
+            list,
+            ids: vec![],
+            rows: vec![],
+            members: vec![],
+            table: vec![],
+            slots: vec![],
+        };
         for row in (list.start..).take(list.length.into()) {
             let member = Member::from_cell(self.tables.member_cell(row));
             let row = self.tables.server(member.server().row());
@@ -125,6 +133,7 @@ impl<T: Contents> Found<'_, T> {
             laid.rows.push(row);
             laid.members.push(member);
         }
+        laid.table = scheduling::table(scheduler, &laid.rows, &laid.members);
         laid.slots = slots::slots(&laid.service.servers, &laid.members, list.slots());
         Ok(laid)
     }

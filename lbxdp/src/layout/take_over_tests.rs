@@ -37,7 +37,7 @@ fn must_be_equal(made: &Layout, wrote: &Layout) {
     for (made, wrote) in made.services.values().zip(wrote.services.values()) {
         assert_eq!((made.index, made.list, &made.service), (wrote.index, wrote.list, &wrote.service));
         assert_eq!((&made.ids, &made.rows), (&wrote.ids, &wrote.rows));
-        assert_eq!((&made.members, &made.slots), (&wrote.members, &wrote.slots));
+        assert_eq!((&made.members, &made.table, &made.slots), (&wrote.members, &wrote.table, &wrote.slots));
     }
 }
 
@@ -168,12 +168,14 @@ fn every_wrong_row_is_found_and_put_right() {
         let damage = match &write {
             Write::Server { .. } => Write::Server { id, row: ServerRow { port: 9, ..played.server(1) } },
             Write::Service { .. } => {
-                Write::Service { index, row: ServiceRow { scheduler: 9, ..played.service(index) } }
+                let row = played.service(index);
+                let list = List { scheduler: 99, ..row.list };
+                Write::Service { index, row: ServiceRow { list, ..row } }
             }
-            Write::Members { members, slots, .. } => {
+            Write::Members { members, .. } => {
                 let list = played.service(index).list;
                 let members = members.iter().map(|member| member.avoided()).collect();
-                Write::Members { list, members, slots: slots.clone() }
+                Write::Members { list, members, table: vec![], slots: vec![] }
             }
             Write::ServiceId { key, .. } => Write::RemoveServiceId { key: *key },
             Write::Vip(vip) => Write::RemoveVip(*vip),
@@ -210,8 +212,11 @@ fn tables_that_contradict_themselves_are_refused() {
     let strange = ServerRow { id: ServerId::new(9, 1).0, ..row };
     assert!(refusal(Write::Server { id: ServerId::new(9, 1), row: strange }).contains("of the same server"));
     assert!(
-        refusal(Write::Service { index: 0, row: ServiceRow { scheduler: 99, ..service } })
-            .contains("scheduler 99")
+        refusal(Write::Service {
+            index: 0,
+            row: ServiceRow { list: List { scheduler: 99, ..service.list }, ..service }
+        })
+        .contains("scheduler 99")
     );
     let far = List { start: SIZES[2] - 1, ..service.list };
     let empty = ServiceRow { list: List { length: 0, ..far }, ..service };
@@ -231,7 +236,7 @@ fn tables_that_contradict_themselves_are_refused() {
     assert!(refusal(Write::ServiceId { key: key_of_80, index: 1 }).contains("another's"));
     let strange = service::ServiceKey { protocol: 99, ..key_of_80 };
     assert!(refusal(Write::ServiceId { key: strange, index: 5 }).contains("protocol 99"));
-    let over = List { slot_bits: 12, ..service.list };
+    let over = List { slot_bits: 14, ..service.list };
     assert!(
         refusal(Write::Service { index: 0, row: ServiceRow { list: over, ..service } })
             .contains("lies outside")

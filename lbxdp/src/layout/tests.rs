@@ -68,9 +68,8 @@ impl Played {
             Write::Server { id, row } => {
                 self.servers.insert(id.row(), *row);
             }
-            Write::Members { list, members, slots } => {
-                self.members.extend((list.start..).zip(members.iter().map(|member| member.cell())));
-                self.members.extend((list.slot_row(0)..).zip(slots.chunks(2).map(List::slot_cell)));
+            Write::Members { list, members, table, slots } => {
+                self.members.extend(write::run_cells(*list, members, table, slots));
             }
             Write::Service { index, row } => {
                 self.services.insert(*index, *row);

@@ -32,11 +32,12 @@ pub enum Write {
         id: ServerId,
         service: Option<u32>,
     },
-    /// A list of servers and its hash slots.
+    /// A list of servers, its scheduler's table and its hash slots.
     Members {
         list: List,
         members: Vec<Member>,
-        slots: Vec<ServerId>,
+        table: Vec<u16>,
+        slots: Vec<u16>,
     },
     Service {
         index: u32,
@@ -83,7 +84,7 @@ impl TurnChange {
             Self::List { scheduler, from, to, shares } => match scheduler {
                 Scheduler::RoundRobin => rr::Turn::from_cell(cell).after_edit(from, to).cell(),
                 Scheduler::WeightedRoundRobin => wrr::Turn::from_cell(cell).after_edit(*shares).cell(),
-                Scheduler::WeightedLeastConnection => cell,
+                _ => cell,
             },
         }
     }
@@ -109,12 +110,9 @@ impl Write {
                     row.store(SERVICE_CELL, 0);
                 }
             }
-            Self::Members { list, members, slots } => {
-                for (row, member) in (list.start..).zip(members) {
-                    put(tables.MEMBERS.row(row), &[member.cell()]);
-                }
-                for (row, pair) in (list.slot_row(0)..).zip(slots.chunks(2)) {
-                    put(tables.MEMBERS.row(row), &[List::slot_cell(pair)]);
+            Self::Members { list, members, table, slots } => {
+                for (row, cell) in run_cells(*list, members, table, slots) {
+                    put(tables.MEMBERS.row(row), &[cell]);
                 }
             }
             Self::Service { index, row } => put_service(tables.SERVICES.row(*index), row),
@@ -134,6 +132,19 @@ impl Write {
         }
         Ok(())
     }
+}
+
+/// The rows of a list and what stands in them.
+pub(super) fn run_cells(
+    list: List,
+    members: &[Member],
+    table: &[u16],
+    slots: &[u16],
+) -> impl Iterator<Item = (u32, u64)> {
+    let members = (list.start..).zip(members.iter().map(|member| member.cell()));
+    let table = (list.table_row(0)..).zip(table.chunks(4).map(List::slots_cell));
+    let slots = (list.slot_row(0)..).zip(slots.chunks(4).map(List::slots_cell));
+    members.chain(table).chain(slots)
 }
 
 fn put<C: Cells>(row: Option<C>, cells: &[u64]) {

@@ -123,7 +123,11 @@ impl<'a> Buckets for &'a Host {
 }
 
 impl<'a> Pool for &'a Host {
-    type Turn = &'a [AtomicU64];
+    type Shared = &'a [AtomicU64];
+
+    fn service_row(&self, index: u32) -> Option<Self::Shared> {
+        self.row(Table::Services, index)
+    }
 
     fn member_cell(&self, index: u32) -> Option<u64> {
         self.row(Table::Members, index).map(|row| row.load(0))
@@ -133,8 +137,13 @@ impl<'a> Pool for &'a Host {
         self.load_row(server).map_or(Load(0), |row| Load(row.load(0)))
     }
 
-    fn turn(&self, service: u32) -> Option<Self::Turn> {
+    fn turn(&self, service: u32) -> Option<Self::Shared> {
         self.row(Table::Turns, service)
+    }
+
+    /// No case hangs on what it is: the kernel's is another.
+    fn random(&self) -> u32 {
+        0x9e37_79b9
     }
 }
 
@@ -151,10 +160,6 @@ impl<'a> World for &'a Host {
 
     fn service(&self, key: ServiceKey) -> Option<u32> {
         self.services.get(&key).copied()
-    }
-
-    fn service_row(&self, index: u32) -> Option<Self::Row> {
-        self.row(Table::Services, index)
     }
 
     fn server_row(&self, server: ServerId) -> Option<Self::Row> {

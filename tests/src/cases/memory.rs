@@ -10,7 +10,9 @@ use lbxdp_common::overload::LoadRow;
 use lbxdp_common::pressure::PRESSURE_CELLS;
 use lbxdp_common::schedule::wrr;
 use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerId, ServerRow};
-use lbxdp_common::service::{List, Member, SERVICE_CELLS, ServiceKey, ServiceRow, Shares, TURN_CELLS};
+use lbxdp_common::service::{
+    List, Member, NO_MEMBER, SERVICE_CELLS, ServiceKey, ServiceRow, Shares, TURN_CELLS,
+};
 use lbxdp_common::settings::{SETTINGS_CELLS, Settings, SettingsView};
 use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, reusable_states};
 use lbxdp_common::table::{self, BUCKET_CELLS, Buckets, ENTRY_CELLS, Entry, Hash, Inserted, Seed, Shape};
@@ -27,7 +29,7 @@ pub const SERVERS: u32 = 16;
 /// Rows of services.
 pub const SERVICES: u32 = 8;
 /// Rows of members.
-pub const MEMBERS: u32 = 512;
+pub const MEMBERS: u32 = 4096;
 
 /// Ticks in a second, as the settings of all cases have it. More than any kernel's, so that nothing expires while a
 /// case runs there.
@@ -172,7 +174,7 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
     for (index, service) in (1..).zip(&setup.services) {
         write_service(runner, index, service, start);
         runner.put_service(service.key, index);
-        start += list_at(start, &service.members).rows();
+        start += list_at(start, service.scheduler, &service.members).rows();
     }
     for (number, thresholds) in &setup.thresholds {
         LoadRow(runner.row(Table::Loads, u32::from(*number)).expect("a row")).set_thresholds(*thresholds);
@@ -223,21 +225,26 @@ fn settings(setup: &Setup) -> Settings {
     }
 }
 
-fn list_at(start: u32, members: &[Member]) -> List {
-    List::new(start, u16::try_from(members.len()).expect("few members"))
+fn list_at(start: u32, by: Scheduler, members: &[Member]) -> List {
+    List::new(start, u16::try_from(members.len()).expect("few members"), by)
 }
 
-/// All hash slots of a service lead to its last server, so that a packet that goes by hash is known by where it goes.
+/// All hash slots of a service lead to its last server, so that a packet that goes by hash is known by where it goes. Its
+/// scheduler's table has the servers one after the other.
 fn write_service<R: Runner>(runner: &R, index: u32, service: &Service, start: u32) {
     let Service { key, scheduler, flags, persistence, members } = service;
-    let (list, shares) = (list_at(start, members), Shares::of(members));
+    let (list, shares) = (list_at(start, *scheduler, members), Shares::of(members));
     for (row, member) in (start..).zip(members) {
         put(runner.row(Table::Members, row), &[member.cell()]);
     }
-    let last =
-        members.last().filter(|last| last.usable_weight() > 0).map_or(ServerId::NONE, |last| last.server());
-    for slot in (0..list.slots()).step_by(2) {
-        put(runner.row(Table::Members, list.slot_row(slot)), &[List::slot_cell(&[last, last])]);
+    for slots in (0..list.table_slots()).step_by(4) {
+        let indices = [0, 1, 2, 3].map(|slot| ((slots + slot) % u32::from(list.length)) as u16);
+        put(runner.row(Table::Members, list.table_row(slots)), &[List::slots_cell(&indices)]);
+    }
+    let is_usable = members.last().is_some_and(|last| last.usable_weight() > 0);
+    let last = if is_usable { list.length - 1 } else { NO_MEMBER };
+    for slot in (0..list.slots()).step_by(4) {
+        put(runner.row(Table::Members, list.slot_row(slot)), &[List::slots_cell(&[last; 4])]);
     }
     if *scheduler == Scheduler::WeightedRoundRobin {
         put(runner.row(Table::Turns, index), &[wrr::Turn::default().after_edit(shares).cell()]);
@@ -245,7 +252,6 @@ fn write_service<R: Runner>(runner: &R, index: u32, service: &Service, start: u3
     let row = ServiceRow {
         list,
         shares,
-        scheduler: scheduler.raw(),
         flags: *flags,
         persistence: *persistence,
         key: *key,

@@ -10,7 +10,7 @@ use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::Shape;
 use lbxdp_common::{Protocol, Scheduler, Ticks};
 
-use super::memory::{BUCKETS, HERTZ};
+use super::memory::BUCKETS;
 use super::{CLIENT, DIRECTOR_MAC, IFINDEX, OTHER_PORT, VIP};
 
 /// The rows of a case. Servers are numbered from 1; so are the rows that hold them.
@@ -145,7 +145,7 @@ impl Setup {
     pub fn persistent(mut self, seconds: u32, netmask: [u8; 4]) -> Self {
         let service = self.last();
         service.flags = service.flags.with_if(ServiceFlags::PERSISTENT, true);
-        service.persistence = Persistence { lifetime: seconds * HERTZ, netmask };
+        service.persistence = Persistence { seconds, netmask };
         self
     }
 

@@ -10,10 +10,6 @@ use crate::cli::names::Transport;
 use crate::command::Command;
 use crate::state::{Options, Persistence, Server, ServiceKey};
 
-/// Schedulers of IPVS besides those of `Scheduler`.
-const OTHER_SCHEDULERS: &[&str] =
-    &["lc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf", "twos", "none"];
-
 /// Options of ipvsadm that are still to come, by what they are for.
 const OTHER_OPTIONS: &[(Choice, &str)] = &[
     (Choice::Daemon, "the synchronization daemon (--daemon)"),
@@ -92,9 +88,6 @@ fn server(line: &Line<'_>) -> Result<Server, GrammarError> {
 fn service_with_scheduler(line: &Line<'_>, wish: Wish) -> Result<Invocation, GrammarError> {
     let service = service(line)?;
     let name = if line.scheduler.is_empty() { "wlc" } else { line.scheduler };
-    if OTHER_SCHEDULERS.contains(&name) {
-        return unsupported(&format!("the scheduler {name} (-s)"));
-    }
     let scheduler = Scheduler::from_name(name).filter(|_| matches!(line.engine, "" | "sip"));
     if scheduler.is_some() && line.engine == "sip" {
         return Err(GrammarError::PersistenceEngine);
