@@ -8,12 +8,14 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 pub(crate) mod timeouts;
+mod undo;
 
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Server, ServiceKey, State};
 use crate::sysctl::Setting;
 use lbxdp_common::Scheduler;
+pub use undo::{Touched, Undo};
 
 /// One change of the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

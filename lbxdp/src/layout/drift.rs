@@ -46,7 +46,7 @@ impl Layout {
     }
 
     fn vips_drift(&self, tables: &impl Contents, seed: Seed, writes: &mut Vec<Write>) {
-        let mut missing = self.vips.clone();
+        let mut missing = self.vips.in_tables().clone();
         for (bucket, vip) in tables.vips() {
             // The second one of two is a stranger too.
             let is_ours = bucket == vip::bucket(vip.octets(), seed) && missing.remove(&vip);

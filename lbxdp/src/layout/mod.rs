@@ -13,9 +13,10 @@ mod take_over;
 mod take_over_tests;
 #[cfg(test)]
 mod tests;
+mod vips;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ pub use contents::Contents;
 pub use hop::Hop;
 use rows::{Rows, Runs, ServerIds};
 pub use take_over::{TakeOverError, TakenOver};
+use vips::Vips;
 pub use write::{TurnChange, Write};
 
 /// A deleted server's row is kept at least so long, as IPVS keeps its trash: a packet may be about to name it.
@@ -53,9 +55,7 @@ pub type ServerKey = (ServiceKey, IpAddr, u16);
 pub struct Layout {
     services: BTreeMap<ServiceKey, Laid>,
     gone: BTreeMap<ServerKey, Gone>,
-    vips: BTreeSet<Ipv4Addr>,
-    /// A service or a deleted server has come or gone.
-    are_vips_dirty: bool,
+    vips: Vips,
     server_ids: ServerIds,
     service_rows: Rows,
     runs: Runs,
@@ -88,8 +88,7 @@ impl Layout {
         Self {
             services: BTreeMap::new(),
             gone: BTreeMap::new(),
-            vips: BTreeSet::new(),
-            are_vips_dirty: false,
+            vips: Vips::default(),
             server_ids: ServerIds::new(servers),
             service_rows: Rows::new(0..services),
             runs: Runs::new(members),
@@ -153,6 +152,27 @@ impl Layout {
         Ok(writes)
     }
 
+    /// As [`Layout::change`], for a state of which no service but this one is another than before. An error leaves all as it
+    /// was.
+    pub fn change_service(
+        &mut self,
+        key: ServiceKey,
+        service: Option<&Service>,
+        hop: &dyn Fn(IpAddr) -> Hop,
+        now: Instant,
+    ) -> Result<Vec<Write>, LayoutError> {
+        let (mut writes, mut removals) = (Vec::new(), Vec::new());
+        let laid = self.services.get(&key).map(|laid| &laid.service);
+        match service {
+            _ if laid == service => {}
+            Some(service) => self.lay(key, service, hop, now, &mut writes, &mut removals)?,
+            None => self.delete(key, now, &mut removals),
+        }
+        self.change_vips(&mut writes, &mut removals);
+        writes.append(&mut removals);
+        Ok(writes)
+    }
+
     /// The writes that tell packets of a changed next hop.
     pub fn change_hop(&mut self, address: IpAddr, hop: &dyn Fn(IpAddr) -> Hop) -> Vec<Write> {
         let mut writes = Vec::new();
@@ -197,7 +217,7 @@ impl Layout {
                 forgotten.push(gone.id);
                 writes.push(Write::ForgetServer { id: gone.id, service: self.index(&key.0) });
                 self.server_ids.give_back(gone.id);
-                self.are_vips_dirty = true;
+                self.vips.end_use(vip(&key.0));
             }
         }
         self.change_vips(&mut writes, &mut removals);
@@ -256,7 +276,7 @@ impl Layout {
             self.runs.give_back(old.list);
             self.bury(key, old, service, now, removals);
         } else {
-            self.are_vips_dirty = true;
+            self.vips.begin_use(vip(&key));
             writes.push(Write::FreshService { index, waiting });
             writes.extend(service_id(&key).map(|key| Write::ServiceId { key, index }));
         }
@@ -294,6 +314,7 @@ impl Layout {
             let id = if let Some((id, _)) = known {
                 id
             } else if let Some(gone) = self.gone.remove(&(key, server.address, server.port)) {
+                self.vips.end_use(vip(&key));
                 gone.id
             } else {
                 // There is one: `check_room` has counted.
@@ -326,7 +347,13 @@ impl Layout {
             }
             let row = waiting_row(*row);
             removals.push(Write::Server { id: *id, row });
-            self.gone.insert((key, server.address, server.port), Gone { id: *id, row, since: now });
+            if self
+                .gone
+                .insert((key, server.address, server.port), Gone { id: *id, row, since: now })
+                .is_none()
+            {
+                self.vips.begin_use(vip(&key));
+            }
         }
     }
 
@@ -334,7 +361,7 @@ impl Layout {
         let Some(laid) = self.services.remove(&key) else {
             return;
         };
-        self.are_vips_dirty = true;
+        self.vips.end_use(vip(&key));
         removals.extend(service_id(&key).map(|key| Write::RemoveServiceId { key }));
         let empty = Service { scheduler: laid.service.scheduler, servers: Vec::new() };
         self.bury(key, &laid, &empty, now, removals);
@@ -342,20 +369,10 @@ impl Layout {
         self.service_rows.give_back(laid.index);
     }
 
-    /// An address is a VIP while a service has it, or a connection of a deleted server may. Without any service there is
-    /// none: as in IPVS, the stack then gets what is left of the connections.
     fn change_vips(&mut self, writes: &mut Vec<Write>, removals: &mut Vec<Write>) {
-        if !std::mem::take(&mut self.are_vips_dirty) {
-            return;
-        }
-        let mut wanted = BTreeSet::new();
-        if !self.services.is_empty() {
-            let keys = self.services.keys().chain(self.gone.keys().map(|(service, ..)| service));
-            wanted.extend(keys.filter_map(|key| ipv4(key.address)));
-        }
-        writes.extend(wanted.difference(&self.vips).map(|vip| Write::Vip(*vip)));
-        removals.extend(self.vips.difference(&wanted).map(|vip| Write::RemoveVip(*vip)));
-        self.vips = wanted;
+        let change = self.vips.change(!self.services.is_empty());
+        writes.extend(change.come.into_iter().map(Write::Vip));
+        removals.extend(change.gone.into_iter().map(Write::RemoveVip));
     }
 }
 
@@ -429,6 +446,11 @@ fn waiting_row(row: ServerRow) -> ServerRow {
 fn service_id(key: &ServiceKey) -> Option<service::ServiceKey> {
     let vip = ipv4(key.address)?.octets();
     Some(service::ServiceKey { vip, port: key.port.to_be_bytes(), protocol: key.protocol.raw(), pad: 0 })
+}
+
+/// The address by which packets come to a service.
+fn vip(key: &ServiceKey) -> Option<Ipv4Addr> {
+    ipv4(key.address)
 }
 
 fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {

@@ -13,7 +13,8 @@ use lbxdp_common::service::{self, List, Member, ServiceRow};
 use lbxdp_common::{Forward, Protocol, Scheduler};
 
 use super::rows::{Rows, Runs, ServerIds};
-use super::{Contents, Gone, Laid, Layout, ServerKey, Write, slots, waiting_row};
+use super::vips::Vips;
+use super::{Contents, Gone, Laid, Layout, ServerKey, Write, slots, vip, waiting_row};
 use crate::state::{Server, Service, ServiceKey};
 use crate::tables::TableError;
 
@@ -79,9 +80,14 @@ impl Layout {
             (0..tables.server_rows()).map(|row| ServerId(tables.server(row).id)).collect();
         let unused = indices.last().map_or(0, |index| index + 1);
         let services = found.services.iter().map(|(key, laid)| (*key, laid.service.clone())).collect();
+        let mut vips = Vips::of_tables(tables.vips().into_iter().map(|(_, vip)| vip).collect());
+        found
+            .services
+            .keys()
+            .chain(gone.keys().map(|(key, ..)| key))
+            .for_each(|key| vips.begin_use(vip(key)));
         let layout = Self {
-            vips: tables.vips().into_iter().map(|(_, vip)| vip).collect(),
-            are_vips_dirty: true,
+            vips,
             server_ids: ServerIds::without(&last, &found.taken),
             service_rows: Rows::without(0..tables.service_rows(), &indices, unused),
             runs,

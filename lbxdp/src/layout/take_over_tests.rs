@@ -32,7 +32,7 @@ fn must_be_equal(made: &Layout, wrote: &Layout) {
     assert_eq!(waiting(made), waiting(wrote));
     assert_eq!(next_ids(made), next_ids(wrote));
     assert_eq!(made.service_rows.left(), wrote.service_rows.left());
-    assert_eq!(made.vips, wrote.vips);
+    assert_eq!(made.vips.in_tables(), wrote.vips.in_tables());
     assert!(made.services.keys().eq(wrote.services.keys()));
     for (made, wrote) in made.services.values().zip(wrote.services.values()) {
         assert_eq!((made.index, made.list, &made.service), (wrote.index, wrote.list, &wrote.service));
