@@ -28,7 +28,7 @@ use crate::snapshot::{
     Status, TableStatus,
 };
 use crate::state::{ServiceKey, State};
-use crate::tables::{TableError, Tables, wait_for_packets};
+use crate::tables::{CounterRows, TableError, Tables, wait_for_packets};
 
 /// How long an answer may wait for a new server's next hop; so that whoever adds a server and sends at once finds it.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -383,19 +383,20 @@ impl Director {
     }
 
     fn step_rates(&mut self) -> Result<(), TableError> {
+        let rows = self.tables.counter_rows(self.layout.all_server_ids())?;
         for id in self.layout.all_server_ids() {
-            self.accounts.step_server(id, shown(self.tables.server_total(id)?));
+            self.accounts.step_server(id, shown(self.tables.server_total(&rows, id)));
         }
         for key in self.state.services.keys() {
-            let total = self.service_total(key)?;
+            let total = self.service_total(&rows, key);
             self.accounts.step_service(self.index(key), total);
         }
         Ok(())
     }
 
     /// What a service shows: what its servers have counted while they were its servers, deleted ones too.
-    fn service_total(&self, key: &ServiceKey) -> Result<Counters, TableError> {
-        Ok(shown(self.tables.service_total(self.index(key), self.counting_ids(key))?))
+    fn service_total(&self, rows: &CounterRows, key: &ServiceKey) -> Counters {
+        shown(self.tables.service_total(rows, self.index(key), self.counting_ids(key)))
     }
 
     /// The row of a service; of one that is not there a row that is in no table.
@@ -439,28 +440,28 @@ impl Director {
     }
 
     fn snapshot(&self) -> Result<Snapshot, TableError> {
+        let rows = self.tables.counter_rows(self.layout.all_server_ids())?;
         let services = self.state.services.iter().map(|(key, service)| {
             let ids = self.layout.server_ids(key);
             let servers = service.servers.iter().zip(ids).map(|(server, id)| {
                 let load = load_of(&self.tables.LOADS, *id);
-                Ok(ServerSnapshot {
+                ServerSnapshot {
                     server: *server,
                     active: load.active(),
                     inactive: load.inactive(),
-                    counters: shown(self.tables.server_total(*id)?),
+                    counters: shown(self.tables.server_total(&rows, *id)),
                     rates: self.accounts.server(*id),
-                })
+                }
             });
-            Ok(ServiceSnapshot {
+            ServiceSnapshot {
                 key: *key,
                 scheduler: service.scheduler,
-                counters: self.service_total(key)?,
+                counters: self.service_total(&rows, key),
                 rates: self.accounts.service(self.index(key)),
-                servers: servers.collect::<Result<_, TableError>>()?,
-            })
+                servers: servers.collect(),
+            }
         });
-        let services = services.collect::<Result<_, TableError>>()?;
-        Ok(Snapshot { table_size: self.tables.CONNECTIONS.rows(), services })
+        Ok(Snapshot { table_size: self.tables.CONNECTIONS.rows(), services: services.collect() })
     }
 
     fn status(&self) -> Result<Status, TableError> {
