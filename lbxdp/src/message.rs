@@ -14,10 +14,16 @@ use crate::sysctl::Sysctls;
 /// The most records behind one line.
 pub const MOST_RECORDS: usize = 4096;
 
+/// The most commands of one [`Request::Changes`]: the daemon has time for nobody else meanwhile.
+pub const MOST_CHANGES: usize = 256;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// Change the configuration: one transaction.
     Change(Command),
+    /// Changes one after the other, each a transaction, at most [`MOST_CHANGES`]. Those that are refused are passed over, as
+    /// `-R` does; whatever else fails ends it.
+    Changes(Vec<Command>),
     /// All services.
     Services,
     /// All connections, in table order.
@@ -36,6 +42,8 @@ pub enum Request {
 pub enum Response {
     Done,
     Refused(CommandError),
+    /// The answers to `Changes`, in order; those behind one that failed are missing.
+    Changes(Vec<Response>),
     Services(Snapshot),
     /// So many records follow this line; at most [`MOST_RECORDS`].
     Connections {

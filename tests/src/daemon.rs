@@ -119,11 +119,15 @@ impl Daemon {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {}", self.binary.display()))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // One that does not read its input has closed it: that is its right.
-            let _ = stdin.write_all(input.as_bytes());
-        }
-        let output = child.wait_with_output().context("waiting for the command's end")?;
+        let stdin = child.stdin.take();
+        let output = thread::scope(|scope| {
+            // Beside the reading: a command that has much to say waits until somebody listens, and reads on only then.
+            scope.spawn(move || {
+                // One that does not read its input has closed it: that is its right.
+                stdin.map(|mut stdin| stdin.write_all(input.as_bytes()))
+            });
+            child.wait_with_output().context("waiting for the command's end")
+        })?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Answer { stdout: text(&output.stdout), stderr: text(&output.stderr), code: output.status.code() })
     }

@@ -8,8 +8,8 @@ use super::client::{Client, ClientError, Director};
 use super::grammar::{self, GrammarError, Invocation, Listing, Selection, Wish};
 use super::names::{Names, Naming, SystemNames};
 use super::{Failure, help, list, restore, save};
-use crate::command::CommandError;
-use crate::message::{Request, Response};
+use crate::command::{Command, CommandError};
+use crate::message::{MOST_CHANGES, Request, Response};
 use crate::snapshot::Snapshot;
 use crate::state::ServiceKey;
 
@@ -63,28 +63,66 @@ impl<'a, D: Director, I: BufRead, O: Write, E: Write> Front<'a, D, I, O, E> {
         grammar::parse(arguments, self.program, self.names)
     }
 
-    /// The exit code is that of the last line, or of the one that ended it all.
+    /// The exit code is that of the last line, or of the one that ended it all. Changes that were read together are sent
+    /// together.
     fn restore(&mut self) -> Result<u8, Failure> {
         let mut code = 0;
-        let mut line = Vec::new();
-        while self.input.read_until(b'\n', &mut line).map_err(Failure::Input)? > 0 {
-            let arguments = restore::arguments(&line);
-            line.clear();
-            if arguments.is_empty() {
-                continue;
+        let (mut blocks, mut changes) = (restore::Blocks::default(), Vec::new());
+        while let Some(lines) = blocks.next(&mut self.input).map_err(Failure::Input)? {
+            for line in lines {
+                let arguments = restore::arguments(&line);
+                if arguments.is_empty() {
+                    continue;
+                }
+                let invocation = match self.parse(&arguments) {
+                    Ok(Invocation::Change(command)) => {
+                        changes.push(command);
+                        if changes.len() >= MOST_CHANGES {
+                            code = self.change_in_turn(&mut changes, code)?;
+                        }
+                        continue;
+                    }
+                    Ok(Invocation::Restore) => Err(GrammarError::TryHelp(self.program.to_owned())),
+                    other => other,
+                };
+                // It does not count: this line gives another one.
+                self.change_in_turn(&mut changes, code)?;
+                code = match invocation.map_err(Failure::from).and_then(|line| self.carry_out_line(&line)) {
+                    Ok(Some(end)) => return Ok(end),
+                    Ok(None) => 0,
+                    Err(failure) if failure.is_passed_over() => self.report(&failure),
+                    Err(failure) => return Err(failure),
+                };
             }
-            let invocation = match self.parse(&arguments) {
-                Ok(Invocation::Restore) => Err(GrammarError::TryHelp(self.program.to_owned())),
-                other => other,
-            };
-            code = match invocation.map_err(Failure::from).and_then(|line| self.carry_out_line(&line)) {
-                Ok(Some(end)) => return Ok(end),
-                Ok(None) => 0,
-                Err(failure) if failure.is_passed_over() => self.report(&failure),
-                Err(failure) => return Err(failure),
-            };
+            code = self.change_in_turn(&mut changes, code)?;
         }
         Ok(code)
+    }
+
+    /// Carries changes out, tells of those that are refused, and gives the exit code of the last one; `code` if there is
+    /// none.
+    fn change_in_turn(&mut self, changes: &mut Vec<Command>, code: u8) -> Result<u8, Failure> {
+        if changes.is_empty() {
+            return Ok(code);
+        }
+        let sent = changes.len();
+        let answers = match self.director.ask(&Request::Changes(std::mem::take(changes)))? {
+            Response::Changes(answers) => answers,
+            other => return Err(ClientError::unexpected(&other).into()),
+        };
+        let (mut code, answered) = (0, answers.len());
+        for answer in answers {
+            code = match answer {
+                Response::Done => 0,
+                Response::Refused(refusal) => self.report(&refusal.into()),
+                other => return Err(ClientError::unexpected(&other).into()),
+            };
+        }
+        if answered == sent {
+            Ok(code)
+        } else {
+            Err(ClientError::Misunderstood(format!("{answered} answers to {sent} changes")).into())
+        }
     }
 
     /// Help and version end even a `-R`: then the exit code is given.

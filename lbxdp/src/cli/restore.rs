@@ -1,4 +1,41 @@
-//! `-R`: how the lines of standard input become arguments.
+//! `-R`: how standard input becomes lines, and lines become arguments.
+
+use std::io::{self, BufRead};
+
+/// The lines of an input. Those that one read has given come together, so that they can be carried out together; and
+/// whoever types line by line is still answered line by line.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
+    /// The beginning of a line whose end is still to be read.
+    begun: Vec<u8>,
+}
+
+impl Blocks {
+    /// The lines that the next read has ended, without their ends; `None` behind the last one. The last one needs no end.
+    pub(crate) fn next(&mut self, input: &mut impl BufRead) -> io::Result<Option<Vec<Vec<u8>>>> {
+        let block = loop {
+            match input.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                block => break block?,
+            }
+        };
+        let length = block.len();
+        if length == 0 {
+            let last = std::mem::take(&mut self.begun);
+            return Ok((!last.is_empty()).then(|| vec![last]));
+        }
+        let mut lines = Vec::new();
+        for piece in block.split_inclusive(|byte| *byte == b'\n') {
+            let line = piece.strip_suffix(b"\n");
+            self.begun.extend_from_slice(line.unwrap_or(piece));
+            if line.is_some() {
+                lines.push(std::mem::take(&mut self.begun));
+            }
+        }
+        input.consume(length);
+        Ok(Some(lines))
+    }
+}
 
 /// The arguments of a line: blanks part them, there is no quoting, and the word `ipvsadm` may stand before them (or
 /// anywhere else).
@@ -19,7 +56,32 @@ fn argument(word: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::arguments;
+    use std::io::{BufReader, Read};
+
+    use super::{Blocks, arguments};
+
+    /// An input whose every read gives one piece.
+    struct Pieces(Vec<&'static str>);
+
+    impl Read for Pieces {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            let piece = if self.0.is_empty() { "" } else { self.0.remove(0) };
+            into[..piece.len()].copy_from_slice(piece.as_bytes());
+            Ok(piece.len())
+        }
+    }
+
+    #[test]
+    fn lines_that_one_read_has_ended_come_together() {
+        let mut input = BufReader::new(Pieces(vec!["a\nb\nc", "d", "\n\ne\n", "f"]));
+        let mut blocks = Blocks::default();
+        let mut all = Vec::new();
+        while let Some(lines) = blocks.next(&mut input).unwrap() {
+            let lines = lines.into_iter().map(|line| String::from_utf8(line).unwrap());
+            all.push(lines.collect::<Vec<_>>());
+        }
+        assert_eq!(all, [vec!["a", "b"], vec![], vec!["cd", "", "e"], vec![], vec!["f"]]);
+    }
 
     #[test]
     fn blanks_part_words_and_nothing_quotes_them() {

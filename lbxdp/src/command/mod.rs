@@ -9,11 +9,13 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 pub(crate) mod timeouts;
+mod undo;
 
 use serde::{Deserialize, Serialize};
 
 use crate::state::{MarkRule, MarkRuleError, Options, Server, ServiceKey, State};
 use crate::sysctl::Setting;
+pub use undo::{Touched, Undo};
 
 /// One change of the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

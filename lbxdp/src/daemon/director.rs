@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use lbxdp_common::server::ServerId;
-use lbxdp_common::settings::SHAPE_CELL;
+use lbxdp_common::settings::{Rules, SHAPE_CELL};
 use lbxdp_common::table::{Seed, WAYS};
 use lbxdp_common::{Cells, Fate, Overflow, Reason};
 
@@ -19,16 +19,16 @@ use super::next_hops::{Event, Link, NextHops};
 use super::settings;
 use crate::cli::grammar::print;
 use crate::cli::names::Naming;
-use crate::command::Command;
+use crate::command::{Command, Touched};
 use crate::layout::{Hop, Layout, LayoutError, Write};
-use crate::message::{Request, Response};
+use crate::message::{MOST_CHANGES, Request, Response};
 use crate::saved::Saved;
 use crate::snapshot::{
     Counted, Counters, InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot,
     Status, TableStatus,
 };
-use crate::state::{ServiceKey, State};
-use crate::tables::{TableError, Tables, wait_for_packets};
+use crate::state::{MarkRule, ServiceKey, State};
+use crate::tables::{CounterRows, TableError, Tables, wait_for_packets};
 
 /// How long an answer may wait for a new server's next hop; so that whoever adds a server and sends at once finds it.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -59,6 +59,8 @@ pub(super) struct Director {
     pressure: Episode,
     waited_last: Option<Instant>,
     interfaces: Vec<InterfaceStatus>,
+    /// What packets are told to look for.
+    kinds: Rules,
 }
 
 /// What a director begins with.
@@ -90,6 +92,7 @@ impl Director {
             pressure,
             waited_last: None,
             interfaces: Vec::new(),
+            kinds: Rules::default(),
         }
     }
 
@@ -101,7 +104,8 @@ impl Director {
     /// Carries out a request but for `Request::Connections`, which needs no director.
     pub(super) async fn answer(&mut self, request: Request) -> Response {
         match request {
-            Request::Change(command) => self.change(&command).await,
+            Request::Change(command) => self.change_alone(&command).await,
+            Request::Changes(commands) => self.change_in_turn(&commands).await,
             Request::Services => match self.snapshot() {
                 Ok(snapshot) => Response::Services(snapshot),
                 Err(error) => Response::Failed(chain(&error)),
@@ -117,27 +121,62 @@ impl Director {
         }
     }
 
+    async fn change_alone(&mut self, command: &Command) -> Response {
+        let response = self.change(command).await;
+        if let (Response::Done, Some(address)) = (&response, new_server(command)) {
+            self.wait_for_hops(&[address]).await;
+        }
+        response
+    }
+
+    /// Each command is a transaction of its own; their new servers' next hops are waited for together.
+    async fn change_in_turn(&mut self, commands: &[Command]) -> Response {
+        if commands.len() > MOST_CHANGES {
+            return Response::Failed(format!("at most {MOST_CHANGES} changes at once"));
+        }
+        let (mut responses, mut new_servers) = (Vec::new(), Vec::new());
+        for command in commands {
+            let response = self.change(command).await;
+            if response == Response::Done {
+                new_servers.extend(new_server(command));
+            }
+            let goes_on = matches!(response, Response::Done | Response::Refused(_));
+            responses.push(response);
+            if !goes_on {
+                break;
+            }
+        }
+        new_servers.sort_unstable();
+        new_servers.dedup();
+        self.wait_for_hops(&new_servers).await;
+        Response::Changes(responses)
+    }
+
     async fn change(&mut self, command: &Command) -> Response {
-        let state = match command.apply(&self.state) {
-            Ok(state) => state,
+        let undo = match command.change(&mut self.state) {
+            Ok(undo) => undo,
             Err(refusal) => return Response::Refused(refusal),
         };
-        let mut changed = Vec::new();
-        if let Command::AddServer { server, .. } = command
-            && self.next_hops.watch(server.address).await
+        let mut changed_hops = Vec::new();
+        if let Some(address) = new_server(command)
+            && self.next_hops.watch(address).await
         {
-            changed.push(server.address);
+            changed_hops.push(address);
         }
         let zeroed = match command {
             Command::Zero { service } => self.zero(service.as_ref()).map_err(Into::into),
             _ => Ok(()),
         };
-        if let Err(error) = zeroed.and_then(|()| self.install(&state, &changed)) {
+        let touched = undo.touched();
+        if let Err(error) = zeroed.and_then(|()| self.install_touched(touched, &changed_hops)) {
             tracing::error!(error = %chain(&error), command = words(command), "refused: the tables do not take it");
-            self.go_back();
+            undo.take_back(&mut self.state);
+            self.go_back(touched);
             return Response::Failed(chain(&error));
         }
-        self.state = state;
+        if undo.has_changed_settings(&self.state) || settings::kinds(&self.state) != self.kinds {
+            self.write_settings();
+        }
         self.saved.append(command, &self.state);
         match command {
             // Connections of a server that is gone may have to go too.
@@ -149,7 +188,6 @@ impl Director {
             {
                 self.keeper.look_at_all();
             }
-            Command::AddServer { server, .. } => self.wait_for_hop(server.address).await,
             _ => {}
         }
         tracing::info!(command = words(command), "done");
@@ -159,25 +197,37 @@ impl Director {
     /// Makes the tables mean `state`.
     pub(super) fn install(&mut self, state: &State, changed_hops: &[IpAddr]) -> Result<(), ChangeError> {
         self.write_ports();
-        let mut planned = self.plan(state);
-        if matches!(planned, Err(LayoutError::MembersFull)) && self.layout.is_waiting_for_readers() {
-            wait_for_packets();
-            self.layout.readers_are_gone();
-            planned = self.plan(state);
-        }
-        let writes = planned?;
-        self.carry_out(&writes)?;
+        self.write_plan(|director| director.plan(state))?;
+        self.write_plan(|director| director.plan_marks(&state.marks))?;
         self.follow_hops(changed_hops)?;
-        if (state.timeouts, state.sysctls) != (self.state.timeouts, self.state.sysctls) {
-            self.write_settings_of(state);
-        }
+        self.write_settings_of(state);
+        self.kinds = settings::kinds(state);
         Ok(())
     }
 
+    /// Makes the tables mean what has changed of the services.
+    fn install_touched(&mut self, touched: Touched, changed_hops: &[IpAddr]) -> Result<(), ChangeError> {
+        self.write_ports();
+        self.write_plan(|director| director.plan_touched(touched))?;
+        Ok(self.follow_hops(changed_hops)?)
+    }
+
+    fn write_plan(
+        &mut self,
+        plan: impl Fn(&mut Self) -> Result<Vec<Write>, LayoutError>,
+    ) -> Result<(), ChangeError> {
+        let mut planned = plan(self);
+        if matches!(planned, Err(LayoutError::MembersFull)) && self.layout.is_waiting_for_readers() {
+            wait_for_packets();
+            self.layout.readers_are_gone();
+            planned = plan(self);
+        }
+        Ok(self.carry_out(&planned?)?)
+    }
+
     /// Makes the tables mean the old state again after a change that failed in its midst.
-    fn go_back(&mut self) {
-        let state = self.state.clone();
-        let writes = match self.plan(&state) {
+    fn go_back(&mut self, touched: Touched) {
+        let writes = match self.plan_touched(touched) {
             Ok(writes) => writes,
             Err(error) => return tracing::error!(%error, "the old configuration does not fit any more"),
         };
@@ -191,6 +241,28 @@ impl Director {
     fn plan(&mut self, state: &State) -> Result<Vec<Write>, LayoutError> {
         let next_hops = &self.next_hops;
         self.layout.change(state, &|address| next_hops.hop(address), Instant::now())
+    }
+
+    fn plan_marks(&mut self, rules: &[MarkRule]) -> Result<Vec<Write>, LayoutError> {
+        let next_hops = &self.next_hops;
+        let index_of = |name: &str| next_hops.link_named(name).map(|(index, _)| index);
+        self.layout.change_marks(rules, &index_of)
+    }
+
+    fn plan_touched(&mut self, touched: Touched) -> Result<Vec<Write>, LayoutError> {
+        let next_hops = &self.next_hops;
+        let (hop, now) = (|address| next_hops.hop(address), Instant::now());
+        match touched {
+            Touched::None => Ok(Vec::new()),
+            Touched::One(key) => self.layout.change_service(key, self.state.services.get(&key), &hop, now),
+            Touched::All => self.layout.change(&self.state, &hop, now),
+            Touched::Marks => {
+                // The rules before the last ones may still be walked.
+                wait_for_packets();
+                let rules = self.state.marks.clone();
+                self.plan_marks(&rules)
+            }
+        }
     }
 
     pub(super) fn carry_out(&mut self, writes: &[Write]) -> Result<(), TableError> {
@@ -283,11 +355,27 @@ impl Director {
         self.sync_saved();
         self.follow_pressure();
         self.follow_secure_tcp();
+        self.follow_interfaces();
         let loads = self.tables.LOADS;
-        let (forgotten, writes) = self.layout.empty_trash(&|id| load_of(&loads, id), Instant::now());
+        let entries = |id| load_of(&loads, id).total() + u64::from(templates_of(&loads, id));
+        let (forgotten, writes) = self.layout.empty_trash(&entries, Instant::now());
         self.accounts.close_servers(&forgotten);
         if let Err(error) = self.carry_out(&writes) {
             tracing::error!(error = %chain(&error), "cannot clear away deleted servers");
+        }
+    }
+
+    /// Rules for marks name interfaces, which may come and go.
+    fn follow_interfaces(&mut self) {
+        if self.state.marks.iter().all(|rule| rule.interface.is_none()) {
+            return;
+        }
+        wait_for_packets();
+        let rules = self.state.marks.clone();
+        let planned = self.plan_marks(&rules);
+        let written = planned.map_err(ChangeError::from).and_then(|writes| Ok(self.carry_out(&writes)?));
+        if let Err(error) = written {
+            tracing::error!(error = %chain(&error), "cannot write the rules for marks");
         }
     }
 
@@ -327,19 +415,20 @@ impl Director {
     }
 
     fn step_rates(&mut self) -> Result<(), TableError> {
+        let rows = self.tables.counter_rows(self.layout.all_server_ids())?;
         for id in self.layout.all_server_ids() {
-            self.accounts.step_server(id, shown(self.tables.server_total(id)?));
+            self.accounts.step_server(id, shown(self.tables.server_total(&rows, id)));
         }
         for key in self.state.services.keys() {
-            let total = self.service_total(key)?;
+            let total = self.service_total(&rows, key);
             self.accounts.step_service(self.index(key), total);
         }
         Ok(())
     }
 
     /// What a service shows: what its servers have counted while they were its servers, deleted ones too.
-    fn service_total(&self, key: &ServiceKey) -> Result<Counters, TableError> {
-        Ok(shown(self.tables.service_total(self.index(key), self.counting_ids(key))?))
+    fn service_total(&self, rows: &CounterRows, key: &ServiceKey) -> Counters {
+        shown(self.tables.service_total(rows, self.index(key), self.counting_ids(key)))
     }
 
     /// The row of a service; of one that is not there a row that is in no table.
@@ -352,13 +441,13 @@ impl Director {
         self.layout.server_ids(key).iter().copied().chain(self.layout.waiting_ids(key))
     }
 
-    /// Waits until a new server's next hop is known, or has turned out not to answer at once.
-    async fn wait_for_hop(&mut self, address: IpAddr) {
+    /// Waits until the next hops of new servers are known, or some have turned out not to answer at once.
+    async fn wait_for_hops(&mut self, addresses: &[IpAddr]) {
         if self.waited_last.is_some_and(|last| last.elapsed() < PATIENCE_EVERY) {
             return;
         }
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !self.next_hops.hop(address).is_usable() {
+        while addresses.iter().any(|address| !self.next_hops.hop(*address).is_usable()) {
             if let Ok(Some(event)) = tokio::time::timeout_at(deadline, self.next_hops.event()).await {
                 self.digest(event).await;
             } else {
@@ -383,29 +472,29 @@ impl Director {
     }
 
     fn snapshot(&self) -> Result<Snapshot, TableError> {
+        let rows = self.tables.counter_rows(self.layout.all_server_ids())?;
         let services = self.state.services.iter().map(|(key, service)| {
             let ids = self.layout.server_ids(key);
             let servers = service.servers.iter().zip(ids).map(|(server, id)| {
                 let load = load_of(&self.tables.LOADS, *id);
-                Ok(ServerSnapshot {
+                ServerSnapshot {
                     server: *server,
                     active: load.active(),
                     inactive: load.inactive(),
                     persistent: templates_of(&self.tables.LOADS, *id),
-                    counters: shown(self.tables.server_total(*id)?),
+                    counters: shown(self.tables.server_total(&rows, *id)),
                     rates: self.accounts.server(*id),
-                })
+                }
             });
-            Ok(ServiceSnapshot {
+            ServiceSnapshot {
                 key: *key,
                 options: service.options,
-                counters: self.service_total(key)?,
+                counters: self.service_total(&rows, key),
                 rates: self.accounts.service(self.index(key)),
-                servers: servers.collect::<Result<_, TableError>>()?,
-            })
+                servers: servers.collect(),
+            }
         });
-        let services = services.collect::<Result<_, TableError>>()?;
-        Ok(Snapshot { table_size: self.tables.CONNECTIONS.rows(), services })
+        Ok(Snapshot { table_size: self.tables.CONNECTIONS.rows(), services: services.collect() })
     }
 
     fn status(&self) -> Result<Status, TableError> {
@@ -460,7 +549,8 @@ impl Director {
     }
 
     /// Makes the row of settings say what the state says.
-    pub(super) fn write_settings(&self) {
+    pub(super) fn write_settings(&mut self) {
+        self.kinds = settings::kinds(&self.state);
         self.write_settings_of(&self.state);
     }
 
@@ -489,6 +579,14 @@ fn report(address: IpAddr, hop: Hop) {
         Some(mac) => tracing::info!(%address, mac = mac_text(mac), ifindex = hop.ifindex, "next hop"),
         None if hop.is_local => tracing::info!(%address, "the server is the director itself"),
         None => tracing::warn!(%address, "next hop unknown: the server gets no connections while others can"),
+    }
+}
+
+/// The address of the server that a command adds.
+fn new_server(command: &Command) -> Option<IpAddr> {
+    match command {
+        Command::AddServer { server, .. } => Some(server.address),
+        _ => None,
     }
 }
 

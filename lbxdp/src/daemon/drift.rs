@@ -80,6 +80,9 @@ fn table(write: &Write) -> &'static str {
         Write::Members { .. } => "members",
         Write::Service { .. } | Write::FreshService { .. } => "services",
         Write::Turn { .. } => "turns",
+        Write::Thresholds { .. } => "loads",
+        Write::MarkRow { .. } => "mark_rules",
+        Write::MarkRun { .. } | Write::RemoveMarkRun { .. } => "mark_runs",
         Write::ServiceId { .. } | Write::RemoveServiceId { .. } => "service_ids",
         Write::Vip(_) | Write::RemoveVip(_) | Write::ClearVip { .. } => "vips",
     }

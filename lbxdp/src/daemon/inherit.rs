@@ -7,6 +7,7 @@ use lbxdp_common::settings::Settings;
 
 use super::clock::Clock;
 use super::director::{ChangeError, Director};
+use super::next_hops::NextHops;
 use super::settings;
 use crate::layout::{Hop, TakenOver, Write};
 use crate::state::State;
@@ -70,9 +71,11 @@ impl Director {
 }
 
 /// The state that tables taken over mean.
-pub(super) fn state(tables: &Tables, taken: &TakenOver, clock: &Clock) -> State {
+pub(super) fn state(tables: &Tables, taken: &TakenOver, links: &NextHops, clock: &Clock) -> State {
+    let name_of = |index| links.link(index).map(|link| link.name.clone());
+    let marks = taken.layout.mark_rules(&name_of);
     let (timeouts, sysctls) = settings::meaning(&settings_row(tables), clock);
-    State { services: taken.services.clone(), marks: Vec::new(), timeouts, sysctls }
+    State { services: taken.services.clone(), marks, timeouts, sysctls }
 }
 
 /// The row of settings as it is.

@@ -6,9 +6,11 @@ use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState
 use lbxdp_common::table::Seed;
 
 use super::clock::Clock;
-use crate::state::{State, Timeouts};
+use crate::state::{ServiceKey, State, Timeouts};
 use crate::sysctl::Sysctls;
 
+/// As in [`lbxdp_common::template`].
+const FTP_PORT: u16 = u16::from_be_bytes(lbxdp_common::template::FTP_PORT);
 /// A due time is written anew when it moves by this part of a second.
 const REFRESH_PER_SECOND: u32 = 8;
 
@@ -26,7 +28,7 @@ pub(super) fn row(state: &State, seed: Seed, clock: &Clock) -> Settings {
         timeouts: seconds.map(|seconds| clock.ticks_of(seconds)),
         shape: 0,
         refresh: (clock.hertz() / REFRESH_PER_SECOND).max(1),
-        rules: rules(*sysctls),
+        rules: Rules(rules(*sysctls).0 | kinds(state).0),
         reusable_tcp: reusable_states(Protocol::Tcp, reuse_mode),
         reusable_sctp: reusable_states(Protocol::Sctp, reuse_mode),
         hertz: clock.hertz(),
@@ -75,6 +77,20 @@ fn rules(sysctls: Sysctls) -> Rules {
         .with_if(Rules::EXPIRE_NODEST_CONN, sysctls.expire_nodest_conn != 0)
         .with_if(Rules::EXPIRE_QUIESCENT_TEMPLATE, sysctls.expire_quiescent_template != 0)
         .with_if(Rules::SECURE_TCP, sysctls.secure_tcp >= 2)
+}
+
+/// What kinds of services there are: packets look for no others.
+pub(super) fn kinds(state: &State) -> Rules {
+    let keys = || state.services.keys();
+    let by_mark = keys().any(|key| matches!(key, ServiceKey::Mark(_)));
+    let is_at_all_ports = |key: &ServiceKey| matches!(key, ServiceKey::Address(_)) && key.port() == 0;
+    let is_ftp = |key: &ServiceKey| key.protocol() == Some(Protocol::Tcp) && key.port() == FTP_PORT;
+    let has_net = state.marks.iter().any(|rule| rule.destination.prefix_len() < 32);
+    Rules::default()
+        .with_if(Rules::MARKS, by_mark && !state.marks.is_empty())
+        .with_if(Rules::MARKED_NETS, by_mark && has_net)
+        .with_if(Rules::FTP, keys().any(is_ftp))
+        .with_if(Rules::ALL_PORTS, keys().any(is_at_all_ports))
 }
 
 #[cfg(test)]

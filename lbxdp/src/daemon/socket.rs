@@ -14,8 +14,8 @@ use super::listing::{Listing, Reading};
 use crate::message::{MOST_RECORDS, Request, Response};
 use crate::record::Record;
 
-/// The longest request: far more than any command needs.
-const MAX_REQUEST_BYTES: u64 = 64 * 1024;
+/// The longest request: far more than any commands need, [`MOST_CHANGES`](crate::message::MOST_CHANGES) of them.
+const MAX_REQUEST_BYTES: u64 = 512 * 1024;
 
 /// A request on its way to the director, and where its answer goes.
 pub(super) type Call = (Request, oneshot::Sender<Response>);

@@ -141,7 +141,7 @@ async fn take_over(
     links::tidy(instance, next_hops.links()).map_err(|error| refused(error.into()))?;
     let listing = listing(&tables, clock);
     let begin = Begin {
-        state: inherit::state(&tables, &taken, &clock),
+        state: inherit::state(&tables, &taken, &next_hops, &clock),
         layout: taken.layout,
         seed,
         saved: Saved::new(instance.saved()),

@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use lbxdp_common::mark::{MARK_CELLS, MarkRow, MarkRun};
+use lbxdp_common::overload::{LoadRow, Thresholds};
 use lbxdp_common::server::{SERVER_CELLS, ServerId, ServerRow};
 use lbxdp_common::service::{SERVICE_CELLS, ServiceKey, ServiceRow};
 use lbxdp_common::{Cells, vip};
 
 use crate::tables::{Mapped, TableError, Tables};
+
+/// Runs of rules for marks, by destination: an address as in a packet, and the length of the prefix.
+pub(super) type MarkRuns = BTreeMap<([u8; 4], u32), MarkRun>;
 
 /// Tables that can be read. A row outside its table reads zero.
 pub trait Contents {
@@ -25,6 +30,12 @@ pub trait Contents {
     fn taken_in(&self, index: u32) -> ServerId;
     /// All services that packets find, with their indices.
     fn service_ids(&self) -> Result<BTreeMap<ServiceKey, u32>, TableError>;
+    /// How many connections a server may have.
+    fn thresholds(&self, row: u32) -> Thresholds;
+    /// A rule for marks.
+    fn mark_row(&self, index: u32) -> MarkRow;
+    /// Where the rules for marks stand.
+    fn mark_runs(&self) -> Result<MarkRuns, TableError>;
     /// All VIPs, with the buckets they stand in.
     fn vips(&self) -> Vec<(u32, Ipv4Addr)>;
 }
@@ -61,6 +72,18 @@ impl Contents for Tables {
 
     fn service_ids(&self) -> Result<BTreeMap<ServiceKey, u32>, TableError> {
         Self::service_ids(self)
+    }
+
+    fn thresholds(&self, row: u32) -> Thresholds {
+        self.LOADS.row(row).map_or_else(Thresholds::default, |row| LoadRow(row).thresholds())
+    }
+
+    fn mark_row(&self, index: u32) -> MarkRow {
+        MarkRow::from_cells(cells::<MARK_CELLS>(self.MARK_RULES, index))
+    }
+
+    fn mark_runs(&self) -> Result<MarkRuns, TableError> {
+        Self::mark_runs(self)
     }
 
     fn vips(&self) -> Vec<(u32, Ipv4Addr)> {

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::Ipv4Net;
 use lbxdp_common::table::Seed;
 use lbxdp_common::vip;
 
-use super::write::run_cells;
+use super::contents::MarkRuns;
+use super::write::{prefix, run_cells};
 use super::{Contents, Layout, Write, service_id};
 use crate::tables::TableError;
 
@@ -16,9 +18,24 @@ impl Layout {
     /// The writes that make the tables say what they should; none, if they do.
     pub fn drift(&self, tables: &impl Contents, seed: Seed) -> Result<Vec<Write>, TableError> {
         let mut writes: Vec<Write> = self.rows().filter(|write| !holds(write, tables)).collect();
+        self.marks_drift(&tables.mark_runs()?, &mut writes);
         self.services_drift(&tables.service_ids()?, &mut writes);
         self.vips_drift(tables, seed, &mut writes);
         Ok(writes)
+    }
+
+    fn marks_drift(&self, found: &MarkRuns, writes: &mut Vec<Write>) {
+        let is_so = |write: &Write| match write {
+            Write::MarkRun { destination, run } => found.get(&prefix(*destination)) == Some(run),
+            // Rows have been looked at.
+            _ => true,
+        };
+        writes.extend(self.marks.writes().filter(|write| !is_so(write)));
+        let all = found
+            .keys()
+            .filter_map(|(address, bits)| Ipv4Net::new((*address).into(), u8::try_from(*bits).ok()?).ok());
+        let strangers = all.filter(|destination| !self.marks.has(*destination));
+        writes.extend(strangers.map(|destination| Write::RemoveMarkRun { destination }));
     }
 
     /// Everything that rows say: what packets find first stands last.
@@ -26,7 +43,12 @@ impl Layout {
         let gone = self.gone.values().map(|gone| Write::Server { id: gone.id, row: gone.row });
         let servers = self.services.values().flat_map(|laid| laid.ids.iter().zip(&laid.rows));
         let servers = servers.map(|(id, row)| Write::Server { id: *id, row: *row });
-        gone.chain(servers).chain(self.services.values().flat_map(|laid| [laid.run(), laid.row()]))
+        let thresholds = self.services.values().flat_map(|laid| laid.ids.iter().zip(&laid.service.servers));
+        let thresholds = thresholds
+            .map(|(id, server)| Write::Thresholds { id: *id, thresholds: super::thresholds(server) });
+        let marks = self.marks.writes();
+        let services = self.services.iter().flat_map(|(key, laid)| [laid.run(), laid.row(key)]);
+        gone.chain(servers).chain(thresholds).chain(marks).chain(services)
     }
 
     fn services_drift(
@@ -46,7 +68,7 @@ impl Layout {
     }
 
     fn vips_drift(&self, tables: &impl Contents, seed: Seed, writes: &mut Vec<Write>) {
-        let mut missing = self.vips.clone();
+        let mut missing = self.vips.in_tables().clone();
         for (bucket, vip) in tables.vips() {
             // The second one of two is a stranger too.
             let is_ours = bucket == vip::bucket(vip.octets(), seed) && missing.remove(&vip);
@@ -66,6 +88,8 @@ fn holds(write: &Write, tables: &impl Contents) -> bool {
         Write::Members { list, members, table, slots } => {
             run_cells(*list, members, table, slots).all(|(row, cell)| tables.member_cell(row) == cell)
         }
+        Write::Thresholds { id, thresholds } => tables.thresholds(id.row()) == *thresholds,
+        Write::MarkRow { index, row } => tables.mark_row(*index) == *row,
         // No row says these.
         _ => true,
     }

@@ -6,6 +6,7 @@
 mod contents;
 mod drift;
 mod hop;
+mod marks;
 mod rows;
 #[cfg(test)]
 mod schedule_tests;
@@ -16,22 +17,27 @@ mod take_over;
 mod take_over_tests;
 #[cfg(test)]
 mod tests;
+mod vips;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use lbxdp_common::Scheduler;
+use lbxdp_common::overload::Thresholds;
 use lbxdp_common::schedule::mh;
-use lbxdp_common::server::{Load, ServerFlags, ServerId, ServerRow};
+use lbxdp_common::server::{ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{self, List, Member, ServiceFlags, ServiceRow, Shares};
 
-use crate::state::{Endpoint, Family, Mark, Options, Server, Service, ServiceKey, State};
+use crate::state::{Endpoint, Family, Mark, MarkRule, Options, Server, Service, ServiceKey, State};
 pub use contents::Contents;
 pub use hop::Hop;
+pub use marks::IndexOf;
+use marks::Marks;
 use rows::{Rows, Runs, ServerIds};
 pub use take_over::{TakeOverError, TakenOver};
+use vips::Vips;
 pub use write::{TurnChange, Write};
 
 /// A deleted server's row is kept at least so long, as IPVS keeps its trash: a packet may be about to name it.
@@ -46,6 +52,8 @@ pub enum LayoutError {
     ServersFull,
     #[error("no room for the service's list of servers")]
     MembersFull,
+    #[error("no room for another rule for marks: the table is full")]
+    MarksFull,
     #[error("a service has at most {} servers", service::MAX_MEMBERS)]
     TooManyServers,
     #[error("a service of scheduler mh has at most {} servers, a slot of its table each", mh::SLOTS)]
@@ -60,12 +68,11 @@ pub type ServerKey = (ServiceKey, IpAddr, u16);
 pub struct Layout {
     services: BTreeMap<ServiceKey, Laid>,
     gone: BTreeMap<ServerKey, Gone>,
-    vips: BTreeSet<Ipv4Addr>,
-    /// A service or a deleted server has come or gone.
-    are_vips_dirty: bool,
+    vips: Vips,
     server_ids: ServerIds,
     service_rows: Rows,
     runs: Runs,
+    marks: Marks,
 }
 
 /// One service in the tables.
@@ -97,11 +104,11 @@ impl Layout {
         Self {
             services: BTreeMap::new(),
             gone: BTreeMap::new(),
-            vips: BTreeSet::new(),
-            are_vips_dirty: false,
+            vips: Vips::default(),
             server_ids: ServerIds::new(servers),
             service_rows: Rows::new(0..services),
             runs: Runs::new(members),
+            marks: Marks::default(),
         }
     }
 
@@ -162,6 +169,52 @@ impl Layout {
         Ok(writes)
     }
 
+    /// As [`Layout::change`], for a state of which no service but this one is another than before. An error leaves all as it
+    /// was.
+    pub fn change_service(
+        &mut self,
+        key: ServiceKey,
+        service: Option<&Service>,
+        hop: &dyn Fn(IpAddr) -> Hop,
+        now: Instant,
+    ) -> Result<Vec<Write>, LayoutError> {
+        let (mut writes, mut removals) = (Vec::new(), Vec::new());
+        let laid = self.services.get(&key).map(|laid| &laid.service);
+        match service {
+            _ if laid == service => {}
+            Some(service) => self.lay(key, service, hop, now, &mut writes, &mut removals)?,
+            None => self.delete(key, now, &mut removals),
+        }
+        self.change_vips(&mut writes, &mut removals);
+        writes.append(&mut removals);
+        Ok(writes)
+    }
+
+    /// Makes the tables mean these rules for marks, the most special one first.
+    pub fn change_marks(
+        &mut self,
+        rules: &[MarkRule],
+        index_of: IndexOf<'_>,
+    ) -> Result<Vec<Write>, LayoutError> {
+        let before: Vec<Ipv4Addr> = self.marks.addresses().collect();
+        let rows = self.marks.change(rules, index_of)?;
+        if rows.is_empty() {
+            return Ok(rows);
+        }
+        let now: Vec<Ipv4Addr> = self.marks.addresses().collect();
+        now.into_iter().for_each(|address| self.vips.begin_use(Some(address)));
+        before.into_iter().for_each(|address| self.vips.end_use(Some(address)));
+        let (mut writes, mut removals) = (rows, Vec::new());
+        self.change_vips(&mut writes, &mut removals);
+        writes.append(&mut removals);
+        Ok(writes)
+    }
+
+    /// The rules for marks that the tables mean, interfaces by their names now.
+    pub fn mark_rules(&self, name_of: &dyn Fn(u32) -> Option<String>) -> Vec<MarkRule> {
+        self.marks.rules(name_of)
+    }
+
     /// The writes that tell packets of a changed next hop.
     pub fn change_hop(&mut self, address: IpAddr, hop: &dyn Fn(IpAddr) -> Hop) -> Vec<Write> {
         let mut writes = Vec::new();
@@ -190,14 +243,13 @@ impl Layout {
         writes
     }
 
-    /// Forgets deleted servers that no connection points to any more: which, and what is to be written.
+    /// Forgets deleted servers that no connection and no template points to any more (`entries` counts them): which, and what is to be written.
     pub fn empty_trash(
         &mut self,
-        load: &dyn Fn(ServerId) -> Load,
+        entries: &dyn Fn(ServerId) -> u64,
         now: Instant,
     ) -> (Vec<ServerId>, Vec<Write>) {
-        let is_done =
-            |gone: &Gone| now.duration_since(gone.since) >= TRASH_TIME && load(gone.id).total() == 0;
+        let is_done = |gone: &Gone| now.duration_since(gone.since) >= TRASH_TIME && entries(gone.id) == 0;
         let done: Vec<ServerKey> =
             self.gone.iter().filter(|(_, gone)| is_done(gone)).map(|(key, _)| *key).collect();
         let mut forgotten = Vec::new();
@@ -207,7 +259,7 @@ impl Layout {
                 forgotten.push(gone.id);
                 writes.push(Write::ForgetServer { id: gone.id, service: self.index(&key.0) });
                 self.server_ids.give_back(gone.id);
-                self.are_vips_dirty = true;
+                self.vips.end_use(vip(&key.0));
             }
         }
         self.change_vips(&mut writes, &mut removals);
@@ -254,7 +306,7 @@ impl Layout {
         let laid = Laid { index, service: service.clone(), list, ids, rows, members, table, slots };
         let shares = Shares::of(&laid.members);
         writes.push(laid.run());
-        writes.push(laid.row());
+        writes.push(laid.row(&key));
         match &old {
             Some(old) if old.service.options.scheduler == service.options.scheduler => {
                 let (from, to) = (old.members.clone(), laid.members.clone());
@@ -270,7 +322,7 @@ impl Layout {
             self.runs.give_back(old.list);
             self.bury(key, old, service, now, removals);
         } else {
-            self.are_vips_dirty = true;
+            self.vips.begin_use(vip(&key));
             writes.push(Write::FreshService { index, waiting });
             writes.extend(service_id(&key).map(|key| Write::ServiceId { key, index }));
         }
@@ -305,9 +357,10 @@ impl Layout {
         let (mut ids, mut rows) = (Vec::new(), Vec::new());
         for server in &service.servers {
             let known = old.and_then(|old| old.find(server));
-            let (id, last_weight) = if let Some((id, row)) = known {
+            let (id, last_weight) = if let Some((id, row, _)) = known {
                 (id, row.last_weight)
             } else if let Some(gone) = self.gone.remove(&(key, server.address, server.port)) {
+                self.vips.end_use(vip(&key));
                 (gone.id, gone.row.last_weight)
             } else {
                 // There is one: `check_room` has counted.
@@ -316,8 +369,12 @@ impl Layout {
                 (id, 0)
             };
             let row = server_row(&key, server, id, &hop(server.address), last_weight);
-            if known.is_none_or(|(_, was)| was != row) {
+            if known.is_none_or(|(_, was, _)| was != row) {
                 writes.push(Write::Server { id, row });
+            }
+            let thresholds = thresholds(server);
+            if known.is_none_or(|(_, _, was)| self::thresholds(was) != thresholds) {
+                writes.push(Write::Thresholds { id, thresholds });
             }
             ids.push(id);
             rows.push(row);
@@ -340,7 +397,13 @@ impl Layout {
             }
             let row = waiting_row(*row);
             removals.push(Write::Server { id: *id, row });
-            self.gone.insert((key, server.address, server.port), Gone { id: *id, row, since: now });
+            if self
+                .gone
+                .insert((key, server.address, server.port), Gone { id: *id, row, since: now })
+                .is_none()
+            {
+                self.vips.begin_use(vip(&key));
+            }
         }
     }
 
@@ -348,7 +411,7 @@ impl Layout {
         let Some(laid) = self.services.remove(&key) else {
             return;
         };
-        self.are_vips_dirty = true;
+        self.vips.end_use(vip(&key));
         removals.extend(service_id(&key).map(|key| Write::RemoveServiceId { key }));
         let empty = Service { options: laid.service.options, servers: Vec::new() };
         self.bury(key, &laid, &empty, now, removals);
@@ -356,28 +419,18 @@ impl Layout {
         self.service_rows.give_back(laid.index);
     }
 
-    /// An address is a VIP while a service has it, or a connection of a deleted server may. Without any service there is
-    /// none: as in IPVS, the stack then gets what is left of the connections.
     fn change_vips(&mut self, writes: &mut Vec<Write>, removals: &mut Vec<Write>) {
-        if !std::mem::take(&mut self.are_vips_dirty) {
-            return;
-        }
-        let mut wanted = BTreeSet::new();
-        if !self.services.is_empty() {
-            let keys = self.services.keys().chain(self.gone.keys().map(|(service, ..)| service));
-            wanted.extend(keys.filter_map(|key| ipv4(key.address()?)));
-        }
-        writes.extend(wanted.difference(&self.vips).map(|vip| Write::Vip(*vip)));
-        removals.extend(self.vips.difference(&wanted).map(|vip| Write::RemoveVip(*vip)));
-        self.vips = wanted;
+        let change = self.vips.change(!self.services.is_empty());
+        writes.extend(change.come.into_iter().map(Write::Vip));
+        removals.extend(change.gone.into_iter().map(Write::RemoveVip));
     }
 }
 
 impl Laid {
-    fn find(&self, server: &Server) -> Option<(ServerId, ServerRow)> {
+    fn find(&self, server: &Server) -> Option<(ServerId, ServerRow, &Server)> {
         let mut servers = self.ids.iter().zip(&self.rows).zip(&self.service.servers);
         let is_it = |was: &Server| (was.address, was.port) == (server.address, server.port);
-        servers.find(|(_, was)| is_it(was)).map(|((id, row), _)| (*id, *row))
+        servers.find(|(_, was)| is_it(was)).map(|((id, row), was)| (*id, *row, was))
     }
 
     /// The write of its list, with the tables that follow from it.
@@ -387,13 +440,13 @@ impl Laid {
     }
 
     /// The write of its row.
-    fn row(&self) -> Write {
+    fn row(&self, key: &ServiceKey) -> Write {
         let row = ServiceRow {
             list: self.list,
             shares: Shares::of(&self.members),
             flags: flags(&self.service),
             persistence: persistence(&self.service),
-            key: self.key,
+            key: service_id(key).unwrap_or_default(),
             ..ServiceRow::default()
         };
         Write::Service { index: self.index, row }
@@ -415,6 +468,11 @@ fn persistence(service: &Service) -> service::Persistence {
     service.options.persistence.map_or_else(service::Persistence::default, |persistence| {
         service::Persistence { seconds: persistence.timeout_s, netmask: persistence.netmask.to_be_bytes() }
     })
+}
+
+/// A server's thresholds as the tables have them.
+const fn thresholds(server: &Server) -> Thresholds {
+    Thresholds { upper: server.upper, lower: server.lower }
 }
 
 /// A list as the schedulers see it. A server whose next hop is unknown is avoided while others can be reached.
@@ -470,6 +528,11 @@ fn service_id(key: &ServiceKey) -> Option<service::ServiceKey> {
         ServiceKey::Mark(Mark { family: Family::V4, mark }) => Some(service::ServiceKey::marked(mark)),
         ServiceKey::Mark(Mark { family: Family::V6, .. }) => None,
     }
+}
+
+/// The address by which packets come to a service.
+fn vip(key: &ServiceKey) -> Option<Ipv4Addr> {
+    ipv4(key.address()?)
 }
 
 fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {

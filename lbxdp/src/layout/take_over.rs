@@ -8,13 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
+use lbxdp_common::overload::Thresholds;
 use lbxdp_common::server::{ServerId, ServerRow};
-use lbxdp_common::service::{self, List, Member, ServiceRow};
-use lbxdp_common::{Forward, Protocol};
+use lbxdp_common::service::{self, List, Member, ServiceFlags, ServiceRow};
+use lbxdp_common::{Forward, Protocol, Scheduler};
 
+use super::marks::Marks;
 use super::rows::{Rows, Runs, ServerIds};
-use super::{Contents, Gone, Laid, Layout, ServerKey, Write, scheduling, slots, waiting_row};
-use crate::state::{Options, Server, Service, ServiceKey};
+use super::vips::Vips;
+use super::{Contents, Gone, Laid, Layout, ServerKey, Write, scheduling, slots, vip, waiting_row};
+use crate::state::{FLAG_1, FLAG_2, FLAG_3, Options, Persistence, Server, Service, ServiceKey};
 use crate::tables::TableError;
 
 /// What a take-over makes of tables.
@@ -79,9 +82,17 @@ impl Layout {
             (0..tables.server_rows()).map(|row| ServerId(tables.server(row).id)).collect();
         let unused = indices.last().map_or(0, |index| index + 1);
         let services = found.services.iter().map(|(key, laid)| (*key, laid.service.clone())).collect();
+        let mut vips = Vips::of_tables(tables.vips().into_iter().map(|(_, vip)| vip).collect());
+        found
+            .services
+            .keys()
+            .chain(gone.keys().map(|(key, ..)| key))
+            .for_each(|key| vips.begin_use(vip(key)));
+        let marks = Marks::of_tables(tables)?;
+        marks.addresses().for_each(|address| vips.begin_use(Some(address)));
         let layout = Self {
-            vips: tables.vips().into_iter().map(|(_, vip)| vip).collect(),
-            are_vips_dirty: true,
+            vips,
+            marks,
             server_ids: ServerIds::without(&last, &found.taken),
             service_rows: Rows::without(0..tables.service_rows(), &indices, unused),
             runs,
@@ -100,10 +111,11 @@ impl<T: Contents> Found<'_, T> {
         id: service::ServiceKey,
         index: u32,
     ) -> Result<Laid, TakeOverError> {
-        let ServiceRow { list, .. } = self.tables.service(index);
+        let row = self.tables.service(index);
+        let list = row.list;
         let scheduler =
             list.scheduler().ok_or_else(|| TakeOverError::Scheduler(name(key), list.scheduler))?;
-        let service = Service { options: Options::of(scheduler), servers: Vec::new() };
+        let service = Service { options: options(&row, scheduler), servers: Vec::new() };
         let mut laid = Laid {
             index,
             service,
@@ -121,12 +133,15 @@ impl<T: Contents> Found<'_, T> {
             if row.id != member.server().0 || row.service != id {
                 return Err(stranger());
             }
-            let server = Server::new(
-                Ipv4Addr::from(row.address).into(),
-                u16::from_be_bytes(row.port_number),
-                Forward::from_raw(row.forward).ok_or_else(stranger)?,
-                member.weight(),
-            );
+            let Thresholds { upper, lower } = self.tables.thresholds(member.server().row());
+            let server = Server {
+                address: Ipv4Addr::from(row.address).into(),
+                port: u16::from_be_bytes(row.port_number),
+                forward: Forward::from_raw(row.forward).ok_or_else(stranger)?,
+                weight: member.weight(),
+                upper,
+                lower,
+            };
             self.take(key, &row)?;
             laid.service.servers.push(server);
             laid.ids.push(member.server());
@@ -171,6 +186,18 @@ impl<T: Contents> Found<'_, T> {
         } else {
             Err(TakeOverError::Twice(format!("{address}:{} of {}", key.2, name(service))))
         }
+    }
+}
+
+/// What a service's row says of its options.
+fn options(row: &ServiceRow, scheduler: Scheduler) -> Options {
+    let service::Persistence { seconds, netmask } = row.persistence;
+    let persistence = Persistence { timeout_s: seconds, netmask: u32::from_be_bytes(netmask) };
+    Options {
+        scheduler,
+        sched_flags: row.flags.0 & (FLAG_1 | FLAG_2 | FLAG_3),
+        one_packet: row.flags.has(ServiceFlags::ONE_PACKET),
+        persistence: row.flags.has(ServiceFlags::PERSISTENT).then_some(persistence),
     }
 }
 

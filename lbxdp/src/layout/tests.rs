@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use lbxdp_common::mark::MarkRow;
 use lbxdp_common::table::Seed;
 use lbxdp_common::{Forward, Protocol, Scheduler, vip};
 use proptest::prelude::*;
@@ -43,6 +44,9 @@ pub(super) struct Played {
     taken_in: BTreeMap<u32, ServerId>,
     ids: BTreeMap<service::ServiceKey, u32>,
     vips: HashSet<(u32, Ipv4Addr)>,
+    thresholds: BTreeMap<u32, Thresholds>,
+    mark_rows: BTreeMap<u32, MarkRow>,
+    mark_runs: contents::MarkRuns,
 }
 
 pub(super) const SEED: Seed = Seed { offset: 5, multiplier: 0x9e37_79b9_7f4a_7c15 };
@@ -79,6 +83,18 @@ impl Played {
             }
             Write::RemoveServiceId { key } => {
                 self.ids.remove(key);
+            }
+            Write::Thresholds { id, thresholds } => {
+                self.thresholds.insert(id.row(), *thresholds);
+            }
+            Write::MarkRow { index, row } => {
+                self.mark_rows.insert(*index, *row);
+            }
+            Write::MarkRun { destination, run } => {
+                self.mark_runs.insert(write::prefix(*destination), *run);
+            }
+            Write::RemoveMarkRun { destination } => {
+                self.mark_runs.remove(&write::prefix(*destination));
             }
             Write::Vip(vip) => {
                 self.vips.insert(in_its_bucket(*vip));
@@ -151,6 +167,18 @@ impl Contents for Played {
         Ok(self.ids.clone())
     }
 
+    fn thresholds(&self, row: u32) -> Thresholds {
+        self.thresholds.get(&row).copied().unwrap_or_default()
+    }
+
+    fn mark_row(&self, index: u32) -> MarkRow {
+        self.mark_rows.get(&index).copied().unwrap_or_default()
+    }
+
+    fn mark_runs(&self) -> Result<contents::MarkRuns, TableError> {
+        Ok(self.mark_runs.clone())
+    }
+
     fn vips(&self) -> Vec<(u32, Ipv4Addr)> {
         self.vips.iter().copied().collect()
     }
@@ -192,7 +220,7 @@ fn the_trash_keeps_a_row_for_two_minutes_and_as_long_as_connections_live() {
     layout.change(&state(&[(80, &[])]), &resolved, now).expect("room");
     let another = state(&[(80, &[server(3, 1)])]);
     assert_eq!(layout.change(&another, &resolved, now), Err(LayoutError::ServersFull));
-    let (idle, busy) = (|_| Load(0), |_| Load(1));
+    let (idle, busy) = (|_| 0, |_| 1);
     layout.empty_trash(&idle, now + TRASH_TIME / 2);
     assert_eq!(layout.change(&another, &resolved, now), Err(LayoutError::ServersFull));
     layout.empty_trash(&busy, now + TRASH_TIME);

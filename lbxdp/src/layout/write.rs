@@ -2,8 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use lbxdp_common::Scheduler;
 use lbxdp_common::cells::Cells;
+use lbxdp_common::mark::{MarkRow, MarkRun};
+use lbxdp_common::overload::{LoadRow, Thresholds};
 use lbxdp_common::schedule::{rr, wrr};
 use lbxdp_common::server::{SERVICE_CELL, ServerId, ServerRow};
 use lbxdp_common::service::{List, Member, ServiceKey, ServiceRow, Shares};
@@ -47,6 +50,22 @@ pub enum Write {
     Turn {
         index: u32,
         change: TurnChange,
+    },
+    /// How many connections a server may have; whether it is overloaded follows as at an edit in IPVS.
+    Thresholds {
+        id: ServerId,
+        thresholds: Thresholds,
+    },
+    MarkRow {
+        index: u32,
+        row: MarkRow,
+    },
+    MarkRun {
+        destination: Ipv4Net,
+        run: MarkRun,
+    },
+    RemoveMarkRun {
+        destination: Ipv4Net,
     },
     ServiceId {
         key: ServiceKey,
@@ -124,6 +143,14 @@ impl Write {
                     {}
                 }
             }
+            Self::Thresholds { id, thresholds } => {
+                if let Some(row) = tables.LOADS.row(id.row()) {
+                    LoadRow(row).set_thresholds(*thresholds);
+                }
+            }
+            Self::MarkRow { index, row } => put(tables.MARK_RULES.row(*index), &row.cells()),
+            Self::MarkRun { destination, run } => tables.put_mark_run(prefix(*destination), *run)?,
+            Self::RemoveMarkRun { destination } => tables.remove_mark_run(prefix(*destination))?,
             Self::ServiceId { key, index } => tables.put_service_id(*key, *index)?,
             Self::RemoveServiceId { key } => tables.remove_service_id(*key)?,
             Self::Vip(vip) => tables.put_vip(*vip, seed)?,
@@ -145,6 +172,11 @@ pub(super) fn run_cells(
     let table = (list.table_row(0)..).zip(table.chunks(4).map(List::slots_cell));
     let slots = (list.slot_row(0)..).zip(slots.chunks(4).map(List::slots_cell));
     members.chain(table).chain(slots)
+}
+
+/// A destination as the table of runs knows it.
+pub(super) fn prefix(destination: Ipv4Net) -> ([u8; 4], u32) {
+    (destination.addr().octets(), destination.prefix_len().into())
 }
 
 fn put<C: Cells>(row: Option<C>, cells: &[u64]) {

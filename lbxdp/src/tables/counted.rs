@@ -1,42 +1,64 @@
 //! Counters: what the packet path has counted, and where the counters that are shown begin.
 
-use aya::maps::PerCpuValues;
 use lbxdp_common::counters::{Base, ServerCounters};
 use lbxdp_common::server::ServerId;
 
-use super::row::Row;
 use super::{Mapped, TableError, Tables, failed};
+
+/// What was counted for all servers on all CPUs, as it was when it was read.
+#[derive(Debug, Default)]
+pub struct CounterRows(Vec<ServerCounters>);
+
+impl CounterRows {
+    /// What was counted for a server; nothing if its row was not read.
+    pub fn of(&self, server: ServerId) -> ServerCounters {
+        self.0.get(server.row() as usize).copied().unwrap_or_default()
+    }
+
+    fn sum(&self, servers: impl IntoIterator<Item = ServerId>) -> ServerCounters {
+        servers.into_iter().fold(ServerCounters::default(), |sum, server| sum.plus(self.of(server)))
+    }
+}
 
 impl Tables {
     /// What was counted for a server on all CPUs.
     pub fn counters(&self, server: ServerId) -> Result<ServerCounters, TableError> {
-        let rows =
-            self.COUNTERS.get(&server.row(), 0).map_err(|source| failed("read", "counters", source))?;
-        Ok(rows.iter().fold(ServerCounters::default(), |sum, row| sum.plus(row.0)))
+        let rows = self.COUNTERS.row(server.row()).map_err(|source| failed("read", "counters", source))?;
+        Ok(sum(rows))
+    }
+
+    /// What was counted for these servers, and for those of rows before theirs.
+    pub fn counter_rows(
+        &self,
+        servers: impl IntoIterator<Item = ServerId>,
+    ) -> Result<CounterRows, TableError> {
+        let end = servers.into_iter().map(|server| server.row() + 1).max().unwrap_or(0);
+        let mut rows = Vec::with_capacity(end as usize);
+        let read = self.COUNTERS.each(0, end, |row| rows.push(sum(row)));
+        read.map_err(|source| failed("read", "counters", source))?;
+        Ok(CounterRows(rows))
     }
 
     /// What a server shows.
-    pub fn server_total(&self, server: ServerId) -> Result<ServerCounters, TableError> {
+    pub fn server_total(&self, rows: &CounterRows, server: ServerId) -> ServerCounters {
         let base = base(self.SERVER_BASES, server.row()).map_or_else(Default::default, Base::counters);
-        Ok(self.counters(server)?.minus(base))
+        rows.of(server).minus(base)
     }
 
     /// What a service shows, from the servers whose counters are its own: those it has, and those it had that wait.
     pub fn service_total(
         &self,
+        rows: &CounterRows,
         index: u32,
         servers: impl IntoIterator<Item = ServerId>,
-    ) -> Result<ServerCounters, TableError> {
+    ) -> ServerCounters {
         let base = base(self.SERVICE_BASES, index).map_or_else(Default::default, Base::counters);
-        Ok(self.sum(servers)?.plus(base))
+        rows.sum(servers).plus(base)
     }
 
     /// A server's counters begin at 0; only before its row is used.
     pub fn begin_server(&mut self, server: ServerId) -> Result<(), TableError> {
-        let cpus = aya::util::nr_cpus().map_or(1, |cpus| cpus);
-        let zeros = PerCpuValues::try_from(vec![Row(ServerCounters::default()); cpus])
-            .map_err(|source| failed("size", "counters", source.into()))?;
-        self.COUNTERS.set(server.row(), zeros, 0).map_err(|source| failed("write", "counters", source))?;
+        self.COUNTERS.clear(server.row()).map_err(|source| failed("write", "counters", source))?;
         if let Some(base) = base(self.SERVER_BASES, server.row()) {
             base.set(ServerCounters::default(), ServerId::NONE);
         }
@@ -83,6 +105,11 @@ impl Tables {
             .into_iter()
             .try_fold(ServerCounters::default(), |sum, server| Ok(sum.plus(self.counters(server)?)))
     }
+}
+
+/// What all CPUs have counted.
+fn sum(row: impl IntoIterator<Item = ServerCounters>) -> ServerCounters {
+    row.into_iter().fold(ServerCounters::default(), ServerCounters::plus)
 }
 
 fn base(bases: Mapped, row: u32) -> Option<Base<&'static [std::sync::atomic::AtomicU64]>> {

@@ -5,6 +5,8 @@
 mod counted;
 #[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
 mod mapped;
+#[expect(unsafe_code, reason = "aya has no call that reads many rows")]
+mod per_cpu;
 pub mod pins;
 #[expect(unsafe_code, reason = "the one place where aya is told that records are plain data")]
 mod row;
@@ -14,14 +16,16 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use aya::maps::lpm_trie::{Key as Prefix, LpmTrie};
-use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{DevMap, HashMap, Map, MapData, MapError};
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::table::{Buckets, Seed};
 use lbxdp_common::walk::Walker;
 use lbxdp_common::{Cells, Overflow, Reason, for_each_map, vip};
 
+pub use counted::CounterRows;
 pub use mapped::{Mapped, wait_for_packets};
+use per_cpu::PerCpu;
 use row::Row;
 
 /// A table could not be opened, read or written.
@@ -67,7 +71,7 @@ macro_rules! define_tables {
         }
     };
     (@kind HashMap<$key:ty, $value:ty>) => { HashMap<MapData, Row<$key>, $value> };
-    (@kind PerCpuArray<$value:ty>) => { PerCpuArray<MapData, Row<$value>> };
+    (@kind PerCpuArray<$value:ty>) => { PerCpu<$value> };
     (@kind LpmTrie<$key:ty, $value:ty>) => { LpmTrie<MapData, $key, $value> };
     (@kind DevMap) => { DevMap<MapData> };
 }
@@ -156,15 +160,14 @@ impl Tables {
     /// How often something was done for want of room, on all CPUs.
     pub fn overflow_count(&self, overflow: Overflow) -> Result<u64, TableError> {
         let counts =
-            self.OVERFLOWS.get(&overflow.raw(), 0).map_err(|source| failed("read", "overflows", source))?;
-        Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(count.0)))
+            self.OVERFLOWS.row(overflow.raw()).map_err(|source| failed("read", "overflows", source))?;
+        Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(*count)))
     }
 
     /// How many packets were not forwarded for a reason, on all CPUs.
     pub fn reason_count(&self, reason: Reason) -> Result<u64, TableError> {
-        let counts =
-            self.REASONS.get(&reason.raw(), 0).map_err(|source| failed("read", "reasons", source))?;
-        Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(count.0)))
+        let counts = self.REASONS.row(reason.raw()).map_err(|source| failed("read", "reasons", source))?;
+        Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(*count)))
     }
 
     /// The interface that a slot of the device map redirects to.

@@ -24,6 +24,10 @@ impl Director for &mut InMemory {
                 }
                 Err(refusal) => Response::Refused(refusal),
             },
+            Request::Changes(commands) => {
+                let answers = commands.iter().map(|command| self.ask(&Request::Change(command.clone())));
+                Response::Changes(answers.collect::<Result<_, _>>()?)
+            }
             Request::Services => Response::Services(snapshot(&self.state)),
             Request::Timeouts => Response::Timeouts(self.state.timeouts),
             Request::Connections => Response::Connections { count: 0 },
