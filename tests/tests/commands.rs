@@ -71,17 +71,19 @@ fn what_is_refused_changes_nothing() -> Result<()> {
         (format!("-L -n -u {service}"), 1, "No such service\n"),
         (format!("-E -t {service} -s nosuch"), 255, "Scheduler or persistence engine not found\n"),
         (format!("-a -t {service} -r 10.0.0.77 -w x"), 2, "illegal weight specified\n"),
+        (format!("-a -t {service} -r 10.0.0.77 -x 3 -y 4"), 255, "Numerical result out of range\n"),
+        (format!("-A -t {}:0", lab.vip()), 2, "Zero port specified for non-persistent service\n"),
     ] {
         let answer = daemon.ipvsadm(&line)?;
         assert_eq!((answer.code, answer.stderr.as_str()), (Some(code), says), "{line}");
     }
-    for line in
-        [format!("-E -t {service} -p 60"), format!("-a -t {service} -r 10.0.0.77 -m"), "-A -f 1".into()]
-    {
+    for line in [format!("-a -t {service} -r 10.0.0.77 -m"), "-A -f 1 -6".into()] {
         let answer = daemon.ipvsadm(&line)?;
         assert_eq!(answer.code, Some(2), "{line}");
         assert!(answer.stderr.ends_with("is not supported yet\n"), "{answer:?}");
     }
+    let answer = daemon.ipvsadm(&format!("-E -t {service} -p 60 --pe sip"))?;
+    assert_eq!((answer.code, answer.stderr.lines().count()), (Some(2), 1), "{answer:?}");
     assert_eq!(daemon.must("-S -n")?, before);
     Ok(())
 }
