@@ -21,8 +21,10 @@ pub mod cells;
 pub mod connection;
 pub mod counters;
 pub mod forward;
+pub mod limit;
 mod maps;
 mod named;
+pub mod notice;
 pub mod overflow;
 pub mod pressure;
 pub mod protocol;
@@ -42,6 +44,7 @@ pub mod wire;
 
 pub use cells::Cells;
 pub use forward::Forward;
+pub use notice::Notice;
 pub use overflow::Overflow;
 pub use protocol::Protocol;
 pub use schedule::Scheduler;

@@ -27,8 +27,8 @@ pub struct Settings {
     pub reusable_tcp: u16,
     /// The same of SCTP.
     pub reusable_sctp: u16,
-    /// Always zero.
-    pub pad: u32,
+    /// A second, in ticks.
+    pub second: u32,
     /// Always zero; see [`Walker::zero`](crate::walk::Walker::zero).
     pub zero: u64,
 }
@@ -119,6 +119,12 @@ impl<C: Cells> SettingsView<C> {
         Shape(self.0.load(SHAPE_CELL))
     }
 
+    /// A second, in ticks; 0 if nobody has said yet.
+    #[inline(always)]
+    pub fn second(self) -> u32 {
+        (self.0.load(REUSABLE_CELL) >> 32) as u32
+    }
+
     /// Whether connections make way for new ones with the same ports at all.
     #[inline(always)]
     pub fn reuses(self, protocol: Protocol) -> bool {
@@ -158,13 +164,13 @@ mod tests {
             rules: Rules::default().with_if(Rules::SLOPPY_TCP, true),
             reusable_tcp: 1 << 5,
             reusable_sctp: 1 << 13,
-            pad: 0,
+            second: 250,
             zero: 0,
         };
         let cells = settings.cells().map(AtomicU64::new);
         let view = SettingsView(&cells[..]);
         assert_eq!(view.seed(), Seed { offset: 1, multiplier: 3 });
-        assert_eq!((view.refresh(), view.shape()), (31, Shape::new(7, 9)));
+        assert_eq!((view.refresh(), view.shape(), view.second()), (31, Shape::new(7, 9), 250));
         assert!(view.rules().has(Rules::SLOPPY_TCP) && !view.rules().has(Rules::SECURE_TCP));
         for state in 0..16 {
             let reusable = |protocol| view.is_reusable(protocol, State::from_raw(state));

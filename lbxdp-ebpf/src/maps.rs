@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_action};
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_loop};
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_loop};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, PerCpuArray};
 use lbxdp_common::counters::ServerCounters;
@@ -15,7 +15,7 @@ use lbxdp_common::settings::ZERO_CELL;
 use lbxdp_common::steer::World;
 use lbxdp_common::table::Buckets;
 use lbxdp_common::walk::{Step, Walker};
-use lbxdp_common::{Cells, Overflow, Reason, Ticks, for_each_map};
+use lbxdp_common::{Cells, Notice, Overflow, Reason, Ticks, for_each_map};
 
 use crate::atomic::Row;
 
@@ -161,6 +161,17 @@ impl World for Kernel {
     }
 
     #[inline(always)]
+    fn limit(&self, index: u32) -> Option<Row> {
+        row(&LIMITS, index)
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
     fn errand(&self, index: u32) -> Option<u32> {
         row(&ERRANDS, index).map(|row| row.load(0) as u32)
     }
@@ -168,6 +179,14 @@ impl World for Kernel {
     #[inline(always)]
     fn note(&self, overflow: Overflow) {
         if let Some(count) = OVERFLOWS.get_ptr_mut(overflow.raw()) {
+            // SAFETY: as in `count`.
+            unsafe { *count += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn count_notice(&self, notice: Notice) {
+        if let Some(count) = NOTICES.get_ptr_mut(notice.raw()) {
             // SAFETY: as in `count`.
             unsafe { *count += 1 };
         }

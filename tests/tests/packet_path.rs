@@ -10,7 +10,8 @@ use lbxdp::tables::{Mapped, Tables};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::ServiceKey;
-use lbxdp_common::{Overflow, Reason, Ticks};
+use lbxdp_common::{Notice, Overflow, Reason, Ticks, Verdict};
+use lbxdp_tests::cases::frame;
 use lbxdp_tests::cases::memory::{self, BUCKETS, MEMBERS, SERVERS, SERVICES, Snapshot};
 use lbxdp_tests::cases::random::{self, Dice};
 use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Outcome, Runner, Table};
@@ -21,6 +22,7 @@ struct Kernel {
     tables: Tables,
     services: Vec<ServiceKey>,
     overflows_before: Vec<u64>,
+    notices_before: Vec<u64>,
     _pins: Pins,
 }
 
@@ -46,7 +48,8 @@ impl Kernel {
         let mut tables = Tables::open(&pins.0).expect("the tables are pinned");
         let (slot, ifindex) = OTHER_PORT;
         tables.put_port(slot, ifindex).expect("a slot for the other interface");
-        Self { ebpf, tables, services: Vec::new(), overflows_before: vec![0; Overflow::COUNT], _pins: pins }
+        let (overflows_before, notices_before) = (vec![0; Overflow::COUNT], vec![0; Notice::COUNT]);
+        Self { ebpf, tables, services: Vec::new(), overflows_before, notices_before, _pins: pins }
     }
 
     fn table(&self, table: Table) -> Mapped {
@@ -60,6 +63,7 @@ impl Kernel {
             Table::Turns => self.tables.TURNS,
             Table::Members => self.tables.MEMBERS,
             Table::Pressure => self.tables.PRESSURE,
+            Table::Limits => self.tables.LIMITS,
         }
     }
 
@@ -67,14 +71,21 @@ impl Kernel {
         Overflow::ALL.iter().map(|kind| self.tables.overflow_count(*kind).expect("a count")).collect()
     }
 
+    fn all_notices(&self) -> Vec<u64> {
+        Notice::ALL.iter().map(|kind| self.tables.notice_count(*kind).expect("a count")).collect()
+    }
+
     fn reasons(&self) -> Vec<u64> {
         Reason::ALL.iter().map(|reason| self.tables.reason_count(*reason).expect("a count")).collect()
     }
 }
 
+/// Bytes by which an answer may be longer than its packet.
+const MOST_GROWTH: usize = 28;
+
 /// Runs a program on a frame; its action, and the frame it leaves.
 fn test_run(program: &Xdp, frame: &[u8]) -> (u32, Vec<u8>) {
-    let mut out = vec![0; frame.len()];
+    let mut out = vec![0; frame.len() + MOST_GROWTH];
     let options = TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::new() };
     let result = program.test_run(options).expect("the kernel runs the program");
     out.truncate(result.data_size_out as usize);
@@ -99,6 +110,7 @@ impl Runner for Kernel {
             self.tables.remove_service_id(key).expect("it was there");
         }
         self.overflows_before = self.all_overflows();
+        self.notices_before = self.all_notices();
         for row in 0..SERVERS {
             self.tables.begin_server(ServerId(row)).expect("a row of counters");
         }
@@ -106,6 +118,10 @@ impl Runner for Kernel {
 
     fn overflows(&self) -> Vec<u64> {
         self.all_overflows().iter().zip(&self.overflows_before).map(|(now, before)| now - before).collect()
+    }
+
+    fn notices(&self) -> Vec<u64> {
+        self.all_notices().iter().zip(&self.notices_before).map(|(now, before)| now - before).collect()
     }
 
     fn counters(&self, server: ServerId) -> ServerCounters {
@@ -142,6 +158,7 @@ fn assert_same(kernel: &Snapshot, host: &Snapshot, at: &str) {
     assert_eq!(kernel.entries, host.entries, "{at}: connections");
     assert_eq!(kernel.counters, host.counters, "{at}: counters");
     assert_eq!(kernel.overflows, host.overflows, "{at}: what was done for want of room");
+    assert_eq!(kernel.notices, host.notices, "{at}: what senders were told");
     for ((kernel, host), entry) in kernel.dues.iter().zip(&host.dues).zip(&kernel.entries) {
         let apart = kernel.since(*host).unsigned_abs();
         assert!(apart <= SECOND, "{at}: due times are {apart} ticks apart: {entry:?}");
@@ -176,6 +193,9 @@ fn frames_by_chance_in_the_kernel_as_on_the_host() {
         let (mut in_kernel, mut on_host) = (frame.clone(), frame);
         let outcome = kernel.run(&mut in_kernel);
         assert_eq!(outcome, host.run(&mut on_host), "frame {number}: {on_host:x?}");
+        if let Some(Ok(Verdict::Answered(_))) = host.last() {
+            (in_kernel, on_host) = (frame::settled(in_kernel), frame::settled(on_host));
+        }
         assert_eq!(in_kernel, on_host, "frame {number}");
         forwarded += usize::from(outcome.action > 2);
     }
@@ -184,4 +204,5 @@ fn frames_by_chance_in_the_kernel_as_on_the_host() {
     assert_eq!(in_kernel.cells, on_host.cells);
     assert_eq!(in_kernel.entries, on_host.entries);
     assert_eq!(in_kernel.counters, on_host.counters);
+    assert_eq!(in_kernel.notices, on_host.notices);
 }

@@ -11,9 +11,11 @@ mod kind;
 mod meet;
 mod open;
 mod parse;
+mod refuse;
 
 use crate::cells::Cells;
 use crate::counters::ServerCounters;
+use crate::notice::Notice;
 use crate::overflow::Overflow;
 use crate::schedule::Pool;
 use crate::server::ServerId;
@@ -49,21 +51,29 @@ pub trait World: Buckets + Pool {
     fn ingress_ifindex(&self) -> u32;
     /// The row that tells of pressure.
     fn pressure(&self) -> Option<Self::Row>;
+    /// A row of limits ([`limit`](crate::limit)).
+    fn limit(&self, index: u32) -> Option<Self::Row>;
+    /// Any number.
+    fn random(&self) -> u32;
     /// The bucket that is next to be tended, of those the daemon has listed.
     fn errand(&self, index: u32) -> Option<u32>;
     /// Counts what is done for want of room.
     fn note(&self, overflow: Overflow);
+    /// Counts what a packet's sender was told, or why it was not.
+    fn count_notice(&self, notice: Notice);
     /// Adds to a server's counters.
     fn count(&self, server: ServerId, more: ServerCounters);
 }
 
-/// Decides about a packet, and rewrites it if it is forwarded.
+/// Decides about a packet, and rewrites it if it is forwarded or answered.
 #[inline(always)]
-pub fn steer<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Verdict, Reason> {
-    let headers = parse::headers(frame)?;
+pub fn steer<F: Frame, W: World>(mut frame: F, world: &W) -> Result<Verdict, Reason> {
+    let headers = parse::headers(&frame)?;
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     classify::is_for_a_vip(world, settings, &headers)?;
-    let packet = parse::packet(frame, &headers)?;
-    let way = follow::follow(world, settings, &packet)?;
-    forward::forward(frame, world, &way)
+    let packet = parse::packet(&frame, &headers)?;
+    match follow::follow(world, settings, &packet) {
+        Ok(way) => forward::forward(&mut frame, world, &way),
+        Err(reason) => refuse::refuse(frame, world, reason),
+    }
 }

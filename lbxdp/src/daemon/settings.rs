@@ -29,7 +29,7 @@ pub(super) fn row(state: &State, seed: Seed, clock: &Clock) -> Settings {
         rules: rules(*sysctls),
         reusable_tcp: reusable_states(Protocol::Tcp, reuse_mode),
         reusable_sctp: reusable_states(Protocol::Sctp, reuse_mode),
-        pad: 0,
+        second: clock.hertz(),
         zero: 0,
     }
 }

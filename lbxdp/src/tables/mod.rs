@@ -17,7 +17,7 @@ use aya::maps::{DevMap, HashMap, Map, MapData, MapError, PerCpuArray};
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::table::{Buckets, Seed};
 use lbxdp_common::walk::Walker;
-use lbxdp_common::{Cells, Overflow, Reason, for_each_map, vip};
+use lbxdp_common::{Cells, Notice, Overflow, Reason, for_each_map, vip};
 
 pub use mapped::{Mapped, wait_for_packets};
 use row::Row;
@@ -130,6 +130,13 @@ impl Tables {
     pub fn overflow_count(&self, overflow: Overflow) -> Result<u64, TableError> {
         let counts =
             self.OVERFLOWS.get(&overflow.raw(), 0).map_err(|source| failed("read", "overflows", source))?;
+        Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(count.0)))
+    }
+
+    /// How often senders were told something, on all CPUs.
+    pub fn notice_count(&self, notice: Notice) -> Result<u64, TableError> {
+        let counts =
+            self.NOTICES.get(&notice.raw(), 0).map_err(|source| failed("read", "notices", source))?;
         Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(count.0)))
     }
 

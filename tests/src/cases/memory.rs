@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::connection::{Key, Phase, Word};
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::limit::{LIMIT_CELLS, LIMIT_ROWS};
 use lbxdp_common::pressure::PRESSURE_CELLS;
 use lbxdp_common::schedule::wrr;
 use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerId, ServerRow};
@@ -45,10 +46,11 @@ pub enum Table {
     Turns,
     Members,
     Pressure,
+    Limits,
 }
 
 impl Table {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Settings,
         Self::Vips,
         Self::Connections,
@@ -58,6 +60,7 @@ impl Table {
         Self::Turns,
         Self::Members,
         Self::Pressure,
+        Self::Limits,
     ];
 
     /// Cells of a row, and rows.
@@ -72,6 +75,7 @@ impl Table {
             Self::Turns => (TURN_CELLS, SERVICES),
             Self::Members => (1, MEMBERS),
             Self::Pressure => (PRESSURE_CELLS, 1),
+            Self::Limits => (LIMIT_CELLS, LIMIT_ROWS),
         }
     }
 }
@@ -94,6 +98,7 @@ impl From<Result<Verdict, Reason>> for Outcome {
         match result {
             Ok(Verdict::Transmit) => Self { action: TX, counted: None },
             Ok(Verdict::Redirect(_)) => Self { action: REDIRECT, counted: None },
+            Ok(Verdict::Answered(reason)) => Self { action: TX, counted: Some(reason) },
             Ok(Verdict::Local) | Err(Reason::NotOurs) => Self { action: PASS, counted: None },
             Err(reason) => {
                 let action = if reason.fate() == lbxdp_common::Fate::Drop { DROP } else { PASS };
@@ -116,6 +121,8 @@ pub trait Runner {
     fn counters(&self, server: ServerId) -> ServerCounters;
     /// What was noted since the tables were written, by [`lbxdp_common::Overflow`].
     fn overflows(&self) -> Vec<u64>;
+    /// What senders were told since then, by [`lbxdp_common::Notice`].
+    fn notices(&self) -> Vec<u64>;
     /// The time.
     fn now(&mut self) -> Ticks;
     /// Runs a frame; its bytes are then as they leave.
@@ -196,7 +203,7 @@ fn settings(setup: &Setup) -> Settings {
         timeouts,
         reusable_tcp: setup.reusable_tcp,
         reusable_sctp: reusable_states(Protocol::Sctp, 1),
-        pad: 0,
+        second: HERTZ,
         zero: 0,
     }
 }
@@ -256,6 +263,7 @@ pub struct Snapshot {
     pub cells: Vec<u64>,
     pub counters: Vec<ServerCounters>,
     pub overflows: Vec<u64>,
+    pub notices: Vec<u64>,
     /// All entries of the connection table, with due time 0.
     pub entries: Vec<(Key, Word)>,
     /// Their due times.
@@ -283,6 +291,7 @@ pub fn snapshot<R: Runner>(runner: &R) -> Snapshot {
     Snapshot {
         cells: cells_of(Table::Loads).chain(cells_of(Table::Turns)).collect(),
         overflows: runner.overflows(),
+        notices: runner.notices(),
         counters: (0..SERVERS).map(|row| runner.counters(ServerId(row))).collect(),
         entries,
         dues,
