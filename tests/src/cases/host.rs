@@ -198,7 +198,7 @@ impl<'a> World for &'a Host {
 
     fn random(&self) -> u32 {
         // Whatever it is, cases must not see it.
-        self.notices.borrow().iter().sum::<u64>() as u32
+        u32::try_from(self.notices.borrow().iter().sum::<u64>()).expect("few notices")
     }
 
     fn errand(&self, _: u32) -> Option<u32> {
