@@ -32,6 +32,8 @@ macro_rules! for_each_map {
                 SERVICE_BASES: "service_bases", $crate::counters::BASE_CELLS, 1;
                 /// When a packet last went by hash for want of room ([`pressure`]($crate::pressure)).
                 PRESSURE: "pressure", $crate::pressure::PRESSURE_CELLS, 1;
+                /// How many ICMP errors may be sent, to each client and in all ([`limit`]($crate::limit)).
+                LIMITS: "limits", $crate::limit::LIMIT_CELLS, $crate::limit::LIMIT_ROWS;
                 /// Indices of buckets for [`tend`]($crate::tend): the daemon's errands.
                 ERRANDS: "errands", 1, $crate::tend::MAX_ERRANDS;
                 /// Rules for marks ([`mark`]($crate::mark)).
@@ -48,6 +50,8 @@ macro_rules! for_each_map {
                 REASONS: "reasons", PerCpuArray<u64>, $crate::Reason::COUNT as u32;
                 /// How often something was done for want of room, by [`Overflow`]($crate::Overflow).
                 OVERFLOWS: "overflows", PerCpuArray<u64>, $crate::Overflow::COUNT as u32;
+                /// How often a sender was told why its packet was not forwarded, by [`Notice`]($crate::Notice).
+                NOTICES: "notices", PerCpuArray<u64>, $crate::Notice::COUNT as u32;
                 /// The interfaces packets may be redirected to.
                 PORTS: "ports", DevMap, 64;
             }

@@ -11,6 +11,8 @@ pub enum Verdict {
     Redirect(u16),
     /// Its server is the director itself: up to the stack, as it is.
     Local,
+    /// Back to where it came from, as an ICMP error that says why it was not forwarded.
+    Answered(Reason),
 }
 
 named_enum! {

@@ -1,13 +1,15 @@
 //! The packet under an XDP context.
 
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use lbxdp_common::wire::Frame;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// A packet in the driver's buffer.
-pub(crate) struct Packet<'a>(pub(crate) &'a XdpContext);
+/// A packet in the driver's buffer. One pointer, so a function that is not inlined can take it.
+pub(crate) struct Packet(pub(crate) XdpContext);
 
-impl Packet<'_> {
+impl Packet {
     /// Where `T` stands at `offset`, if the frame's first buffer reaches that far.
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> Option<*mut T> {
@@ -19,7 +21,7 @@ impl Packet<'_> {
     }
 }
 
-impl Frame for Packet<'_> {
+impl Frame for Packet {
     #[inline(always)]
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
         // SAFETY: `at` has compared with the end of the packet (the verifier insists), any bytes are a `T`, and an
@@ -31,5 +33,27 @@ impl Frame for Packet<'_> {
     fn write<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> Option<()> {
         // SAFETY: as above; the packet is this program's alone while it runs.
         self.at::<T>(offset).map(|place| unsafe { place.write_unaligned(value) })
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> u32 {
+        // SAFETY: the context is the program's own, as in all calls here.
+        unsafe { bpf_xdp_get_buff_len(self.0.as_ptr().cast()) as u32 }
+    }
+
+    #[inline(always)]
+    fn cut(&mut self, bytes: u32) -> Option<()> {
+        let more = bytes.wrapping_sub(self.bytes()).cast_signed();
+        // Nothing to be cut is nothing to be asked: not every driver lets its frames be changed.
+        // SAFETY: as above. Pointers into the packet end here, and nobody keeps one: `at` gives them to `read` and `write` alone.
+        (more == 0 || more < 0 && unsafe { bpf_xdp_adjust_tail(self.0.as_ptr().cast(), more) } == 0)
+            .then_some(())
+    }
+
+    #[inline(always)]
+    fn grow_front(&mut self, bytes: u32) -> Option<()> {
+        // SAFETY: as in `cut`.
+        (unsafe { bpf_xdp_adjust_head(self.0.as_ptr().cast(), bytes.wrapping_neg().cast_signed()) } == 0)
+            .then_some(())
     }
 }

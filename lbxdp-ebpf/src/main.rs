@@ -26,10 +26,14 @@ use lbxdp_common::{Fate, Reason, Verdict, steer};
 /// The entry. `frags`: frames of several buffers (jumbo) are welcome; all headers are in the first.
 #[xdp(frags)]
 fn lbxdp(context: XdpContext) -> u32 {
-    match steer::steer(&mut frame::Packet(&context), &maps::Kernel) {
+    match steer::steer(frame::Packet(context), &maps::Kernel) {
         Ok(Verdict::Transmit) => xdp_action::XDP_TX,
         Ok(Verdict::Redirect(port)) => maps::redirect(port),
         Ok(Verdict::Local) => xdp_action::XDP_PASS,
+        Ok(Verdict::Answered(reason)) => {
+            maps::count_reason(reason);
+            xdp_action::XDP_TX
+        }
         Err(Reason::NotOurs) => xdp_action::XDP_PASS,
         Err(reason) => {
             maps::count_reason(reason);
@@ -51,7 +55,7 @@ fn clock(_: XdpContext) -> u32 {
 /// attached. What is done here the daemon cannot leave half done, however it ends.
 #[xdp(frags)]
 fn tend(context: XdpContext) -> u32 {
-    let buckets: u32 = Frame::read(&frame::Packet(&context), 0).unwrap_or(0);
+    let buckets: u32 = Frame::read(&frame::Packet(context), 0).unwrap_or(0);
     maps::Kernel.repeat(buckets.min(MAX_ERRANDS) * WAYS as u32, &mut Errands);
     xdp_action::XDP_PASS
 }

@@ -19,7 +19,7 @@ use lbxdp_common::steer::World;
 use lbxdp_common::table::{Buckets, Hash};
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::{Step, Walker};
-use lbxdp_common::{Cells, Overflow, Reason, Ticks, for_each_map};
+use lbxdp_common::{Cells, Notice, Overflow, Reason, Ticks, for_each_map};
 
 use crate::atomic::Row;
 use crate::parts;
@@ -172,6 +172,11 @@ impl World for Kernel {
     }
 
     #[inline(always)]
+    fn limit(&self, index: u32) -> Option<Row> {
+        row(&LIMITS, index)
+    }
+
+    #[inline(always)]
     fn errand(&self, index: u32) -> Option<Errand> {
         row(&ERRANDS, index).map(|row| Errand(row.load(0)))
     }
@@ -240,6 +245,14 @@ impl World for Kernel {
     #[inline(always)]
     fn note(&self, overflow: Overflow) {
         if let Some(count) = OVERFLOWS.get_ptr_mut(overflow.raw()) {
+            // SAFETY: as in `count`.
+            unsafe { *count += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn count_notice(&self, notice: Notice) {
+        if let Some(count) = NOTICES.get_ptr_mut(notice.raw()) {
             // SAFETY: as in `count`.
             unsafe { *count += 1 };
         }

@@ -72,6 +72,8 @@ pub struct Status {
     pub unresolved: Vec<std::net::IpAddr>,
     /// How many packets were not forwarded, by reason; all reasons, in their order.
     pub not_forwarded: Vec<NotForwarded>,
+    /// How often senders of such packets were told by ICMP, or why not; all kinds, in their order.
+    pub notices: Vec<Counted>,
 }
 
 /// The connection table.

@@ -11,7 +11,8 @@ use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::ServiceKey;
-use lbxdp_common::{Overflow, Reason, Ticks};
+use lbxdp_common::{Notice, Overflow, Reason, Ticks, Verdict};
+use lbxdp_tests::cases::frame;
 use lbxdp_tests::cases::memory::{self, BUCKETS, MEMBERS, SERVERS, SERVICES, Snapshot};
 use lbxdp_tests::cases::random::{self, Dice};
 use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Outcome, Runner, Table};
@@ -23,6 +24,7 @@ struct Kernel {
     services: Vec<ServiceKey>,
     mark_runs: Vec<([u8; 4], u32)>,
     overflows_before: Vec<u64>,
+    notices_before: Vec<u64>,
     _pins: Pins,
 }
 
@@ -54,6 +56,7 @@ impl Kernel {
             services: Vec::new(),
             mark_runs: Vec::new(),
             overflows_before: vec![0; Overflow::COUNT],
+            notices_before: vec![0; Notice::COUNT],
             _pins: pins,
         }
     }
@@ -70,6 +73,7 @@ impl Kernel {
             Table::Members => self.tables.MEMBERS,
             Table::Pressure => self.tables.PRESSURE,
             Table::MarkRules => self.tables.MARK_RULES,
+            Table::Limits => self.tables.LIMITS,
         }
     }
 
@@ -77,14 +81,21 @@ impl Kernel {
         Overflow::ALL.iter().map(|kind| self.tables.overflow_count(*kind).expect("a count")).collect()
     }
 
+    fn all_notices(&self) -> Vec<u64> {
+        Notice::ALL.iter().map(|kind| self.tables.notice_count(*kind).expect("a count")).collect()
+    }
+
     fn reasons(&self) -> Vec<u64> {
         Reason::ALL.iter().map(|reason| self.tables.reason_count(*reason).expect("a count")).collect()
     }
 }
 
+/// Bytes by which an answer may be longer than its packet.
+const MOST_GROWTH: usize = 28;
+
 /// Runs a program on a frame; its action, and the frame it leaves.
 fn test_run(program: &Xdp, frame: &[u8]) -> (u32, Vec<u8>) {
-    let mut out = vec![0; frame.len()];
+    let mut out = vec![0; frame.len() + MOST_GROWTH];
     let options = TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::new() };
     let result = program.test_run(options).expect("the kernel runs the program");
     out.truncate(result.data_size_out as usize);
@@ -117,6 +128,7 @@ impl Runner for Kernel {
             self.tables.remove_service_id(key).expect("it was there");
         }
         self.overflows_before = self.all_overflows();
+        self.notices_before = self.all_notices();
         for row in 0..SERVERS {
             self.tables.begin_server(ServerId(row)).expect("a row of counters");
         }
@@ -124,6 +136,10 @@ impl Runner for Kernel {
 
     fn overflows(&self) -> Vec<u64> {
         self.all_overflows().iter().zip(&self.overflows_before).map(|(now, before)| now - before).collect()
+    }
+
+    fn notices(&self) -> Vec<u64> {
+        self.all_notices().iter().zip(&self.notices_before).map(|(now, before)| now - before).collect()
     }
 
     fn counters(&self, server: ServerId) -> ServerCounters {
@@ -160,6 +176,7 @@ fn assert_same(kernel: &Snapshot, host: &Snapshot, at: &str) {
     assert_eq!(kernel.entries, host.entries, "{at}: connections");
     assert_eq!(kernel.counters, host.counters, "{at}: counters");
     assert_eq!(kernel.overflows, host.overflows, "{at}: what was done for want of room");
+    assert_eq!(kernel.notices, host.notices, "{at}: what senders were told");
     for ((kernel, host), entry) in kernel.dues.iter().zip(&host.dues).zip(&kernel.entries) {
         let apart = kernel.since(*host).unsigned_abs();
         assert!(apart <= SECOND, "{at}: due times are {apart} ticks apart: {entry:?}");
@@ -194,6 +211,9 @@ fn frames_by_chance_in_the_kernel_as_on_the_host() {
         let (mut in_kernel, mut on_host) = (frame.clone(), frame);
         let outcome = kernel.run(&mut in_kernel);
         assert_eq!(outcome, host.run(&mut on_host), "frame {number}: {on_host:x?}");
+        if let Some(Ok(Verdict::Answered(_))) = host.last() {
+            (in_kernel, on_host) = (frame::settled(in_kernel), frame::settled(on_host));
+        }
         assert_eq!(in_kernel, on_host, "frame {number}");
         forwarded += usize::from(outcome.action > 2);
     }
@@ -202,4 +222,5 @@ fn frames_by_chance_in_the_kernel_as_on_the_host() {
     assert_eq!(in_kernel.cells, on_host.cells);
     assert_eq!(in_kernel.entries, on_host.entries);
     assert_eq!(in_kernel.counters, on_host.counters);
+    assert_eq!(in_kernel.notices, on_host.notices);
 }

@@ -24,7 +24,12 @@ fn every_reason_and_verdict_has_a_case() {
     for reason in Reason::ALL.iter().filter(|reason| !matches!(reason, Reason::NotReady | Reason::NoWayOut)) {
         assert!(verdicts.contains(&Err(*reason)), "no case ends with {reason}");
     }
-    for verdict in [Verdict::Transmit, Verdict::Local, Verdict::Redirect(OTHER_PORT.0)] {
+    for verdict in [
+        Verdict::Answered(Reason::NoServer),
+        Verdict::Transmit,
+        Verdict::Local,
+        Verdict::Redirect(OTHER_PORT.0),
+    ] {
         assert!(verdicts.contains(&Ok(verdict)), "no case ends with {verdict:?}");
     }
 }
@@ -38,6 +43,10 @@ fn assert_little_changes(host: &mut Host, before: &[u8]) {
     host.run(&mut after);
     if matches!(host.last(), Some(Ok(Verdict::Local) | Err(_)) | None) {
         assert_eq!(before, after);
+    }
+    if let Some(Ok(Verdict::Answered(_))) = host.last() {
+        assert_eq!(frame::settled(after), frame::refused(before));
+        return;
     }
     assert_eq!(before.len(), after.len());
     let differ = (0..before.len()).filter(|&at| before[at] != after[at]);
@@ -58,7 +67,7 @@ proptest! {
     fn a_packet_with_bytes_changed_or_cut_off_is_changed_only_where_forwarding_does(
         changes in proptest::collection::vec((0..70usize, any::<u8>()), 0..6),
         length in 0..70usize,
-        protocol in 0..3,
+        protocol in 0..4,
         ttl: u8,
     ) {
         let mut host = Host::default();
@@ -66,6 +75,7 @@ proptest! {
         let packet = match protocol {
             0 => frame::tcp(40_000, 80).syn(),
             1 => frame::udp(40_000, 53),
+            2 => frame::udp(40_000, 22),
             _ => frame::sctp(40_000, 5000).chunk(ChunkKind::COOKIE_ECHO, &[0; 5]).chunk(ChunkKind::ABORT, &[]),
         };
         let mut bytes = packet.ttl(ttl).bytes();

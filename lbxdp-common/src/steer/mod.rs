@@ -11,6 +11,7 @@ mod kind;
 mod meet;
 mod open;
 mod parse;
+mod refuse;
 mod service;
 
 /// The rarer parts of the way, as [`World`] offers them.
@@ -25,6 +26,7 @@ use crate::cells::Cells;
 use crate::connection::Key;
 use crate::counters::ServerCounters;
 use crate::mark::MarkRun;
+use crate::notice::Notice;
 use crate::overflow::Overflow;
 use crate::schedule::Pool;
 use crate::server::ServerId;
@@ -60,6 +62,8 @@ pub trait World: Buckets + Pool {
     fn ingress_ifindex(&self) -> u32;
     /// The row that tells of pressure.
     fn pressure(&self) -> Option<Self::Row>;
+    /// A row of limits ([`limit`](crate::limit)).
+    fn limit(&self, index: u32) -> Option<Self::Row>;
     /// What the daemon has listed to be done.
     fn errand(&self, index: u32) -> Option<Errand>;
     /// The rules for the marks of packets to a destination (as in a packet).
@@ -68,6 +72,8 @@ pub trait World: Buckets + Pool {
     fn mark_row(&self, index: u32) -> Option<Self::Row>;
     /// Counts what is done for want of room.
     fn note(&self, overflow: Overflow);
+    /// Counts what a packet's sender was told, or why it was not.
+    fn count_notice(&self, notice: Notice);
     /// Adds to a server's counters.
     fn count(&self, server: ServerId, more: ServerCounters);
 
@@ -116,13 +122,15 @@ pub trait World: Buckets + Pool {
     }
 }
 
-/// Decides about a packet, and rewrites it if it is forwarded.
+/// Decides about a packet, and rewrites it if it is forwarded or answered.
 #[inline(always)]
-pub fn steer<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Verdict, Reason> {
-    let headers = parse::headers(frame)?;
+pub fn steer<F: Frame, W: World>(mut frame: F, world: &W) -> Result<Verdict, Reason> {
+    let headers = parse::headers(&frame)?;
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     classify::is_for_a_vip(world, settings, &headers)?;
-    let packet = parse::packet(frame, &headers)?;
-    let way = follow::follow(world, settings, &packet)?;
-    forward::forward(frame, world, &way)
+    let packet = parse::packet(&frame, &headers)?;
+    match follow::follow(world, settings, &packet) {
+        Ok(way) => forward::forward(&mut frame, world, &way),
+        Err(reason) => refuse::refuse(frame, world, reason),
+    }
 }

@@ -1,5 +1,69 @@
 //! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
 
+use core::ops::ControlFlow;
+
+use super::Frame;
+use crate::walk::{Step, Walker};
+
+/// The most bytes that one sum may have: a mask.
+const MAX_BYTES_MASK: u32 = 0x3ff;
+
+/// The sum of `bytes` bytes of a frame from `offset` on, 4 to 1,023, as little-endian numbers: RFC 1071 shows (section 2B)
+/// that the order does not matter as long as the result is written in the same. `None` if the frame ends before.
+#[inline(always)]
+pub(crate) fn sum<F: Frame, W: Walker>(walker: &W, frame: &F, offset: usize, bytes: u32) -> Option<u64> {
+    let mut words = Words { frame, offset, sum: u64::from(walker.zero()), missing: walker.zero() };
+    walker.repeat(bytes / 4, &mut words);
+    let Words { sum, missing, .. } = words;
+    if missing != 0 {
+        return None;
+    }
+    // The bytes behind the last word, as if zeros followed: what the last four bytes have beside them is shifted out.
+    let last: [u8; 4] = frame.read(offset + small(bytes.wrapping_sub(4)))?;
+    let rest = match bytes % 4 {
+        0 => 0,
+        rest => u32::from_le_bytes(last) >> (32 - 8 * rest),
+    };
+    Some(sum + u64::from(rest))
+}
+
+/// An offset from the beginning of a sum. Masked, for the verifier must see that it is small.
+#[inline(always)]
+const fn small(bytes: u32) -> usize {
+    (bytes & MAX_BYTES_MASK) as usize
+}
+
+struct Words<'a, F> {
+    frame: &'a F,
+    offset: usize,
+    sum: u64,
+    /// 1 if the frame ended before its time.
+    missing: u32,
+}
+
+impl<F: Frame, W> Step<W> for Words<'_, F> {
+    #[inline(always)]
+    fn step(&mut self, _: &W, index: u32) -> ControlFlow<()> {
+        let Some(word) = self.frame.read::<[u8; 4]>(self.offset + small(index.wrapping_mul(4))) else {
+            self.missing = 1;
+            return ControlFlow::Break(());
+        };
+        self.sum += u64::from(u32::from_le_bytes(word));
+        ControlFlow::Continue(())
+    }
+}
+
+/// The checksum of what sums up to this, as it stands in a packet.
+#[inline(always)]
+pub(crate) const fn of_sum(sum: u64) -> [u8; 2] {
+    // No branch: each line leaves at most one carry more than the next one takes.
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    (!(sum as u16)).to_le_bytes()
+}
+
 /// The IPv4 header checksum after the TTL went down by one, as the kernel's `ip_decrease_ttl` has it.
 ///
 /// TTL is the upper byte of its 16-bit word, so the header's sum falls by 0x0100 and the checksum, its complement, rises

@@ -18,6 +18,12 @@ pub const fn destination_number(start: [u8; 8]) -> u64 {
     u64::from_le_bytes(start) & 0xffff_ffff_ffff
 }
 
+/// Whether a MAC address is not one station's but a group's: multicast or broadcast.
+#[inline(always)]
+pub const fn is_group(mac: Mac) -> bool {
+    mac[0] & 1 != 0
+}
+
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = size_of::<Ethernet>();
 

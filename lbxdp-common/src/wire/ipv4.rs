@@ -8,6 +8,8 @@ pub const MIN_HEADER_BYTES: usize = size_of::<Ipv4>();
 /// Where TTL, protocol and checksum stand in the header: [`TtlAndChecksum`].
 pub const TTL_OFFSET: usize = 8;
 
+/// The fragment's offset: 0 in the first one.
+const FRAGMENT_OFFSET: U16 = U16::new(0x1fff);
 /// "More fragments" and the fragment's offset: either makes the packet a fragment.
 const FRAGMENT_BITS: U16 = U16::new(0x3fff);
 
@@ -43,6 +45,19 @@ impl Ipv4 {
     pub fn header_bytes(&self) -> u32 {
         let bytes = u32::from(self.version_and_length & 0x0f) * 4;
         if self.version_and_length >> 4 == 4 && bytes as usize >= MIN_HEADER_BYTES { bytes } else { 0 }
+    }
+
+    /// The checksum that a header without options should have; its own must be 0 now.
+    #[inline(always)]
+    pub fn right_checksum(self) -> [u8; 2] {
+        let words: [zerocopy::little_endian::U32; 5] = zerocopy::transmute!(self);
+        super::checksum::of_sum(words.iter().map(|word| u64::from(word.get())).sum())
+    }
+
+    /// Whether this is a fragment, and not the first of its packet.
+    #[inline(always)]
+    pub fn is_later_fragment(&self) -> bool {
+        (self.fragment & FRAGMENT_OFFSET).get() != 0
     }
 
     /// Whether this is a fragment, first or later.

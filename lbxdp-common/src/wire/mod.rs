@@ -4,6 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 pub mod checksum;
 pub mod ethernet;
+pub mod icmp;
 pub mod ipv4;
 pub mod sctp;
 pub mod tcp;
@@ -15,17 +16,60 @@ pub trait Frame {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T>;
     /// Overwrites the bytes at `offset`; `None`, and nothing is written, if the frame ends before.
     fn write<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> Option<()>;
+    /// Bytes of the whole frame.
+    fn bytes(&self) -> u32;
+    /// Cuts the frame off after so many bytes; `None` if it has fewer, or its place does not allow it.
+    fn cut(&mut self, bytes: u32) -> Option<()>;
+    /// Puts so many bytes in front, of any content: all offsets grow. `None` if there is no room.
+    fn grow_front(&mut self, bytes: u32) -> Option<()>;
 }
 
-/// A frame in ordinary memory.
-impl Frame for &mut [u8] {
+/// A frame in ordinary memory, with room in front of it as a driver leaves it.
+#[derive(Debug)]
+pub struct Buffer<'a> {
+    memory: &'a mut [u8],
+    start: usize,
+}
+
+impl<'a> Buffer<'a> {
+    /// The frame that begins at `start` and ends with the memory.
+    pub fn new(memory: &'a mut [u8], start: usize) -> Self {
+        Self { memory, start }
+    }
+
+    /// The frame as it is.
+    pub fn frame(&self) -> &[u8] {
+        self.memory.get(self.start..).unwrap_or_default()
+    }
+}
+
+impl Frame for &mut Buffer<'_> {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
-        T::read_from_prefix(self.get(offset..)?).ok().map(|(value, _)| value)
+        T::read_from_prefix(self.frame().get(offset..)?).ok().map(|(value, _)| value)
     }
 
     fn write<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> Option<()> {
-        let end = offset.checked_add(size_of::<T>())?;
-        self.get_mut(offset..end)?.copy_from_slice(value.as_bytes());
+        let start = self.start.checked_add(offset)?;
+        let end = start.checked_add(size_of::<T>())?;
+        self.memory.get_mut(start..end)?.copy_from_slice(value.as_bytes());
+        Some(())
+    }
+
+    fn bytes(&self) -> u32 {
+        self.frame().len() as u32
+    }
+
+    fn cut(&mut self, bytes: u32) -> Option<()> {
+        let end = self.start.checked_add(bytes as usize)?;
+        if self.memory.len() < end {
+            return None;
+        }
+        self.memory = core::mem::take(&mut self.memory).get_mut(..end)?;
+        Some(())
+    }
+
+    fn grow_front(&mut self, bytes: u32) -> Option<()> {
+        self.start = self.start.checked_sub(bytes as usize)?;
         Some(())
     }
 }

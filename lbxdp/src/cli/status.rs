@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::client::{Client, ClientError, Director};
 use crate::message::{Request, Response};
-use crate::snapshot::{PacketPath, Status};
+use crate::snapshot::{Counted, PacketPath, Status};
 use crate::tables::pins::Instance;
 
 /// Asks the daemon of an instance, and prints what it says.
@@ -48,11 +48,7 @@ fn text(instance: &Instance, status: &Status) -> String {
         let unknown = "nobody answers ARP, or there is no route";
         lines.row("next hop", format_args!("UNKNOWN for server {address}: {unknown}"));
     }
-    let overflows = status.overflows.iter().filter(|counted| counted.count > 0);
-    let overflows: Vec<_> = overflows.map(|counted| (&counted.name, counted.count, "")).collect();
-    if !overflows.is_empty() {
-        lines.counts("for want of room in the connection table", &overflows);
-    }
+    lines.counted("for want of room in the connection table", &status.overflows);
     let fate = |passed| if passed { "  to the stack" } else { "  dropped" };
     let not_forwarded = status.not_forwarded.iter().filter(|counted| counted.packets > 0);
     let not_forwarded: Vec<_> =
@@ -62,6 +58,7 @@ fn text(instance: &Instance, status: &Status) -> String {
     } else {
         lines.counts("not forwarded, of all packets for VIPs since the program was loaded", &not_forwarded);
     }
+    lines.counted("ICMP errors to senders of such packets: sent, or why not", &status.notices);
     lines.0
 }
 
@@ -78,6 +75,15 @@ impl Lines {
         let _ = writeln!(self.0, "{words}");
     }
 
+    /// A title with what has happened at all, if anything has.
+    fn counted(&mut self, title: &str, counted: &[Counted]) {
+        let happened = counted.iter().filter(|counted| counted.count > 0);
+        let happened: Vec<_> = happened.map(|counted| (&counted.name, counted.count, "")).collect();
+        if !happened.is_empty() {
+            self.counts(title, &happened);
+        }
+    }
+
     /// A title with what was counted: name, number, remark.
     fn counts(&mut self, title: &str, counts: &[(&String, u64, &str)]) {
         let _ = writeln!(self.0, "{title}:");
@@ -90,7 +96,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{Counted, InterfaceStatus, NotForwarded, TableStatus};
+    use crate::snapshot::{InterfaceStatus, NotForwarded, TableStatus};
 
     fn calm() -> Status {
         Status {
@@ -108,6 +114,7 @@ mod tests {
             unsaved: None,
             unresolved: vec![],
             not_forwarded: vec![NotForwarded { reason: "fragment".into(), passed: true, packets: 0 }],
+            notices: vec![Counted { name: "client_limit".into(), count: 0 }],
         }
     }
 
@@ -132,6 +139,7 @@ not forwarded: no packet for a VIP so far
         (status.table.is_growing, status.table.is_pressed) = (true, true);
         status.unresolved = vec![[10, 0, 0, 11].into()];
         status.overflows.push(Counted { name: "hashed_half_open".into(), count: 12 });
+        status.notices.push(Counted { name: "port_unreachable".into(), count: 5 });
         let counted = |reason: &str, passed, packets| NotForwarded { reason: reason.into(), passed, packets };
         status.not_forwarded.extend([counted("no_service", true, 7), counted("ttl_expired", false, 1)]);
         assert_eq!(
@@ -148,6 +156,8 @@ for want of room in the connection table:
 not forwarded, of all packets for VIPs since the program was loaded:
   no_service                      7  to the stack
   ttl_expired                     1  dropped
+ICMP errors to senders of such packets: sent, or why not:
+  port_unreachable                5
 "
         );
     }

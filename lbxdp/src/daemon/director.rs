@@ -7,7 +7,7 @@ use aya::Ebpf;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::settings::{Rules, SHAPE_CELL};
 use lbxdp_common::table::{Seed, WAYS};
-use lbxdp_common::{Cells, Fate, Overflow, Reason};
+use lbxdp_common::{Cells, Fate, Notice, Overflow, Reason};
 
 use super::accounts::{Accounts, shown};
 use super::clock::Clock;
@@ -509,6 +509,9 @@ impl Director {
         let overflows = Overflow::ALL.iter().map(|overflow| {
             Ok(Counted { name: overflow.name().into(), count: self.tables.overflow_count(*overflow)? })
         });
+        let notices = Notice::ALL.iter().map(|notice| {
+            Ok(Counted { name: notice.name().into(), count: self.tables.notice_count(*notice)? })
+        });
         let is_unknown = |address: &IpAddr| !self.next_hops.hop(*address).is_usable();
         Ok(Status {
             interfaces: self.interfaces.clone(),
@@ -518,6 +521,7 @@ impl Director {
             unsaved: self.saved.trouble().map(Into::into),
             unresolved: self.state.server_addresses().into_iter().filter(is_unknown).collect(),
             not_forwarded: not_forwarded.collect::<Result<_, TableError>>()?,
+            notices: notices.collect::<Result<_, TableError>>()?,
         })
     }
 

@@ -21,7 +21,7 @@ use lbxdp_common::mark::MarkRun;
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::table::{Buckets, Seed};
 use lbxdp_common::walk::Walker;
-use lbxdp_common::{Cells, Overflow, Reason, for_each_map, vip};
+use lbxdp_common::{Cells, Notice, Overflow, Reason, for_each_map, vip};
 
 pub use counted::CounterRows;
 pub use mapped::{Mapped, wait_for_packets};
@@ -161,6 +161,12 @@ impl Tables {
     pub fn overflow_count(&self, overflow: Overflow) -> Result<u64, TableError> {
         let counts =
             self.OVERFLOWS.row(overflow.raw()).map_err(|source| failed("read", "overflows", source))?;
+        Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(*count)))
+    }
+
+    /// How often senders were told something, on all CPUs.
+    pub fn notice_count(&self, notice: Notice) -> Result<u64, TableError> {
+        let counts = self.NOTICES.row(notice.raw()).map_err(|source| failed("read", "notices", source))?;
         Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(*count)))
     }
 

@@ -3,10 +3,10 @@
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::state::State;
-use lbxdp_common::{Cells, Overflow, Reason, Verdict};
+use lbxdp_common::{Cells, Notice, Overflow, Reason, Verdict};
 
 use super::OTHER_PORT;
-use super::frame::{Packet, forwarded};
+use super::frame::{Packet, forwarded, refused, settled};
 use super::memory::{self, Outcome, Runner, Snapshot, Table, connection};
 use super::setup::{Setup, server_id};
 
@@ -19,6 +19,8 @@ enum Expected {
     /// Up to the stack: its server is the director.
     Local,
     Not(Reason),
+    /// Not either, but its sender is told.
+    Refused(Reason),
 }
 
 /// What the tables hold after a frame.
@@ -33,6 +35,8 @@ pub enum Fact {
     Counted(u8, u64, u64),
     /// How often something was done for want of room.
     Noted(Overflow, u64),
+    /// How often senders were told something.
+    Told(Notice, u64),
     /// Whether only its opening packet has been seen.
     HalfOpen(Key, bool),
 }
@@ -99,6 +103,18 @@ impl Case {
         self.step(frame, Expected::Not(reason))
     }
 
+    /// A packet whose sender gets "port unreachable".
+    #[must_use]
+    pub fn refused(self, reason: Reason, packet: Packet) -> Self {
+        self.refused_frame(reason, packet.bytes())
+    }
+
+    /// A frame whose sender gets "port unreachable".
+    #[must_use]
+    pub fn refused_frame(self, reason: Reason, frame: Vec<u8>) -> Self {
+        self.step(frame, Expected::Refused(reason))
+    }
+
     /// What the tables hold after the step before.
     #[must_use]
     pub fn then(mut self, fact: Fact) -> Self {
@@ -115,6 +131,7 @@ impl Step {
             Expected::ToElsewhere(_) => Ok(Verdict::Redirect(OTHER_PORT.0)),
             Expected::Local => Ok(Verdict::Local),
             Expected::Not(reason) => Err(reason),
+            Expected::Refused(reason) => Ok(Verdict::Answered(reason)),
         }
     }
 
@@ -128,6 +145,7 @@ impl Step {
                 forwarded(&self.frame, macs)
             }
             Expected::Local | Expected::Not(_) => self.frame.clone(),
+            Expected::Refused(_) => refused(&self.frame),
         }
     }
 }
@@ -147,6 +165,9 @@ pub fn run<R: Runner>(runner: &mut R, case: &Case) -> Snapshot {
             assert_eq!(said, step.verdict(), "{at}");
         }
         assert_eq!(outcome, Outcome::from(step.verdict()), "{at}");
+        if let Expected::Refused(_) = step.expected {
+            frame = settled(frame);
+        }
         assert_eq!(frame, step.frame_out(&case.setup), "{at}: the frame");
         for fact in &step.facts {
             check(runner, *fact, &at);
@@ -174,6 +195,9 @@ fn check<R: Runner>(runner: &R, fact: Fact, at: &str) {
         }
         Fact::Noted(overflow, times) => {
             assert_eq!(runner.overflows()[overflow.raw() as usize], times, "{at}: {}", overflow.name());
+        }
+        Fact::Told(notice, times) => {
+            assert_eq!(runner.notices()[notice.raw() as usize], times, "{at}: {}", notice.name());
         }
         Fact::HalfOpen(key, is_half_open) => {
             assert_eq!(connection(runner, key).map(Word::is_half_open), Some(is_half_open), "{at}");

@@ -1,7 +1,8 @@
 //! Frames of clients, built header by header. A new packet is the plainest there is; each test says what is special.
 
 use etherparse::{
-    EtherType, Ethernet2Header, IpFragOffset, IpNumber, Ipv4Header, Ipv4Options, TcpHeader, UdpHeader,
+    EtherType, Ethernet2Header, Icmpv4Header, Icmpv4Type, IpFragOffset, IpNumber, Ipv4Header, Ipv4Options,
+    TcpHeader, UdpHeader, icmpv4::DestUnreachableHeader,
 };
 
 use lbxdp_common::wire::sctp::ChunkKind;
@@ -17,6 +18,7 @@ pub struct Packet {
     ethernet: Ethernet2Header,
     ip: Ipv4Header,
     transport: Transport,
+    payload: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +44,7 @@ fn packet(protocol: IpNumber, transport: Transport) -> Packet {
         },
         ip: Ipv4Header::new(0, 64, protocol, CLIENT, VIP).expect("an empty payload is not too long"),
         transport,
+        payload: PAYLOAD.to_vec(),
     }
 }
 
@@ -89,6 +92,33 @@ impl Packet {
     #[must_use]
     pub fn ttl(mut self, ttl: u8) -> Self {
         self.ip.time_to_live = ttl;
+        self
+    }
+
+    #[must_use]
+    pub fn from_address(mut self, address: [u8; 4]) -> Self {
+        self.ip.source = address;
+        self
+    }
+
+    #[must_use]
+    pub fn from_mac(mut self, mac: [u8; 6]) -> Self {
+        self.ethernet.source = mac;
+        self
+    }
+
+    /// So many bytes of payload.
+    #[must_use]
+    pub fn payload(mut self, bytes: usize) -> Self {
+        self.payload = (0..=u8::MAX).cycle().take(bytes).collect();
+        self
+    }
+
+    /// Type of service and ECN.
+    #[must_use]
+    pub fn traffic_class(mut self, class: u8) -> Self {
+        self.ip.dscp = (class >> 2).try_into().expect("six bits");
+        self.ip.ecn = (class & 3).try_into().expect("two bits");
         self
     }
 
@@ -162,11 +192,11 @@ impl Packet {
         let mut body = Vec::new();
         match &mut self.transport {
             Transport::Tcp(tcp) => {
-                tcp.checksum = tcp.calc_checksum_ipv4(&self.ip, PAYLOAD).expect("a short payload");
+                tcp.checksum = tcp.calc_checksum_ipv4(&self.ip, &self.payload).expect("a short payload");
                 tcp.write(&mut body).expect("memory takes all");
             }
             Transport::Udp { from, to } => {
-                let header = UdpHeader::with_ipv4_checksum(*from, *to, &self.ip, PAYLOAD);
+                let header = UdpHeader::with_ipv4_checksum(*from, *to, &self.ip, &self.payload);
                 header.expect("a short payload").write(&mut body).expect("memory takes all");
             }
             Transport::Sctp(packet) => {
@@ -177,7 +207,7 @@ impl Packet {
             Transport::Other => {}
         }
         if !matches!(self.transport, Transport::Sctp(_)) {
-            body.extend_from_slice(PAYLOAD);
+            body.extend_from_slice(&self.payload);
         }
         self.ip.set_payload_len(body.len()).expect("a short payload");
         let mut frame = Vec::new();
@@ -205,6 +235,40 @@ pub fn forwarded(frame: &[u8], macs: [u8; 12]) -> Vec<u8> {
     ip.time_to_live -= 1;
     ip.header_checksum = ip.calc_header_checksum();
     frame[..macs.len()].copy_from_slice(&macs);
+    frame[IP..IP + ip.header_len()].copy_from_slice(&ip.to_bytes());
+    frame
+}
+
+/// The frame its sender gets back, if it is told "port unreachable"; see [`settled`].
+pub fn refused(frame: &[u8]) -> Vec<u8> {
+    let (ethernet, _) = Ethernet2Header::from_slice(frame).expect("an Ethernet header");
+    let (ip, _) = Ipv4Header::from_slice(&frame[IP..]).expect("an IP header");
+    let quote = &frame[IP..IP + usize::from(ip.total_len).min(MOST_QUOTED)];
+    let unreachable = Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port);
+    let icmp = Icmpv4Header::with_checksum(unreachable, quote);
+    let bytes = u16::try_from(icmp.header_len() + quote.len()).expect("a short packet");
+    let mut answer =
+        Ipv4Header::new(bytes, 64, IpNumber::ICMP, ip.destination, ip.source).expect("a short packet");
+    // Without the cost bit and ECN; precedence: internetwork control.
+    answer.dscp = (((ip.dscp.value() << 2) & 0x1c | 0xc0) >> 2).try_into().expect("six bits");
+    answer.ecn = (ip.ecn.value() & 2).try_into().expect("two bits");
+    answer.dont_fragment = false;
+    answer.identification = 0;
+    answer.header_checksum = answer.calc_header_checksum();
+    let (source, destination) = (ethernet.destination, ethernet.source);
+    let ethernet = Ethernet2Header { source, destination, ..ethernet };
+    [&ethernet.to_bytes()[..], &answer.to_bytes(), &icmp.to_bytes(), quote].concat()
+}
+
+/// The most bytes of a packet that an ICMP error quotes: with its own headers it has 576.
+const MOST_QUOTED: usize = 548;
+
+/// The frame with identification 0, which may be any number, in its IP header, whose checksum must be right.
+pub fn settled(mut frame: Vec<u8>) -> Vec<u8> {
+    let (mut ip, _) = Ipv4Header::from_slice(&frame[IP..]).expect("an IP header");
+    assert_eq!(ip.header_checksum, ip.calc_header_checksum(), "the checksum of {ip:?}");
+    ip.identification = 0;
+    ip.header_checksum = ip.calc_header_checksum();
     frame[IP..IP + ip.header_len()].copy_from_slice(&ip.to_bytes());
     frame
 }

@@ -15,23 +15,28 @@ use lbxdp_common::steer::{World, steer};
 use lbxdp_common::table::Buckets;
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::Walker;
-use lbxdp_common::wire::ethernet;
-use lbxdp_common::{Overflow, Reason, Ticks, Verdict};
+use lbxdp_common::wire::{Buffer, ethernet};
+use lbxdp_common::{Notice, Overflow, Reason, Ticks, Verdict};
 
 use super::memory::{HERTZ, Outcome, Runner, Table};
 use super::{DIRECTOR_MAC, IFINDEX};
 
-/// A director without a kernel. Its clock stands still, just before the tick counter wraps around.
+/// A director without a kernel. Its clock stands still unless it is told to go on, and begins just before the tick counter
+/// wraps around.
 pub struct Host {
     tables: Vec<Vec<AtomicU64>>,
     services: BTreeMap<ServiceKey, u32>,
     mark_runs: BTreeMap<([u8; 4], u32), MarkRun>,
     counters: RefCell<BTreeMap<u32, ServerCounters>>,
     overflows: RefCell<Vec<u64>>,
+    notices: RefCell<Vec<u64>>,
+    now: Ticks,
     last: Option<Result<Verdict, Reason>>,
 }
 
 const NOW: Ticks = Ticks(u32::MAX - 500);
+/// Bytes in front of a frame, as a driver leaves them.
+const HEADROOM: usize = 256;
 
 impl Host {
     /// Some packet went by hash for want of room, so many seconds ago.
@@ -39,6 +44,11 @@ impl Host {
         let row = Pressure(self.row(Table::Pressure, 0).expect("a row"));
         row.forget_after(NOW, 0);
         row.is_felt(Ticks(NOW.0.wrapping_sub(seconds_ago * HERTZ)));
+    }
+
+    /// Lets time pass, in ticks.
+    pub fn pass(&mut self, ticks: u32) {
+        self.now = self.now + ticks;
     }
 
     /// When that was last.
@@ -60,6 +70,8 @@ impl Default for Host {
             mark_runs: BTreeMap::new(),
             counters: RefCell::default(),
             overflows: RefCell::new(vec![0; Overflow::COUNT]),
+            notices: RefCell::new(vec![0; Notice::COUNT]),
+            now: NOW,
             last: None,
         }
     }
@@ -87,10 +99,15 @@ impl Runner for Host {
         self.mark_runs.clear();
         self.counters.borrow_mut().clear();
         self.overflows.borrow_mut().fill(0);
+        self.notices.borrow_mut().fill(0);
     }
 
     fn overflows(&self) -> Vec<u64> {
         self.overflows.borrow().clone()
+    }
+
+    fn notices(&self) -> Vec<u64> {
+        self.notices.borrow().clone()
     }
 
     fn counters(&self, server: ServerId) -> ServerCounters {
@@ -98,11 +115,14 @@ impl Runner for Host {
     }
 
     fn now(&mut self) -> Ticks {
-        NOW
+        self.now
     }
 
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
-        let result = steer(&mut &mut frame[..], &&*self);
+        let mut memory = [&[0; HEADROOM], &frame[..]].concat();
+        let mut buffer = Buffer::new(&mut memory, HEADROOM);
+        let result = steer(&mut buffer, &&*self);
+        *frame = buffer.frame().to_vec();
         self.last = Some(result);
         result.into()
     }
@@ -171,7 +191,7 @@ impl<'a> World for &'a Host {
     }
 
     fn now(&self) -> Ticks {
-        NOW
+        self.now
     }
 
     fn ingress_mac(&self) -> u64 {
@@ -184,6 +204,10 @@ impl<'a> World for &'a Host {
 
     fn pressure(&self) -> Option<Self::Row> {
         self.row(Table::Pressure, 0)
+    }
+
+    fn limit(&self, index: u32) -> Option<Self::Row> {
+        self.row(Table::Limits, index)
     }
 
     fn errand(&self, _: u32) -> Option<Errand> {
@@ -204,6 +228,10 @@ impl<'a> World for &'a Host {
 
     fn note(&self, overflow: Overflow) {
         self.overflows.borrow_mut()[overflow.raw() as usize] += 1;
+    }
+
+    fn count_notice(&self, notice: Notice) {
+        self.notices.borrow_mut()[notice.raw() as usize] += 1;
     }
 
     fn count(&self, server: ServerId, more: ServerCounters) {

@@ -207,7 +207,7 @@ fn pressure() -> Vec<Case> {
         Case::new("servers without weight get nothing by hash either", {
             Setup::new().service(Tcp, 80, RoundRobin, &[(2, 0), (3, 0)]).full()
         })
-        .not(Reason::NoServer, web().syn()),
+        .refused(Reason::NoServer, web().syn()),
         Case::new("a UDP connection is half open until its second packet", {
             Setup::new().service(Udp, 53, RoundRobin, &[(2, 1)])
         })

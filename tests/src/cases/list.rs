@@ -12,7 +12,7 @@ use super::case::{Case, Fact};
 use super::frame::{IP, Packet, other, tcp, udp};
 use super::memory::BUCKETS;
 use super::setup::{Setup, key, server_id};
-use super::{SEED, life, sctp, transitions};
+use super::{SEED, life, refusal, sctp, transitions};
 
 use Protocol::{Tcp, Udp};
 use Scheduler::{RoundRobin, WeightedLeastConnection, WeightedRoundRobin};
@@ -30,6 +30,7 @@ pub fn all() -> Vec<Case> {
         life::all(),
         transitions::all(),
         sctp::all(),
+        refusal::all(),
     ]
     .concat()
 }
@@ -140,9 +141,9 @@ fn scheduled() -> Vec<Case> {
         let avoided = Setup::new().service_of(Tcp, 80, scheduler, avoided.clone());
         cases.extend([
             Case::new("servers without weight get no connection", weightless)
-                .not(Reason::NoServer, web().syn())
+                .refused(Reason::NoServer, web().syn())
                 .then(Fact::NoConnection(web_key())),
-            Case::new("a service without servers gives none", empty).not(Reason::NoServer, web().syn()),
+            Case::new("a service without servers gives none", empty).refused(Reason::NoServer, web().syn()),
             Case::new("a server to be avoided gets no connection", avoided)
                 .to(1, web().syn())
                 .to(1, tcp(40_001, 80).syn())

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::connection::{Key, Phase, Word};
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::limit::{LIMIT_CELLS, LIMIT_ROWS};
 use lbxdp_common::mark::{MARK_CELLS, MARK_ROWS, MarkRun};
 use lbxdp_common::overload::LoadRow;
 use lbxdp_common::pressure::PRESSURE_CELLS;
@@ -50,10 +51,11 @@ pub enum Table {
     Members,
     Pressure,
     MarkRules,
+    Limits,
 }
 
 impl Table {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Settings,
         Self::Vips,
         Self::Connections,
@@ -64,6 +66,7 @@ impl Table {
         Self::Members,
         Self::Pressure,
         Self::MarkRules,
+        Self::Limits,
     ];
 
     /// Cells of a row, and rows.
@@ -79,6 +82,7 @@ impl Table {
             Self::Members => (1, MEMBERS),
             Self::Pressure => (PRESSURE_CELLS, 1),
             Self::MarkRules => (MARK_CELLS, MARK_ROWS),
+            Self::Limits => (LIMIT_CELLS, LIMIT_ROWS),
         }
     }
 }
@@ -101,6 +105,7 @@ impl From<Result<Verdict, Reason>> for Outcome {
         match result {
             Ok(Verdict::Transmit) => Self { action: TX, counted: None },
             Ok(Verdict::Redirect(_)) => Self { action: REDIRECT, counted: None },
+            Ok(Verdict::Answered(reason)) => Self { action: TX, counted: Some(reason) },
             Ok(Verdict::Local) | Err(Reason::NotOurs) => Self { action: PASS, counted: None },
             Err(reason) => {
                 let action = if reason.fate() == lbxdp_common::Fate::Drop { DROP } else { PASS };
@@ -125,6 +130,8 @@ pub trait Runner {
     fn counters(&self, server: ServerId) -> ServerCounters;
     /// What was noted since the tables were written, by [`lbxdp_common::Overflow`].
     fn overflows(&self) -> Vec<u64>;
+    /// What senders were told since then, by [`lbxdp_common::Notice`].
+    fn notices(&self) -> Vec<u64>;
     /// The time.
     fn now(&mut self) -> Ticks;
     /// Runs a frame; its bytes are then as they leave.
@@ -296,6 +303,7 @@ pub struct Snapshot {
     pub cells: Vec<u64>,
     pub counters: Vec<ServerCounters>,
     pub overflows: Vec<u64>,
+    pub notices: Vec<u64>,
     /// All entries of the connection table, with due time 0.
     pub entries: Vec<(Key, Word)>,
     /// Their bonds.
@@ -326,6 +334,7 @@ pub fn snapshot<R: Runner>(runner: &R) -> Snapshot {
     Snapshot {
         cells: cells_of(Table::Loads).chain(cells_of(Table::Turns)).collect(),
         overflows: runner.overflows(),
+        notices: runner.notices(),
         counters: (0..SERVERS).map(|row| runner.counters(ServerId(row))).collect(),
         entries,
         bonds,

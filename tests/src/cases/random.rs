@@ -86,6 +86,7 @@ pub fn setup() -> Setup {
         .service(Protocol::Tcp, 80, Scheduler::WeightedRoundRobin, &[(4, 1), (3, 2), (2, 4), (1, 3)])
         .service(Protocol::Udp, 53, Scheduler::RoundRobin, &[(3, 1), (2, 1), (1, 0), (4, 7)])
         .service(Protocol::Tcp, 443, Scheduler::WeightedLeastConnection, &[(1, 5), (2, 3)])
+        .service(Protocol::Udp, 22, Scheduler::RoundRobin, &[(1, 0)])
         .service(Protocol::Sctp, 5000, Scheduler::RoundRobin, &[(1, 1), (2, 1)])
         .connection(key(Protocol::Tcp, 40_001, 80), 1, State::tcp(TcpState::TimeWait), 600_000)
         .connection(key(Protocol::Tcp, 40_002, 443), 2, State::tcp(TcpState::Established), -1)

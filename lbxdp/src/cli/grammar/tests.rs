@@ -36,7 +36,6 @@ fn without_address_translation_the_servers_port_is_the_services() {
 #[test]
 fn whatever_is_not_there_yet_is_refused_by_its_name() {
     for (line, feature) in [
-        ("-A -t 10.0.0.100:80 -s lc", "the scheduler lc (-s)"),
         ("-A -f 7 -6", "IPv6"),
         ("-A -t [fd00::1]:80", "IPv6"),
         ("-a -t 10.0.0.100:80 -r 10.0.0.1 -m", "masquerading (-m)"),

@@ -1,0 +1,145 @@
+//! Telling the sender why its packet is not forwarded: the frame becomes an ICMP error, and goes back to the MAC address it
+//! came from. As Linux's `icmp_send`, but without IP options.
+
+use zerocopy::big_endian::U16;
+
+use super::World;
+use super::parse::IP_OFFSET;
+use crate::limit::{ClientLimit, TOTAL_ROW, TotalLimit, client_row};
+use crate::notice::Notice;
+use crate::settings::SettingsView;
+use crate::verdict::{Reason, Verdict};
+use crate::wire::ethernet::{self, Ethernet};
+use crate::wire::icmp::{Icmp, MAX_ERROR_BYTES};
+use crate::wire::ipv4::{Ipv4, MIN_HEADER_BYTES};
+use crate::wire::{Frame, checksum};
+
+/// IANA's number of ICMP.
+const ICMP: u8 = 1;
+/// The error's time to live (`ip_default_ttl`).
+const TTL: u8 = 64;
+/// What an error takes over of a packet's type of service (`IPTOS_TOS_MASK`) …
+const TOS_MASK: u8 = 0x1e;
+/// … and what it adds (`IPTOS_PREC_INTERNETCONTROL`).
+const INTERNET_CONTROL: u8 = 0xc0;
+
+/// Bytes that stand before the quoted packet, Ethernet's not counted.
+const HEADER_BYTES: u32 = (MIN_HEADER_BYTES + size_of::<Icmp>()) as u32;
+/// Where the ICMP header stands in the frame.
+const ICMP_OFFSET: usize = IP_OFFSET + MIN_HEADER_BYTES;
+/// Where the quoted packet's Ethernet header stands after the frame has grown: it moves to the front.
+const OLD_FRAME: usize = HEADER_BYTES as usize;
+/// Where the quoted packet stands.
+const QUOTE_OFFSET: usize = IP_OFFSET + HEADER_BYTES as usize;
+
+/// Answers a packet that is not forwarded, if its sender is to know why. It must be one of those that are dropped, for
+/// its frame may have been changed by the time it turns out that no answer can be sent.
+#[inline(always)]
+pub(super) fn refuse<F: Frame, W: World>(frame: F, world: &W, reason: Reason) -> Result<Verdict, Reason> {
+    let error = match reason {
+        Reason::NoServer => Icmp::PORT_UNREACHABLE,
+        _ => return Err(reason),
+    };
+    if answer(frame, world, error.number()) == SENT {
+        world.count_notice(Notice::PortUnreachable);
+        return Ok(Verdict::Answered(reason));
+    }
+    Err(reason)
+}
+
+const SENT: u64 = 1;
+
+/// Turns the frame into an ICMP error (its [`Icmp::number`]), or counts why not. A function of its own in the kernel, so that
+/// the path of known connections has the registers.
+#[inline(never)]
+fn answer<F: Frame, W: World>(mut frame: F, world: &W, error: u64) -> u64 {
+    let error = Icmp::from_number(error);
+    let said = match to_be_quoted(&frame, world) {
+        Some(bytes) => match admit(&frame, world, error) {
+            Ok(()) => turn_into(&mut frame, world, error, bytes).ok_or(Notice::Unanswerable),
+            Err(notice) => Err(notice),
+        },
+        None => Err(Notice::Unanswerable),
+    };
+    match said {
+        Ok(()) => SENT,
+        Err(notice) => {
+            world.count_notice(notice);
+            0
+        }
+    }
+}
+
+/// How many bytes of the packet are to be quoted; `None` if nobody answers such a packet. That it came to this machine's
+/// own MAC address has been seen before ([`classify`](super::classify)).
+#[inline(always)]
+fn to_be_quoted<F: Frame, W: World>(frame: &F, world: &W) -> Option<u32> {
+    let ethernet: Ethernet = frame.read(0)?;
+    let ip: Ipv4 = frame.read(IP_OFFSET)?;
+    let header_bytes = ip.header_bytes();
+    let total_bytes = u32::from(ip.total_bytes.get());
+    let is_whole = header_bytes != 0
+        && header_bytes <= total_bytes
+        && IP_OFFSET as u32 + total_bytes <= frame.bytes()
+        // The stack looks at this before it looks at anything else, so nobody is told of a packet that lost its way.
+        && checksum::of_sum(checksum::sum(world, frame, IP_OFFSET, header_bytes)?) == [0; 2];
+    let is_from_one =
+        !ethernet::is_group(ethernet.source) && is_one_host(ip.source) && ip.source != ip.destination;
+    (is_whole && is_from_one && !ip.is_later_fragment())
+        .then_some(total_bytes.min(MAX_ERROR_BYTES - HEADER_BYTES))
+}
+
+/// Whether an address may be one host's, elsewhere: not 0.0.0.0/8, loopback, multicast, class E or broadcast.
+#[inline(always)]
+const fn is_one_host(address: [u8; 4]) -> bool {
+    !matches!(address[0], 0 | 127 | 224..)
+}
+
+/// Asks the limits. First the client's, so that nobody learns from it what others get.
+#[inline(always)]
+fn admit<F: Frame, W: World>(frame: &F, world: &W, error: Icmp) -> Result<(), Notice> {
+    if !error.is_limited() {
+        return Ok(());
+    }
+    let ip: Ipv4 = frame.read(IP_OFFSET).ok_or(Notice::Unanswerable)?;
+    let settings = SettingsView(world.settings().ok_or(Notice::Unanswerable)?);
+    let total = TotalLimit(world.limit(TOTAL_ROW).ok_or(Notice::Unanswerable)?);
+    let client = world.limit(client_row(ip.source, settings.seed())).ok_or(Notice::Unanswerable)?;
+    let second = settings.hertz();
+    if !total.allows(|| world.now(), second) {
+        return Err(Notice::TotalLimit);
+    }
+    if !ClientLimit(client).take(|| world.now(), second) {
+        return Err(Notice::ClientLimit);
+    }
+    total.take(world.random());
+    Ok(())
+}
+
+/// Makes the error of the frame: `quoted` bytes of its packet stay, as they are.
+#[inline(always)]
+fn turn_into<F: Frame, W: World>(frame: &mut F, world: &W, error: Icmp, quoted: u32) -> Option<()> {
+    frame.cut(IP_OFFSET as u32 + quoted)?;
+    frame.grow_front(HEADER_BYTES)?;
+    let ethernet: Ethernet = frame.read(OLD_FRAME)?;
+    let quote: Ipv4 = frame.read(QUOTE_OFFSET)?;
+    frame.write(0, Ethernet { destination: ethernet.source, source: ethernet.destination, ..ethernet })?;
+
+    frame.write(ICMP_OFFSET, error)?;
+    let sum = checksum::sum(world, frame, ICMP_OFFSET, size_of::<Icmp>() as u32 + quoted)?;
+    frame.write(ICMP_OFFSET, Icmp { checksum: checksum::of_sum(sum), ..error })?;
+
+    let ip = Ipv4 {
+        version_and_length: 0x45,
+        traffic_class: quote.traffic_class & TOS_MASK | INTERNET_CONTROL,
+        total_bytes: U16::new((HEADER_BYTES + quoted) as u16),
+        identification: U16::new(world.random() as u16),
+        fragment: U16::new(0),
+        ttl: TTL,
+        protocol: ICMP,
+        checksum: [0; 2],
+        source: quote.destination,
+        destination: quote.source,
+    };
+    frame.write(IP_OFFSET, Ipv4 { checksum: ip.right_checksum(), ..ip })
+}
