@@ -27,8 +27,8 @@ pub struct Settings {
     pub reusable_tcp: u16,
     /// The same of SCTP.
     pub reusable_sctp: u16,
-    /// Always zero.
-    pub pad: u32,
+    /// How long a set of lblcr may stay as it is before a server leaves it, in ticks.
+    pub lblcr_expiration: u32,
     /// Always zero; see [`Walker::zero`](crate::walk::Walker::zero).
     pub zero: u64,
 }
@@ -131,6 +131,12 @@ impl<C: Cells> SettingsView<C> {
         state.is_in(self.reusable(protocol))
     }
 
+    /// How long a set of lblcr may stay as it is, in ticks.
+    #[inline(always)]
+    pub fn lblcr_expiration(self) -> u32 {
+        (self.0.load(REUSABLE_CELL) >> 32) as u32
+    }
+
     #[inline(always)]
     fn reusable(self, protocol: Protocol) -> u16 {
         let masks = self.0.load(REUSABLE_CELL);
@@ -158,13 +164,14 @@ mod tests {
             rules: Rules::default().with_if(Rules::SLOPPY_TCP, true),
             reusable_tcp: 1 << 5,
             reusable_sctp: 1 << 13,
-            pad: 0,
+            lblcr_expiration: 77,
             zero: 0,
         };
         let cells = settings.cells().map(AtomicU64::new);
         let view = SettingsView(&cells[..]);
         assert_eq!(view.seed(), Seed { offset: 1, multiplier: 3 });
         assert_eq!((view.refresh(), view.shape()), (31, Shape::new(7, 9)));
+        assert_eq!(view.lblcr_expiration(), 77);
         assert!(view.rules().has(Rules::SLOPPY_TCP) && !view.rules().has(Rules::SECURE_TCP));
         for state in 0..16 {
             let reusable = |protocol| view.is_reusable(protocol, State::from_raw(state));

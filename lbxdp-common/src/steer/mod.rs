@@ -20,7 +20,6 @@ use crate::server::ServerId;
 use crate::service::ServiceKey;
 use crate::settings::SettingsView;
 use crate::table::Buckets;
-use crate::time::Ticks;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
 
@@ -39,8 +38,6 @@ pub trait World: Buckets + Pool {
     fn server_row(&self, server: ServerId) -> Option<Self::Row>;
     /// The row that holds a server's load.
     fn load_row(&self, server: ServerId) -> Option<Self::Row>;
-    /// The time.
-    fn now(&self) -> Ticks;
     /// MAC address of the interface the packet came in by, as a number ([`wire::ethernet::number`](crate::wire::ethernet::number)).
     fn ingress_mac(&self) -> u64;
     /// Index of that interface.

@@ -84,8 +84,7 @@ fn server_for<W: World>(
         schedule::by_hash(world, service.list(), hash.first())
     } else {
         let [client, vip] = [key.client, key.vip].map(u32::from_be_bytes);
-        let picked = schedule::pick(world, index, client, vip, u16::from_be_bytes(key.client_port));
-        (picked != 0).then_some(ServerId(picked as u32))
+        schedule::pick(world, index, client, vip, u16::from_be_bytes(key.client_port))
     };
     let Some(server) = picked else {
         claim.give_back();

@@ -7,9 +7,11 @@ use std::sync::atomic::AtomicU64;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::pressure::Pressure;
-use lbxdp_common::schedule::Pool;
+use lbxdp_common::schedule::cache::CACHE_CELLS;
+use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::ServiceKey;
+use lbxdp_common::settings::SettingsView;
 use lbxdp_common::steer::{World, steer};
 use lbxdp_common::table::Buckets;
 use lbxdp_common::walk::Walker;
@@ -25,6 +27,7 @@ pub struct Host {
     services: BTreeMap<ServiceKey, u32>,
     counters: RefCell<BTreeMap<u32, ServerCounters>>,
     overflows: RefCell<Vec<u64>>,
+    cache: RefCell<BTreeMap<CacheKey, &'static [AtomicU64]>>,
     last: Option<Result<Verdict, Reason>>,
 }
 
@@ -56,6 +59,7 @@ impl Default for Host {
             services: BTreeMap::new(),
             counters: RefCell::default(),
             overflows: RefCell::new(vec![0; Overflow::COUNT]),
+            cache: RefCell::default(),
             last: None,
         }
     }
@@ -77,6 +81,7 @@ impl Runner for Host {
     fn forget(&mut self) {
         self.services.clear();
         self.counters.borrow_mut().clear();
+        self.cache.borrow_mut().clear();
         self.overflows.borrow_mut().fill(0);
     }
 
@@ -132,6 +137,24 @@ impl<'a> Pool for &'a Host {
         self.row(Table::Turns, service)
     }
 
+    fn now(&self) -> Ticks {
+        NOW
+    }
+
+    fn lblcr_expiration(&self) -> u32 {
+        self.row(Table::Settings, 0).map_or(0, |row| SettingsView(row).lblcr_expiration())
+    }
+
+    fn cached(&self, key: CacheKey) -> Option<Self::Shared> {
+        self.cache.borrow().get(&key).copied()
+    }
+
+    /// Rows stay for good, as the mapped tables of the daemon do.
+    fn cache(&self, key: CacheKey) -> Option<Self::Shared> {
+        let new = || &*Box::leak(Box::new([0; CACHE_CELLS].map(AtomicU64::new)));
+        Some(self.cache.borrow_mut().entry(key).or_insert_with(|| &new()[..]))
+    }
+
     /// No case hangs on what it is: the kernel's is another.
     fn random(&self) -> u32 {
         0x9e37_79b9
@@ -159,10 +182,6 @@ impl<'a> World for &'a Host {
 
     fn load_row(&self, server: ServerId) -> Option<Self::Row> {
         self.row(Table::Loads, server.row())
-    }
-
-    fn now(&self) -> Ticks {
-        NOW
     }
 
     fn ingress_mac(&self) -> u64 {

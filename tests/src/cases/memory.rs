@@ -198,7 +198,7 @@ fn settings(setup: &Setup) -> Settings {
         timeouts,
         reusable_tcp: setup.reusable_tcp,
         reusable_sctp: reusable_states(Protocol::Sctp, 1),
-        pad: 0,
+        lblcr_expiration: 86_400 * HERTZ / 1000,
         zero: 0,
     }
 }

@@ -38,7 +38,6 @@ fn whatever_is_not_there_yet_is_refused_by_its_name() {
     for (line, feature) in [
         ("-A -t 10.0.0.100:80 -p", "persistence (-p)"),
         ("-A -t 10.0.0.100:0 -p 60", "persistence (-p)"),
-        ("-A -t 10.0.0.100:80 -s lc", "the scheduler lc (-s)"),
         ("-A -u 10.0.0.100:80 --ops", "one-packet scheduling (-o)"),
         ("-A -f 7", "a firewall mark (-f)"),
         ("-A -t [fd00::1]:80", "IPv6"),
