@@ -98,6 +98,9 @@ impl Runner for Kernel {
         for key in self.services.drain(..) {
             self.tables.remove_service_id(key).expect("it was there");
         }
+        for (key, _) in self.tables.cached().expect("what was remembered") {
+            self.tables.forget_cached(key).expect("it goes");
+        }
         self.overflows_before = self.all_overflows();
         for row in 0..SERVERS {
             self.tables.begin_server(ServerId(row)).expect("a row of counters");

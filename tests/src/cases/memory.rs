@@ -166,10 +166,15 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
     let mut start = 3;
     for (index, (key, scheduler, members)) in (1..).zip(&setup.services) {
         write_service(runner, index, *scheduler, start, members);
+        let flags_cell = u64::from(setup.flags.0);
+        runner.row(Table::Services, index).expect("a row").store(2, flags_cell);
         runner.put_service(*key, index);
         start += list_at(start, *scheduler, members).rows();
     }
     let now = runner.now();
+    for server in &setup.overloaded {
+        runner.row(Table::Loads, u32::from(*server)).expect("a row").add(0, Load::OVERLOADED);
+    }
     for (key, word, lives) in &setup.connections {
         let due = Ticks(now.0.wrapping_add_signed(*lives));
         let word = word.after(word.state(), due).half_open_as(*word);
@@ -198,7 +203,7 @@ fn settings(setup: &Setup) -> Settings {
         timeouts,
         reusable_tcp: setup.reusable_tcp,
         reusable_sctp: reusable_states(Protocol::Sctp, 1),
-        lblcr_expiration: 86_400 * HERTZ / 1000,
+        lblcr_expiration: 100 * HERTZ,
         zero: 0,
     }
 }

@@ -10,6 +10,7 @@ mod life;
 mod list;
 pub mod memory;
 pub mod random;
+mod schedulers;
 mod sctp;
 pub mod setup;
 mod transitions;

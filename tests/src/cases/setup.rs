@@ -2,7 +2,7 @@
 
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::server::{ServerFlags, ServerId, ServerRow};
-use lbxdp_common::service::{Member, ServiceKey};
+use lbxdp_common::service::{Member, ServiceFlags, ServiceKey};
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::Shape;
@@ -16,6 +16,10 @@ use super::{CLIENT, DIRECTOR_MAC, IFINDEX, OTHER_PORT, VIP};
 pub struct Setup {
     pub servers: Vec<ServerRow>,
     pub services: Vec<(ServiceKey, Scheduler, Vec<Member>)>,
+    /// Of all services.
+    pub flags: ServiceFlags,
+    /// Servers whose load carries the mark.
+    pub overloaded: Vec<u8>,
     /// Connections, and in how many ticks they expire.
     pub connections: Vec<(Key, Word, i32)>,
     /// Whether all other places of the connection table hold connections of others.
@@ -62,6 +66,8 @@ impl Default for Setup {
         Self {
             servers: (1..=4).map(server_row).collect(),
             services: Vec::new(),
+            flags: ServiceFlags::default(),
+            overloaded: Vec::new(),
             connections: Vec::new(),
             is_full: false,
             shape: Shape::steady(BUCKETS),
@@ -104,6 +110,20 @@ impl Setup {
         let key = ServiceKey { vip: VIP, port: port.to_be_bytes(), protocol: protocol.raw(), pad: 0 };
         self.services.push((key, by, members));
         self
+    }
+
+    /// All services have these flags too.
+    #[must_use]
+    pub fn flags(mut self, flags: ServiceFlags) -> Self {
+        self.flags = self.flags.with(flags);
+        self
+    }
+
+    /// A server has reached its upper threshold.
+    #[must_use]
+    pub fn overloaded(mut self, server: u8) -> Self {
+        self.overloaded.push(server);
+        self.flags(ServiceFlags::HAS_THRESHOLDS)
     }
 
     /// A connection of the client to a server, that expires in so many ticks; less than 0: it is overdue.
