@@ -36,7 +36,7 @@ SERVICE is -t ADDRESS:PORT (TCP), -u ADDRESS:PORT (UDP) or --sctp-service ADDRES
 An ADDRESS is IPv4 or the name of a host, a PORT a number or the name of a service.
 
 Options:
-  -s, --scheduler NAME   rr, wrr or wlc; wlc if not given
+  -s, --scheduler NAME   rr wrr lc wlc sed nq fo ovf lblc lblcr dh sh mh twos none; wlc if not given
   -g, --gatewaying       direct routing, the default
   -w, --weight N         0 to 2147483647; 1 if not given, 0 for no new connections
   -n, --numeric          numbers instead of names

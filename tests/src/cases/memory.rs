@@ -219,9 +219,9 @@ fn write_service<R: Runner>(runner: &R, index: u32, scheduler: Scheduler, start:
     for (row, member) in (start..).zip(members) {
         put(runner.row(Table::Members, row), &[member.cell()]);
     }
-    for slots in (0..list.table_slots()).step_by(4) {
-        let indices = [0, 1, 2, 3].map(|slot| ((slots + slot) % u32::from(list.length)) as u16);
-        put(runner.row(Table::Members, list.table_row(slots)), &[List::slots_cell(&indices)]);
+    let table: Vec<u16> = (0..list.length).cycle().take(list.table_slots() as usize).collect();
+    for (row, slots) in (list.table_row(0)..).zip(table.chunks(4)) {
+        put(runner.row(Table::Members, row), &[List::slots_cell(slots)]);
     }
     let is_usable = members.last().is_some_and(|last| last.usable_weight() > 0);
     let last = if is_usable { list.length - 1 } else { NO_MEMBER };
