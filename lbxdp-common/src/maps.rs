@@ -3,7 +3,7 @@
 /// Hands every map to the macro `$then`, in two groups.
 ///
 /// `cells`: rows of cells in mappable memory, `NAME: "name", cells of a row, rows`. `maps`: all others,
-/// `NAME: "name", kind<types>, entries`. A map's name has at most 15 characters: the kernel cuts the rest.
+/// `NAME: "name", kind<types>, entries`, and `, on demand` if its memory is taken entry by entry. A map's name has at most 15 characters: the kernel cuts the rest.
 /// Sizes given here are defaults; the daemon sets those that depend on its options when it loads the program.
 #[macro_export]
 macro_rules! for_each_map {
@@ -44,6 +44,9 @@ macro_rules! for_each_map {
                 MARK_RUNS: "mark_runs", LpmTrie<[u8; 4], u64>, $crate::mark::MAX_DESTINATIONS;
                 /// Index of a service by what a packet carries.
                 SERVICE_IDS: "service_ids", HashMap<$crate::service::ServiceKey, u32>, 1;
+                /// What lblc and lblcr remember of addresses ([`schedule::cache`]($crate::schedule::cache)).
+                CACHE: "cache", HashMap<$crate::schedule::CacheKey, [u64; $crate::schedule::cache::CACHE_CELLS]>,
+                    $crate::schedule::cache::MAX_CACHED, on demand;
                 /// What is counted for each server.
                 COUNTERS: "counters", PerCpuArray<$crate::counters::ServerCounters>, 1;
                 /// How many packets were not forwarded, by [`Reason`]($crate::Reason).

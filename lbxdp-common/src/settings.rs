@@ -29,6 +29,10 @@ pub struct Settings {
     pub reusable_sctp: u16,
     /// Ticks in a second.
     pub hertz: u32,
+    /// How long a set of lblcr may stay as it is before a server leaves it, in ticks.
+    pub lblcr_expiration: u32,
+    /// Always zero.
+    pub pad: u32,
     /// Always zero; see [`Walker::zero`](crate::walk::Walker::zero).
     pub zero: u64,
 }
@@ -81,6 +85,7 @@ pub const SHAPE_CELL: usize = 2;
 const REFRESH_CELL: usize = 3;
 const TIMEOUTS_CELL: usize = 4;
 const REUSABLE_CELL: usize = 12;
+const LBLCR_CELL: usize = 13;
 
 impl Settings {
     /// The row as cells.
@@ -155,6 +160,12 @@ impl<C: Cells> SettingsView<C> {
         state.is_in(self.reusable(protocol))
     }
 
+    /// How long a set of lblcr may stay as it is, in ticks.
+    #[inline(always)]
+    pub fn lblcr_expiration(self) -> u32 {
+        self.0.load(LBLCR_CELL) as u32
+    }
+
     #[inline(always)]
     fn reusable(self, protocol: Protocol) -> u16 {
         let masks = self.0.load(REUSABLE_CELL);
@@ -183,6 +194,8 @@ mod tests {
             reusable_tcp: 1 << 5,
             reusable_sctp: 1 << 13,
             hertz: 250,
+            lblcr_expiration: 77,
+            pad: 0,
             zero: 0,
         };
         let cells = settings.cells().map(AtomicU64::new);
@@ -190,6 +203,7 @@ mod tests {
         assert_eq!(view.seed(), Seed { offset: 1, multiplier: 3 });
         assert_eq!(view.hertz(), 250);
         assert_eq!((view.refresh(), view.shape()), (31, Shape::new(7, 9)));
+        assert_eq!(view.lblcr_expiration(), 77);
         assert!(view.rules().has(Rules::SLOPPY_TCP) && !view.rules().has(Rules::SECURE_TCP));
         for state in 0..16 {
             let reusable = |protocol| view.is_reusable(protocol, State::from_raw(state));

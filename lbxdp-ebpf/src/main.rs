@@ -17,6 +17,7 @@ mod parts;
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use lbxdp_common::schedule::Pool;
 use lbxdp_common::table::WAYS;
 use lbxdp_common::tend::{Errands, MAX_ERRANDS};
 use lbxdp_common::walk::Walker;
@@ -48,7 +49,7 @@ fn lbxdp(context: XdpContext) -> u32 {
 /// What time it is for [`lbxdp`]: the daemon runs this at its start to set its own clock. Never attached.
 #[xdp(frags)]
 fn clock(_: XdpContext) -> u32 {
-    steer::World::now(&maps::Kernel).0
+    Pool::now(&maps::Kernel).0
 }
 
 /// Tends buckets of the connection table: the daemon lists them in `errands`, and the frame begins with how many. Never

@@ -3,17 +3,18 @@
 use core::ffi::c_void;
 
 use aya_ebpf::Global;
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_action};
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, xdp_action};
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_loop};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key as Prefix;
 use aya_ebpf::maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::mark::MarkRun;
-use lbxdp_common::schedule::Pool;
+use lbxdp_common::schedule::cache::CACHE_CELLS;
+use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::ServiceKey;
-use lbxdp_common::settings::ZERO_CELL;
+use lbxdp_common::settings::{SettingsView, ZERO_CELL};
 use lbxdp_common::state::Event;
 use lbxdp_common::steer::World;
 use lbxdp_common::table::{Buckets, Hash};
@@ -27,7 +28,7 @@ use crate::parts;
 macro_rules! define_maps {
     (
         cells { $( $(#[$cells_doc:meta])* $cells:ident : $cells_name:literal, $width:expr, $rows:expr; )* }
-        maps { $( $(#[$doc:meta])* $map:ident : $name:literal, $kind:ident $(< $($type:ty),* >)?, $entries:expr; )* }
+        maps { $( $(#[$doc:meta])* $map:ident : $name:literal, $kind:ident $(< $($type:ty),* >)?, $entries:expr $(, on $when:ident)?; )* }
     ) => {
         $(
             $(#[$cells_doc])*
@@ -37,9 +38,11 @@ macro_rules! define_maps {
         $(
             $(#[$doc])*
             #[map(name = $name)]
-            static $map: $kind $(< $($type),* >)? = $kind::with_max_entries($entries, 0);
+            static $map: $kind $(< $($type),* >)? =
+                $kind::with_max_entries($entries, 0 $( | define_maps!(@$when) )?);
         )*
     };
+    (@demand) => { BPF_F_NO_PREALLOC };
 }
 for_each_map!(define_maps);
 
@@ -49,6 +52,9 @@ static PORT_MAC: Global<u64> = Global::new(0);
 /// Index of that interface.
 #[unsafe(no_mangle)]
 static PORT_IFINDEX: Global<u32> = Global::new(0);
+
+/// A new row of the cache. Not on the stack, which is small.
+static NOTHING_CACHED: [u64; CACHE_CELLS] = [0; CACHE_CELLS];
 
 /// The real tables.
 pub(crate) struct Kernel;
@@ -89,6 +95,30 @@ impl Pool for Kernel {
     #[inline(always)]
     fn turn(&self, service: u32) -> Option<Row> {
         row(&TURNS, service)
+    }
+
+    #[inline(always)]
+    fn now(&self) -> Ticks {
+        // SAFETY: a helper without arguments.
+        Ticks(unsafe { bpf_jiffies64() } as u32)
+    }
+
+    #[inline(always)]
+    fn lblcr_expiration(&self) -> u32 {
+        self.settings().map_or(0, |row| SettingsView(row).lblcr_expiration())
+    }
+
+    #[inline(always)]
+    fn cached(&self, key: CacheKey) -> Option<Row> {
+        // SAFETY: the map's values are rows of `CACHE_CELLS` cells.
+        CACHE.get_ptr_mut(&key).map(|cells| unsafe { Row::new(cells.cast()) })
+    }
+
+    #[inline(always)]
+    fn cache(&self, key: CacheKey) -> Option<Row> {
+        // It fails if the row is there already, which is as good.
+        let _ = CACHE.insert(&key, &NOTHING_CACHED, BPF_NOEXIST.into());
+        self.cached(key)
     }
 
     #[inline(always)]
@@ -148,12 +178,6 @@ impl World for Kernel {
     #[inline(always)]
     fn load_row(&self, server: ServerId) -> Option<Row> {
         row(&LOADS, server.row())
-    }
-
-    #[inline(always)]
-    fn now(&self) -> Ticks {
-        // SAFETY: a helper without arguments.
-        Ticks(unsafe { bpf_jiffies64() } as u32)
     }
 
     #[inline(always)]

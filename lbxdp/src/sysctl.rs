@@ -16,6 +16,8 @@ pub struct Sysctls {
     pub conn_reuse_mode: i32,
     pub expire_nodest_conn: i32,
     pub expire_quiescent_template: i32,
+    pub lblc_expiration: i32,
+    pub lblcr_expiration: i32,
     pub secure_tcp: i32,
     pub sloppy_sctp: i32,
     pub sloppy_tcp: i32,
@@ -37,8 +39,12 @@ pub struct Sysctl {
 /// IPVS takes any number for most settings.
 const ANY: RangeInclusive<i32> = i32::MIN..=i32::MAX;
 
+/// What IPVS takes for a time, on a kernel of 250 ticks a second (Debian's): it keeps ticks in an `int`.
+const SECONDS: RangeInclusive<i32> = -(i32::MAX / 250)..=i32::MAX / 250;
+const DAY_S: i32 = 86_400;
+
 /// All of them, by name.
-pub static SYSCTLS: [Sysctl; 6] = [
+pub static SYSCTLS: [Sysctl; 8] = [
     Sysctl {
         name: "conn_reuse_mode",
         default: 1,
@@ -59,6 +65,20 @@ pub static SYSCTLS: [Sysctl; 6] = [
         allowed: ANY,
         meaning: "1: templates of servers of weight 0 do not count",
         field: |values| &mut values.expire_quiescent_template,
+    },
+    Sysctl {
+        name: "lblc_expiration",
+        default: DAY_S,
+        allowed: SECONDS,
+        meaning: "seconds after which the scheduler lblc forgets an address that nobody wants any more",
+        field: |values| &mut values.lblc_expiration,
+    },
+    Sysctl {
+        name: "lblcr_expiration",
+        default: DAY_S,
+        allowed: SECONDS,
+        meaning: "the same of lblcr; and seconds after which a server leaves a set that has not changed",
+        field: |values| &mut values.lblcr_expiration,
     },
     Sysctl {
         name: "secure_tcp",
@@ -90,7 +110,7 @@ const NAT: &str = "VS/NAT is not supported yet";
 const ESTIMATORS: &str = "there are no estimator threads: the daemon estimates the rates";
 
 /// IPVS's other settings, and why they cannot be changed here.
-const REFUSED: [(&str, &str); 26] = [
+const REFUSED: [(&str, &str); 24] = [
     ("am_droprate", DEFENCE),
     ("amemthresh", DEFENCE),
     ("backup_only", SYNCHRONIZATION),
@@ -102,8 +122,6 @@ const REFUSED: [(&str, &str); 26] = [
     ("est_cpulist", ESTIMATORS),
     ("est_nice", ESTIMATORS),
     ("ignore_tunneled", "lbxdp sees a packet before it is decapsulated, never behind that"),
-    ("lblc_expiration", "the scheduler lblc is not supported yet"),
-    ("lblcr_expiration", "the scheduler lblcr is not supported yet"),
     ("nat_icmp_send", NAT),
     ("pmtu_disc", "VS/TUN is not supported yet"),
     ("run_estimation", "the rates are always estimated, which costs no packet anything"),
@@ -165,6 +183,8 @@ impl Default for Sysctls {
             conn_reuse_mode: 0,
             expire_nodest_conn: 0,
             expire_quiescent_template: 0,
+            lblc_expiration: 0,
+            lblcr_expiration: 0,
             secure_tcp: 0,
             sloppy_sctp: 0,
             sloppy_tcp: 0,
@@ -283,6 +303,8 @@ mod tests {
                 ("conn_reuse_mode", 1),
                 ("expire_nodest_conn", 0),
                 ("expire_quiescent_template", 0),
+                ("lblc_expiration", 86_400),
+                ("lblcr_expiration", 86_400),
                 ("secure_tcp", 0),
                 ("sloppy_sctp", 0),
                 ("sloppy_tcp", 0)
@@ -328,6 +350,17 @@ mod tests {
     }
 
     #[test]
+    fn times_are_what_an_int_holds_in_ticks() {
+        for (seconds, is_taken) in
+            [(0, true), (-1, true), (8_589_934, true), (8_589_935, false), (-8_589_935, false)]
+        {
+            for name in ["lblc_expiration", "lblcr_expiration"] {
+                assert_eq!(value(&format!("{name}={seconds}")).is_ok(), is_taken, "{name}={seconds}");
+            }
+        }
+    }
+
+    #[test]
     fn names_stand_as_sysctl_takes_them() {
         for words in
             ["sloppy_tcp=1", "net.ipv4.vs.sloppy_tcp=1", "net/ipv4/vs/sloppy_tcp=1", "sloppy_tcp = 1"]
@@ -348,7 +381,7 @@ mod tests {
         assert_eq!(
             said("slopy_tcp=1"),
             "there is no setting `slopy_tcp`; there are conn_reuse_mode, expire_nodest_conn, \
-             expire_quiescent_template, secure_tcp, sloppy_sctp, sloppy_tcp"
+             expire_quiescent_template, lblc_expiration, lblcr_expiration, secure_tcp, sloppy_sctp, sloppy_tcp"
         );
     }
 

@@ -127,6 +127,9 @@ impl Runner for Kernel {
         for key in self.services.drain(..) {
             self.tables.remove_service_id(key).expect("it was there");
         }
+        for (key, _) in self.tables.cached().expect("what was remembered") {
+            self.tables.forget_cached(key).expect("it goes");
+        }
         self.overflows_before = self.all_overflows();
         self.notices_before = self.all_notices();
         for row in 0..SERVERS {

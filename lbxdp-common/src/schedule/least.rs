@@ -12,6 +12,8 @@ use crate::walk::Step;
 #[derive(Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) server: ServerId,
+    /// Where it stands in the list.
+    pub(super) index: u32,
     /// 0: it cannot be used.
     pub(super) weight: u32,
     pub(super) load: Load,
@@ -19,10 +21,23 @@ pub(super) struct Candidate {
 
 impl Candidate {
     #[inline(always)]
-    pub(super) fn new<P: Pool>(pool: &P, member: Member) -> Self {
-        let load = pool.load(member.server());
-        let weight = if load.is_overloaded() { 0 } else { member.usable_weight() };
-        Self { server: member.server(), weight, load }
+    pub(super) fn new<P: Pool>(pool: &P, index: u32, member: Member) -> Self {
+        let candidate = Self::remembered(pool, index, member);
+        let weight = if candidate.load.is_overloaded() { 0 } else { candidate.weight };
+        Self { weight, ..candidate }
+    }
+
+    /// One for which its threshold does not count.
+    #[inline(always)]
+    pub(super) fn remembered<P: Pool>(pool: &P, index: u32, member: Member) -> Self {
+        let (server, weight) = (member.server(), member.usable_weight());
+        Self { server, index, weight, load: pool.load(server) }
+    }
+
+    /// Nobody; `zero` is [`Walker::zero`](crate::walk::Walker::zero).
+    #[inline(always)]
+    pub(super) fn nobody(zero: u32) -> Self {
+        Self { server: ServerId(zero), index: zero, weight: zero, load: Load(zero.into()) }
     }
 
     /// What its connections cost it: an active one as much as 256 inactive ones (Linux 6.1; from 6.12.107 on the kernel says
@@ -67,7 +82,7 @@ impl<P: Pool> Step<P> for Walk {
         let Some(member) = member_at(pool, self.list, index) else {
             return ControlFlow::Break(());
         };
-        let candidate = Candidate::new(pool, member);
+        let candidate = Candidate::new(pool, index, member);
         if candidate.weight > 0
             && qualifies(self.by, candidate)
             && (self.best.weight == 0 || beats(self.by, candidate, self.best))
@@ -78,12 +93,16 @@ impl<P: Pool> Step<P> for Walk {
     }
 }
 
-/// The best server of a list, as one of the schedulers named above sees it.
+/// The best server of a list, as one of the schedulers named above sees it; of weight 0 if there is none.
+#[inline(always)]
+pub(super) fn best<P: Pool>(pool: &P, list: List, by: Scheduler) -> Candidate {
+    let mut walk = Walk { list, by, best: Candidate::nobody(pool.zero()) };
+    pool.repeat(list.length.into(), &mut walk);
+    walk.best
+}
+
 #[inline(always)]
 pub(super) fn pick<P: Pool>(pool: &P, list: List, by: Scheduler) -> Option<ServerId> {
-    let zero = pool.zero();
-    let best = Candidate { server: ServerId(zero), weight: zero, load: Load(zero.into()) };
-    let mut walk = Walk { list, by, best };
-    pool.repeat(list.length.into(), &mut walk);
-    (walk.best.weight > 0).then_some(walk.best.server)
+    let best = best(pool, list, by);
+    (best.weight > 0).then_some(best.server)
 }

@@ -6,12 +6,16 @@
 use crate::cells::Cells;
 use crate::named_enum;
 use crate::server::{Load, ServerId};
-use crate::service::{List, Member, NO_MEMBER, Service, ServiceFlags};
+use crate::service::{List, Member, NO_MEMBER, Service, ServiceFlags, Shares};
+use crate::time::Ticks;
 use crate::walk::Walker;
 
+pub mod cache;
 pub mod dh;
 mod fo;
 mod hashed;
+mod lblc;
+mod lblcr;
 mod lc;
 mod least;
 pub mod mh;
@@ -27,6 +31,7 @@ mod twos;
 mod wlc;
 pub mod wrr;
 
+pub use cache::CacheKey;
 pub use hashed::Request;
 
 named_enum! {
@@ -91,6 +96,14 @@ pub trait Pool: Walker {
     fn load(&self, server: ServerId) -> Load;
     /// The row in which a service's scheduler keeps its turn.
     fn turn(&self, service: u32) -> Option<Self::Shared>;
+    /// The time.
+    fn now(&self) -> Ticks;
+    /// How long a set of lblcr may stay as it is, in ticks.
+    fn lblcr_expiration(&self) -> u32;
+    /// What is remembered under a key.
+    fn cached(&self, key: CacheKey) -> Option<Self::Shared>;
+    /// The same; if nothing is, a new row of zeros. `None` if there is no room for one.
+    fn cache(&self, key: CacheKey) -> Option<Self::Shared>;
     /// A number by chance, any as likely as any other.
     fn random(&self) -> u32;
 }
@@ -100,21 +113,89 @@ pub trait Pool: Walker {
 /// Each failure means that another CPU's turn succeeded, so this is reached only if as many CPUs are at it at once.
 const MAX_ATTEMPTS: u32 = 16;
 
-/// The server for a new connection of a service, by its row's index; `None` if none is usable.
+/// The server for a new connection of a service, by the index of its row; `None` if none is usable. `client` and `vip` are
+/// addresses as numbers ([`Request`]).
+///
+/// The work is done in functions of their own, that take and give back numbers: in the kernel no scheduler then needs its
+/// caller's stack, nor another scheduler's.
 #[inline(always)]
-pub fn pick<P: Pool>(pool: &P, index: u32, request: Request) -> Option<ServerId> {
-    let service = Service(pool.service_row(index)?);
-    let (list, flags) = (service.list(), service.flags());
-    match list.scheduler()? {
-        Scheduler::RoundRobin => rr::pick(pool, index, list, flags),
-        Scheduler::WeightedRoundRobin => wrr::pick(pool, index, list, flags, service.shares()),
-        Scheduler::DestinationHashing => dh::pick(pool, list, flags, request),
-        Scheduler::SourceHashing => sh::pick(pool, list, flags, request),
-        Scheduler::MaglevHashing => mh::pick(pool, list, flags, request),
-        Scheduler::TwoChoices => twos::pick(pool, list),
-        Scheduler::Nobody => None,
-        by => least::pick(pool, list, by),
+pub fn pick<P: Pool>(pool: &P, index: u32, client: u32, vip: u32, client_port: u16) -> Option<ServerId> {
+    let picked = match Scheduled::of(pool, index)?.list.scheduler()? {
+        Scheduler::LocalityBased => match lblc::remembered(pool, index, vip) {
+            0 => anew(pool, index, vip),
+            server => server,
+        },
+        Scheduler::LocalityBasedReplicated => {
+            let remembered = lblcr::remembered(pool, index, vip);
+            if remembered & lblcr::IS_OLD != 0 {
+                lblcr::thin_out(pool, index, vip);
+            }
+            match remembered as u32 {
+                0 => anew(pool, index, vip),
+                server => server.into(),
+            }
+        }
+        Scheduler::TwoChoices => twos::pick(pool, index),
+        _ => by_itself(pool, index, client, vip, client_port),
+    };
+    (picked != 0).then_some(ServerId(picked as u32))
+}
+
+/// What schedulers read of a service's row.
+#[derive(Clone, Copy)]
+struct Scheduled {
+    list: List,
+    flags: ServiceFlags,
+    shares: Shares,
+}
+
+impl Scheduled {
+    #[inline(always)]
+    fn of<P: Pool>(pool: &P, index: u32) -> Option<Self> {
+        let service = Service(pool.service_row(index)?);
+        Some(Self { list: service.list(), flags: service.flags(), shares: service.shares() })
     }
+}
+
+/// The id of a server, or 0.
+#[inline(always)]
+fn number(picked: Option<ServerId>) -> u64 {
+    picked.map_or(0, |server| server.0.into())
+}
+
+/// Picks by a scheduler that needs nothing but the list and its turn.
+#[inline(never)]
+fn by_itself<P: Pool>(pool: &P, index: u32, client: u32, vip: u32, client_port: u16) -> u64 {
+    let Some(Scheduled { list, flags, shares }) = Scheduled::of(pool, index) else {
+        return 0;
+    };
+    let request = Request { client, vip, client_port };
+    number(match list.scheduler() {
+        None | Some(Scheduler::Nobody) => None,
+        Some(Scheduler::RoundRobin) => rr::pick(pool, index, list, flags),
+        Some(Scheduler::WeightedRoundRobin) => wrr::pick(pool, index, list, flags, shares),
+        Some(Scheduler::DestinationHashing) => dh::pick(pool, list, flags, request),
+        Some(Scheduler::SourceHashing) => sh::pick(pool, list, flags, request),
+        Some(Scheduler::MaglevHashing) => mh::pick(pool, list, flags, request),
+        Some(by) => least::pick(pool, list, by),
+    })
+}
+
+/// Picks by wlc, and has lblc or lblcr remember that.
+#[inline(never)]
+fn anew<P: Pool>(pool: &P, index: u32, vip: u32) -> u64 {
+    let Some(Scheduled { list, .. }) = Scheduled::of(pool, index) else {
+        return 0;
+    };
+    let best = least::best(pool, list, Scheduler::WeightedLeastConnection);
+    if best.weight == 0 {
+        return 0;
+    }
+    match list.scheduler() {
+        Some(Scheduler::LocalityBased) => lblc::remember(pool, index, vip, best),
+        _ => lblcr::remember(pool, index, vip, best),
+    }
+    best.server.0.into()
 }
 
 /// The server that a hash of a connection's key leads to, whatever the scheduler; `None` if none is usable. Overload does not

@@ -80,9 +80,8 @@ impl<P: Pool> Step<P> for Walk {
 /// One attempt to take the turn: it fails if another CPU takes it meanwhile.
 struct Attempt {
     service: u32,
-    list: List,
-    flags: ServiceFlags,
-    chosen: ServerId,
+    /// Here, and not in the step, for the sake of the kernel's stack.
+    walk: Walk,
 }
 
 impl<P: Pool> Step<P> for Attempt {
@@ -94,12 +93,12 @@ impl<P: Pool> Step<P> for Attempt {
         let seen = turn.load(0);
         let last = Turn::from_cell(seen);
         let knows_its_place = last.server != 0
-            && member_at(pool, self.list, last.index).is_some_and(|m| m.server().0 == last.server);
-        let index = if knows_its_place { last.index + 1 } else { 0 };
-        let mut walk = Walk { list: self.list, flags: self.flags, index, chosen: Turn::default() };
-        pool.repeat(self.list.length.into(), &mut walk);
-        self.chosen = ServerId(walk.chosen.server);
-        if walk.chosen == Turn::default() || turn.replace(0, seen, walk.chosen.cell()) {
+            && member_at(pool, self.walk.list, last.index).is_some_and(|m| m.server().0 == last.server);
+        self.walk.index = if knows_its_place { last.index + 1 } else { 0 };
+        self.walk.chosen = Turn::default();
+        pool.repeat(self.walk.list.length.into(), &mut self.walk);
+        let chosen = self.walk.chosen;
+        if chosen == Turn::default() || turn.replace(0, seen, chosen.cell()) {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
@@ -108,7 +107,9 @@ impl<P: Pool> Step<P> for Attempt {
 
 #[inline(always)]
 pub(super) fn pick<P: Pool>(pool: &P, service: u32, list: List, flags: ServiceFlags) -> Option<ServerId> {
-    let mut attempt = Attempt { service, list, flags, chosen: ServerId::NONE };
+    let walk = Walk { list, flags, index: 0, chosen: Turn::default() };
+    let mut attempt = Attempt { service, walk };
     pool.repeat(MAX_ATTEMPTS, &mut attempt);
-    (attempt.chosen != ServerId::NONE).then_some(attempt.chosen)
+    let Turn { server, .. } = attempt.walk.chosen;
+    (server != 0).then_some(ServerId(server))
 }

@@ -1,7 +1,7 @@
 //! SipHash-1-3 of four bytes: the kernel's `hsiphash` on 64-bit machines.
 //!
 //! One round a word of input, three at the end; both words of the key are the same, as mh has it. Of the 64 bits the lower
-//! 32 are the hash. Source: Aumasson and Bernstein, "SipHash: a fast short-input PRF" (2012); Linux `lib/siphash.c`.
+//! 32 are the hash. Source: Aumasson and Bernstein, "`SipHash`: a fast short-input PRF" (2012); Linux `lib/siphash.c`.
 
 /// "somepseudorandomlygeneratedbytes".
 const CONSTANTS: [u64; 4] =

@@ -1,10 +1,13 @@
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU32, AtomicU64};
+use std::collections::BTreeMap;
 use std::string::String;
+use std::sync::Mutex;
 use std::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::cache::CACHE_CELLS;
 use super::*;
 use crate::service::{SERVICE_CELLS, ServiceRow, Shares};
 
@@ -19,9 +22,13 @@ struct OneService {
     flags: ServiceFlags,
     /// Where chance stands.
     dice: AtomicU32,
+    now: AtomicU32,
+    cache: Mutex<BTreeMap<CacheKey, &'static [AtomicU64]>>,
     members: Vec<Member>,
     /// By server id.
     loads: Vec<Load>,
+    /// What other threads add to them, from id 1 on.
+    busy: [AtomicU64; 12],
     turn: [AtomicU64; 1],
     /// The scheduler's table: indices of members. The daemon lays it out; here any will do.
     table: Vec<u16>,
@@ -46,11 +53,29 @@ impl<'a> Pool for &'a OneService {
     }
 
     fn load(&self, server: ServerId) -> Load {
-        self.loads.get(server.0 as usize).copied().unwrap_or(Load(0))
+        let busy = self.busy.get((server.0 as usize).wrapping_sub(1)).map_or(0, |load| load.load(Relaxed));
+        Load(self.loads.get(server.0 as usize).map_or(0, |load| load.0) + busy)
     }
 
     fn turn(&self, service: u32) -> Option<Self::Shared> {
         (service == INDEX).then_some(&self.turn[..])
+    }
+
+    fn now(&self) -> Ticks {
+        Ticks(self.now.load(Relaxed))
+    }
+
+    fn lblcr_expiration(&self) -> u32 {
+        EXPIRATION
+    }
+
+    fn cached(&self, key: CacheKey) -> Option<Self::Shared> {
+        self.cache.lock().expect("no panic").get(&key).copied()
+    }
+
+    fn cache(&self, key: CacheKey) -> Option<Self::Shared> {
+        let new = || &std::boxed::Box::leak(std::boxed::Box::new([0; CACHE_CELLS].map(AtomicU64::new)))[..];
+        Some(self.cache.lock().expect("no panic").entry(key).or_insert_with(new))
     }
 
     /// Marsaglia's xorshift.
@@ -64,6 +89,8 @@ impl<'a> Pool for &'a OneService {
     }
 }
 
+/// Of the sets of lblcr.
+const EXPIRATION: u32 = 1000;
 const INDEX: u32 = 7;
 /// Where in the member table the list stands.
 const START: u32 = 40;
@@ -97,8 +124,11 @@ impl OneService {
             scheduler,
             flags: ServiceFlags::default(),
             dice: AtomicU32::new(2_463_534_242),
+            now: AtomicU32::new(0),
+            cache: Mutex::default(),
             members,
             loads: std::vec![Load(0); 16],
+            busy: Default::default(),
             turn: [AtomicU64::new(turn)],
             table,
         };
@@ -134,8 +164,7 @@ impl OneService {
 
     fn pick_for(&self, request: Request) -> Option<u32> {
         let Request { client, vip, client_port } = request;
-        let picked = pick(&self, INDEX, Request { client, vip, client_port }).map_or(0, |server| server.0);
-        (picked != 0).then_some(picked)
+        pick(&self, INDEX, client, vip, client_port).map(|server| server.0)
     }
 
     /// The next picks: a digit each, `-` for none.
@@ -165,8 +194,9 @@ impl OneService {
 }
 
 use Scheduler::{
-    DestinationHashing, Failover, LeastConnection, MaglevHashing, NeverQueue, Overflow, RoundRobin,
-    ShortestExpectedDelay, SourceHashing, TwoChoices, WeightedLeastConnection, WeightedRoundRobin,
+    DestinationHashing, Failover, LeastConnection, LocalityBased, LocalityBasedReplicated, MaglevHashing,
+    NeverQueue, Overflow, RoundRobin, ShortestExpectedDelay, SourceHashing, TwoChoices,
+    WeightedLeastConnection, WeightedRoundRobin,
 };
 
 #[test]
@@ -354,9 +384,14 @@ fn twos_gives_by_weights_and_to_who_has_less() {
 fn turns_under_contention_are_exact_in_sum() {
     const EACH: usize = 3000;
     for (scheduler, weights) in [(RoundRobin, &[1, 1, 1, 1][..]), (WeightedRoundRobin, &[4, 3, 2, 1])] {
-        let service = OneService::of_weights(scheduler, weights);
+        let service = &OneService::of_weights(scheduler, weights);
         let counts = std::thread::scope(|scope| {
-            let pick_all = || (0..EACH).map(|_| service.pick().expect("a server")).collect::<Vec<u32>>();
+            // Between two picks there is time, so that nobody fails all attempts at the turn.
+            let pick_one = move |_: usize| {
+                (0..500).for_each(|_| core::hint::spin_loop());
+                service.pick().expect("a server")
+            };
+            let pick_all = move || (0..EACH).map(pick_one).collect::<Vec<u32>>();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(pick_all)).collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("a thread")).fold(
                 [0; 5],
@@ -370,6 +405,133 @@ fn turns_under_contention_are_exact_in_sum() {
         for (id, weight) in (1..).zip(weights) {
             assert_eq!(counts[id], 4 * EACH as u32 * weight / all, "{scheduler}");
         }
+    }
+}
+
+fn to(vip: u32) -> Request {
+    Request { vip, ..REQUEST }
+}
+
+#[test]
+fn lblc_stays_with_an_addresss_server_until_it_is_busy_and_another_is_idle() {
+    let mut service = OneService::of_weights(LocalityBased, &[2, 4]);
+    // Twice as many active connections as its weight are too many only while server 2 has less than half of its own.
+    let active = |count: u64| Load(Load::gained(true) * count);
+    assert_eq!(service.pick_for(to(7)), Some(1));
+    for (first, second, picked) in [(2, 0, 1), (3, 2, 1), (3, 1, 2), (0, 4, 2), (0, 5, 1)] {
+        (service.loads[1], service.loads[2]) = (active(first), active(second));
+        assert_eq!(service.pick_for(to(7)), Some(picked), "{first} {second}");
+    }
+    // Another address knows nothing of that.
+    service.loads[1] = active(1);
+    service.loads[2] = active(0);
+    assert_eq!((service.pick_for(to(8)), service.pick_for(to(7))), (Some(2), Some(1)));
+    // Overload counts when a server is chosen, not when it is remembered.
+    service.loads[1].0 += Load::OVERLOADED;
+    service.loads[2] = active(4);
+    assert_eq!((service.pick_for(to(7)), service.pick_for(to(9))), (Some(1), Some(2)));
+}
+
+#[test]
+fn what_is_remembered_follows_the_list() {
+    for scheduler in [LocalityBased, LocalityBasedReplicated] {
+        let mut service = OneService::new(scheduler, &[(2, 1, false), (1, 1, false)]);
+        assert_eq!(service.pick_for(to(7)), Some(2));
+        // It stands elsewhere now.
+        service.edit(&[(3, 1, false), (2, 1, false), (1, 1, false)]);
+        assert_eq!((service.pick_for(to(7)), service.pick_for(to(7))), (Some(2), Some(2)));
+        // It cannot be used, and comes back: lblc has gone over to another one, lblcr has both.
+        service.edit(&[(3, 1, false), (2, 0, false), (1, 1, false)]);
+        assert_eq!(service.pick_for(to(7)), Some(3));
+        service.edit(&[(3, 1, false), (2, 1, false), (1, 1, false)]);
+        service.loads[3] = Load(Load::gained(false));
+        let picked = if scheduler == LocalityBased { 3 } else { 2 };
+        assert_eq!(service.pick_for(to(7)), Some(picked));
+        // Another one in the same row: an id of another generation.
+        service.edit(&[(1, 1, false), (12, 1, true)]);
+        assert_eq!(service.pick_for(to(7)), Some(1));
+        service.edit(&[]);
+        assert_eq!(service.pick_for(to(7)), None);
+    }
+}
+
+impl OneService {
+    /// The servers of an address's set, the newest last.
+    fn set(&self, vip: u32) -> Vec<u32> {
+        let pool: &Self = self;
+        let cache =
+            cache::Cache((&pool).cached(CacheKey::new(INDEX, LocalityBasedReplicated, vip)).expect("a row"));
+        (0..cache.size().0).map(|place| cache.server(place) as u32).collect()
+    }
+}
+
+#[test]
+fn lblcr_adds_servers_while_they_are_busy_and_lets_the_fullest_go_in_time() {
+    let mut service = OneService::of_weights(LocalityBasedReplicated, &[1, 1, 1, 1]);
+    let active = |count: u64| Load(Load::gained(true) * count);
+    let times = |service: &OneService, now| service.now.store(now, Relaxed);
+    for (now, busy, picked) in [(10, 0, 1), (20, 1, 2), (30, 2, 3)] {
+        times(&service, now);
+        if busy > 0 {
+            service.loads[busy] = active(2 + busy as u64);
+        }
+        assert_eq!(service.pick_for(to(7)), Some(picked));
+    }
+    assert_eq!(service.set(7), [1, 2, 3]);
+    // The one with the fewest is taken. Nothing leaves before its time.
+    times(&service, 30 + EXPIRATION);
+    assert_eq!((service.pick_for(to(7)), service.set(7)), (Some(3), std::vec![1, 2, 3]));
+    times(&service, 31 + EXPIRATION);
+    assert_eq!((service.pick_for(to(7)), service.set(7)), (Some(3), std::vec![1, 3]));
+    // The next one only after that time again; one that the service does not have any more is the first.
+    assert_eq!((service.pick_for(to(7)), service.set(7)), (Some(3), std::vec![1, 3]));
+    service.edit(&[(1, 1, false), (2, 1, false), (4, 1, false)]);
+    times(&service, 32 + 2 * EXPIRATION);
+    assert_eq!((service.pick_for(to(7)), service.set(7)), (Some(4), std::vec![1, 4]));
+    // The last one stays for good.
+    times(&service, 33 + 3 * EXPIRATION);
+    assert_eq!((service.pick_for(to(7)), service.set(7)), (Some(4), std::vec![4]));
+    times(&service, 34 + 4 * EXPIRATION);
+    assert_eq!((service.pick_for(to(7)), service.set(7)), (Some(4), std::vec![4]));
+}
+
+#[test]
+fn a_set_of_lblcr_that_is_full_forgets_its_oldest_server() {
+    let weights = [1; 40];
+    let mut service = OneService::of_weights(LocalityBasedReplicated, &weights);
+    service.loads = std::vec![Load(0); 64];
+    for id in 1..=40 {
+        // All before it are busy.
+        assert_eq!(service.pick_for(to(7)), Some(id));
+        service.loads[id as usize] = Load(Load::gained(true) * 2);
+    }
+    assert_eq!(service.set(7), (9..=40).collect::<Vec<u32>>());
+}
+
+#[test]
+fn a_set_of_lblcr_stays_a_set_under_contention() {
+    let service = &OneService::of_weights(LocalityBasedReplicated, &[1; 12]);
+    std::thread::scope(|scope| {
+        for thread in 0..4u32 {
+            scope.spawn(move || {
+                for round in 0..2000 {
+                    service.now.fetch_add(EXPIRATION / 3, Relaxed);
+                    let picked = service.pick_for(to((thread + round) % 3));
+                    assert!(picked.is_some_and(|id| (1..=12).contains(&id)));
+                    // Connections come and go, so that servers are busy by turns.
+                    let cell = &service.busy[(round % 12) as usize];
+                    cell.store(if (round / 12) % 2 == 0 { Load::gained(true) * 3 } else { 0 }, Relaxed);
+                }
+            });
+        }
+    });
+    for vip in 0..3 {
+        let mut set = service.set(vip);
+        let size = set.len();
+        set.sort_unstable();
+        set.dedup();
+        assert_eq!(set.len(), size, "no server stands in it twice");
+        assert!(set.iter().all(|id| (1..=12).contains(id)) && size > 0);
     }
 }
 

@@ -6,8 +6,7 @@
 use core::ops::ControlFlow;
 
 use super::least::Candidate;
-use super::{Pool, member_at, wlc};
-use crate::server::{Load, ServerId};
+use super::{Pool, Scheduled, member_at, number, wlc};
 use crate::service::List;
 use crate::walk::Step;
 
@@ -23,7 +22,7 @@ impl<P: Pool> Step<P> for Sum {
         let Some(member) = member_at(pool, self.list, index) else {
             return ControlFlow::Break(());
         };
-        self.weights = self.weights.wrapping_add(Candidate::new(pool, member).weight.into());
+        self.weights = self.weights.wrapping_add(Candidate::new(pool, index, member).weight.into());
         ControlFlow::Continue(())
     }
 }
@@ -42,7 +41,7 @@ impl<P: Pool> Step<P> for Draw {
         let Some(member) = member_at(pool, self.list, index) else {
             return ControlFlow::Break(());
         };
-        let candidate = Candidate::new(pool, member);
+        let candidate = Candidate::new(pool, index, member);
         if candidate.weight == 0 {
             return ControlFlow::Continue(());
         }
@@ -59,22 +58,26 @@ impl<P: Pool> Step<P> for Draw {
     }
 }
 
-#[inline(always)]
-pub(super) fn pick<P: Pool>(pool: &P, list: List) -> Option<ServerId> {
+/// The server, as a number; 0 if there is none.
+#[inline(never)]
+pub(super) fn pick<P: Pool>(pool: &P, index: u32) -> u64 {
+    let Some(Scheduled { list, .. }) = Scheduled::of(pool, index) else {
+        return 0;
+    };
     let zero = pool.zero();
     // All 64 bits unknown to the kernel's verifier: of a number with bounds it would follow each sum's.
     let nothing = u64::from(zero) << 32 | u64::from(zero);
     let mut sum = Sum { list, weights: nothing };
     pool.repeat(list.length.into(), &mut sum);
     // 0 and the sum itself may be drawn too, as in IPVS.
-    let number = || {
+    let drawn = || {
         let random = u64::from(pool.random()) << 32 | u64::from(pool.random());
         random.checked_rem(sum.weights.wrapping_add(1)).unwrap_or(0)
     };
-    let nobody = Candidate { server: ServerId(zero), weight: zero, load: Load(nothing) };
-    let mut draw = Draw { list, weights: nothing, numbers: [number(), number()], drawn: [nobody; 2] };
+    let nobody = Candidate::nobody(zero);
+    let mut draw = Draw { list, weights: nothing, numbers: [drawn(), drawn()], drawn: [nobody; 2] };
     pool.repeat(list.length.into(), &mut draw);
     let [one, other] = draw.drawn;
     let picked = if wlc::beats(other, one) { other } else { one };
-    (picked.weight > 0).then_some(picked.server)
+    number((picked.weight > 0).then_some(picked.server))
 }

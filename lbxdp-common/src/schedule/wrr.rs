@@ -128,10 +128,8 @@ impl<P: Pool> Step<P> for Walk {
 /// One attempt to take the turn: it fails if another CPU takes it meanwhile.
 struct Attempt {
     service: u32,
-    list: List,
-    flags: ServiceFlags,
-    shares: Shares,
-    chosen: ServerId,
+    /// Here, and not in the step, for the sake of the kernel's stack.
+    walk: Walk,
 }
 
 impl<P: Pool> Step<P> for Attempt {
@@ -140,20 +138,20 @@ impl<P: Pool> Step<P> for Attempt {
         let Some(turn) = pool.turn(self.service) else {
             return ControlFlow::Break(());
         };
-        let (list, flags, shares) = (self.list, self.flags, self.shares);
         let seen = turn.load(0);
         let Turn { next, bar } = Turn::from_cell(seen);
         let zero = pool.zero();
-        let is_whole = zero.wrapping_add(u32::from(next == 0));
-        let mut walk = Walk { list, flags, shares, index: next, bar, greatest: zero, is_whole, chosen: zero };
+        (self.walk.index, self.walk.bar, self.walk.chosen) = (next, bar, zero);
+        (self.walk.greatest, self.walk.is_whole) = (zero, zero.wrapping_add(u32::from(next == 0)));
         // The rest of the list, a pass that nobody reaches the bar in, and one in which somebody does.
-        pool.repeat(u32::from(list.length) * 3, &mut walk);
-        self.chosen = ServerId(walk.chosen);
-        let after = match walk.chosen {
+        pool.repeat(u32::from(self.walk.list.length) * 3, &mut self.walk);
+        let after = match self.walk.chosen {
             // Nobody can be chosen now. IPVS stops where it began if only the last pass was left, else at the top.
-            0 if next > 0 && bar <= shares.step => Turn { next, bar },
-            0 => Turn { next: 0, bar: shares.top },
-            _ => Turn { next: walk.index, bar: walk.bar },
+            0 => match Turn::from_cell(seen) {
+                last if last.next > 0 && last.bar <= self.walk.shares.step => last,
+                _ => Turn { next: 0, bar: self.walk.shares.top },
+            },
+            _ => Turn { next: self.walk.index, bar: self.walk.bar },
         };
         if turn.replace(0, seen, after.cell()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -170,7 +168,8 @@ pub(super) fn pick<P: Pool>(
     if shares.top == 0 {
         return None;
     }
-    let mut attempt = Attempt { service, list, flags, shares, chosen: ServerId::NONE };
+    let walk = Walk { list, flags, shares, index: 0, bar: 0, greatest: 0, is_whole: 0, chosen: 0 };
+    let mut attempt = Attempt { service, walk };
     pool.repeat(MAX_ATTEMPTS, &mut attempt);
-    (attempt.chosen != ServerId::NONE).then_some(attempt.chosen)
+    (attempt.walk.chosen != 0).then_some(ServerId(attempt.walk.chosen))
 }

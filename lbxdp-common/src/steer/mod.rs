@@ -54,8 +54,6 @@ pub trait World: Buckets + Pool {
     fn server_row(&self, server: ServerId) -> Option<Self::Row>;
     /// The row that holds a server's load.
     fn load_row(&self, server: ServerId) -> Option<Self::Row>;
-    /// The time.
-    fn now(&self) -> Ticks;
     /// MAC address of the interface the packet came in by, as a number ([`wire::ethernet::number`](crate::wire::ethernet::number)).
     fn ingress_mac(&self) -> u64;
     /// Index of that interface.

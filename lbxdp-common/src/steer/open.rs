@@ -9,7 +9,7 @@ use crate::overflow::Overflow;
 use crate::overload::LoadRow;
 use crate::pressure::Pressure;
 use crate::protocol::Protocol;
-use crate::schedule::{self, Request};
+use crate::schedule;
 use crate::server::ServerId;
 use crate::service::{Service, ServiceFlags};
 use crate::settings::SettingsView;
@@ -201,8 +201,8 @@ fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Pl
 pub fn by_scheduler<W: World>(world: &W, index: u32, first: u64, second: u64) -> u64 {
     let key = Key::from_cells([first, second]);
     let [client, vip] = [key.client, key.vip].map(u32::from_be_bytes);
-    let request = Request { client, vip, client_port: u16::from_be_bytes(key.client_port) };
-    schedule::pick(world, index, request).map_or(0, |server| server.0.into())
+    let port = u16::from_be_bytes(key.client_port);
+    schedule::pick(world, index, client, vip, port).map_or(0, |server| server.0.into())
 }
 
 /// See [`World::by_hash`].

@@ -39,7 +39,7 @@ SERVER is ADDRESS[:PORT]. An ADDRESS is IPv4 or the name of a host, a PORT a num
 of a persistent service stands for all.
 
 Options:
-  -s, --scheduler NAME   rr, wrr or wlc; wlc if not given
+  -s, --scheduler NAME   rr wrr lc wlc sed nq fo ovf lblc lblcr dh sh mh twos none; wlc if not given
   -p, --persistent [S]   a client stays at its server for S seconds after its last new connection; 360 if not given
   -M, --netmask MASK     with -p: which bits of a client's address count; all if not given
   -o, --ops              each packet by itself, for UDP and marks

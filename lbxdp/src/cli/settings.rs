@@ -57,6 +57,8 @@ mod tests {
             "conn_reuse_mode = 1
 expire_nodest_conn = 0
 expire_quiescent_template = 0
+lblc_expiration = 86400
+lblcr_expiration = 86400
 secure_tcp = 0
 sloppy_sctp = 0
 sloppy_tcp = 1

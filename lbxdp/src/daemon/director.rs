@@ -16,6 +16,7 @@ use super::episode::{Episode, News};
 use super::keeper::{Keeper, load_of, shape, templates_of};
 use super::load::chain;
 use super::next_hops::{Event, Link, NextHops};
+use super::oblivion::{Expirations, IDLE_S, Oblivion, forgotten};
 use super::settings;
 use crate::cli::grammar::print;
 use crate::cli::names::Naming;
@@ -57,6 +58,7 @@ pub(super) struct Director {
     pub(super) drift: Drift,
     keeper: Keeper,
     pressure: Episode,
+    oblivion: Oblivion,
     waited_last: Option<Instant>,
     interfaces: Vec<InterfaceStatus>,
     /// What packets are told to look for.
@@ -90,6 +92,7 @@ impl Director {
             drift: Drift::default(),
             keeper,
             pressure,
+            oblivion: Oblivion::new(Instant::now()),
             waited_last: None,
             interfaces: Vec::new(),
             kinds: Rules::default(),
@@ -356,6 +359,7 @@ impl Director {
         self.follow_pressure();
         self.follow_secure_tcp();
         self.follow_interfaces();
+        self.forget_addresses();
         let loads = self.tables.LOADS;
         let entries = |id| load_of(&loads, id).total() + u64::from(templates_of(&loads, id));
         let (forgotten, writes) = self.layout.empty_trash(&entries, Instant::now());
@@ -377,6 +381,27 @@ impl Director {
         if let Err(error) = written {
             tracing::error!(error = %chain(&error), "cannot write the rules for marks");
         }
+    }
+
+    /// Forgets what the schedulers lblc and lblcr need not remember any more.
+    fn forget_addresses(&mut self) {
+        if let Some(is_thorough) = self.oblivion.is_due(Instant::now())
+            && let Err(error) = self.forget_now(is_thorough)
+        {
+            tracing::error!(error = %chain(&error), "cannot clear away what lblc and lblcr remember");
+        }
+    }
+
+    fn forget_now(&mut self, is_thorough: bool) -> Result<(), TableError> {
+        let sysctls = &self.state.sysctls;
+        let expirations = Expirations {
+            lblc: settings::expiration(sysctls.lblc_expiration, &self.clock),
+            lblcr: settings::expiration(sysctls.lblcr_expiration, &self.clock),
+            idle: self.clock.ticks_of(IDLE_S),
+        };
+        let rows = self.tables.cached()?;
+        let gone = forgotten(&rows, &self.layout.schedulers(), expirations, self.clock.now(), is_thorough);
+        gone.into_iter().try_for_each(|key| self.tables.forget_cached(key))
     }
 
     /// The automatic `secure_tcp`: on while there is pressure, and the setting's value tells (1 off, 2 on), as in IPVS.

@@ -12,6 +12,7 @@ mod links;
 mod listing;
 pub mod load;
 mod next_hops;
+mod oblivion;
 mod settings;
 mod socket;
 mod start;

@@ -32,8 +32,17 @@ pub(super) fn row(state: &State, seed: Seed, clock: &Clock) -> Settings {
         reusable_tcp: reusable_states(Protocol::Tcp, reuse_mode),
         reusable_sctp: reusable_states(Protocol::Sctp, reuse_mode),
         hertz: clock.hertz(),
+        lblcr_expiration: expiration(sysctls.lblcr_expiration, clock),
+        pad: 0,
         zero: 0,
     }
+}
+
+/// How long something lasts that a setting gives in seconds, in ticks: a time below 0 is none, one beyond what two moments
+/// can be apart is that.
+pub(super) fn expiration(seconds: i32, clock: &Clock) -> u32 {
+    let ticks = u64::from(seconds.max(0).unsigned_abs()) * u64::from(clock.hertz());
+    u32::try_from(ticks).unwrap_or(u32::MAX).min(i32::MAX.unsigned_abs())
 }
 
 /// The seed of tables that another daemon has made; `None` if it never did.
@@ -60,6 +69,7 @@ pub(super) fn meaning(row: &Settings, clock: &Clock) -> (Timeouts, Sysctls) {
         secure_tcp: 3 * has(Rules::SECURE_TCP),
         sloppy_sctp: has(Rules::SLOPPY_SCTP),
         sloppy_tcp: has(Rules::SLOPPY_TCP),
+        lblcr_expiration: (row.lblcr_expiration / clock.hertz()).cast_signed(),
         ..Sysctls::default()
     };
     (timeouts, sysctls)
@@ -110,6 +120,7 @@ mod tests {
                 expire_quiescent_template: 1 - on,
                 sloppy_tcp: 1 - on,
                 sloppy_sctp: on,
+                lblcr_expiration: 3600,
                 ..Sysctls::default()
             };
             let row = row(&State { timeouts, sysctls, ..State::default() }, seed_of_start, &clock);

@@ -131,6 +131,11 @@ impl Layout {
         self.services.get(service).map(|laid| laid.index)
     }
 
+    /// The schedulers of all services, by their rows' indices.
+    pub fn schedulers(&self) -> BTreeMap<u32, Scheduler> {
+        self.services.values().map(|laid| (laid.index, laid.service.options.scheduler)).collect()
+    }
+
     /// The ids of a service's deleted servers that connections may point to.
     pub fn waiting_ids(&self, service: &ServiceKey) -> impl Iterator<Item = ServerId> {
         let first: ServerKey = (*service, IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);

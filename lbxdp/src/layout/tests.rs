@@ -20,12 +20,17 @@ pub(super) fn server(last: u8, weight: u32) -> Server {
 }
 
 pub(super) fn state(services: &[(u16, &[Server])]) -> State {
-    let service = |servers: &[Server]| Service {
-        options: Options::of(Scheduler::RoundRobin),
+    state_by(services, |_| Scheduler::RoundRobin)
+}
+
+/// A state in which the port of a service tells its scheduler.
+pub(super) fn state_by(services: &[(u16, &[Server])], scheduler: fn(u16) -> Scheduler) -> State {
+    let service = |port, servers: &[Server]| Service {
+        options: Options::of(scheduler(port)),
         servers: servers.to_vec(),
     };
     State {
-        services: services.iter().map(|(port, servers)| (key(*port), service(servers))).collect(),
+        services: services.iter().map(|(port, servers)| (key(*port), service(*port, servers))).collect(),
         ..State::default()
     }
 }
@@ -267,6 +272,126 @@ fn an_unresolved_server_is_avoided_only_while_others_can_be_reached() {
     let writes = layout.change_hop([10, 0, 0, 1].into(), &resolved);
     assert_eq!(usable(&layout), [4, 1]);
     assert!(matches!(writes[..], [Write::Server { .. }, Write::Members { .. }]), "{writes:?}");
+}
+
+#[test]
+fn a_list_its_table_and_its_scheduler_change_in_one_write() {
+    let (mut layout, mut played, now) = (Layout::new(16, 1, 16384), Played::default(), Instant::now());
+    let servers = [server(1, 1), server(2, 3)];
+    let mut before = Scheduler::RoundRobin;
+    for after in [Scheduler::SourceHashing, Scheduler::MaglevHashing, Scheduler::WeightedRoundRobin] {
+        for (scheduler, is_edit) in [(before, false), (after, true)] {
+            let mut state = state(&[(80, &servers)]);
+            state.services.get_mut(&key(80)).expect("it is there").options.scheduler = scheduler;
+            for write in layout.change(&state, &resolved, now).expect("room") {
+                played.play(&write);
+                let Some(row) = played.services.get(&0) else { continue };
+                let (list, is_new) = (row.list, row.list.scheduler() == Some(after));
+                assert!(is_new && is_edit || list.scheduler() == Some(before));
+                for slot in 0..list.table_slots() {
+                    let index = List::index_in(slot, played.members[&list.table_row(slot)]);
+                    assert!(index < list.length, "slot {slot} of {scheduler} after {write:?}");
+                }
+            }
+            layout.readers_are_gone();
+        }
+        before = after;
+    }
+}
+
+#[test]
+fn mh_has_as_many_servers_as_slots_at_the_most() {
+    let (mut layout, now) = (Layout::new(1 << 14, 2, 1 << 16), Instant::now());
+    let of_length = |count: u32, scheduler| {
+        let servers: Vec<Server> = (0..count)
+            .map(|number| Server { address: Ipv4Addr::from(0x0a01_0000 + number).into(), ..server(1, 1) })
+            .collect();
+        let mut state = state(&[(80, &servers)]);
+        state.services.get_mut(&key(80)).expect("it is there").options.scheduler = scheduler;
+        state
+    };
+    let too_many = of_length(mh::SLOTS + 1, Scheduler::MaglevHashing);
+    assert_eq!(layout.change(&too_many, &resolved, now), Err(LayoutError::TooManyForMaglev));
+    let most = of_length(mh::SLOTS, Scheduler::MaglevHashing);
+    layout.change(&most, &resolved, now).expect("one slot each");
+    let table: HashSet<u16> = layout.services[&key(80)].table.iter().copied().collect();
+    assert_eq!(table.len(), mh::SLOTS as usize);
+    assert_eq!(layout.change(&too_many, &resolved, now), Err(LayoutError::TooManyForMaglev));
+    layout.readers_are_gone();
+    let by_source = of_length(mh::SLOTS + 1, Scheduler::SourceHashing);
+    assert!(layout.change(&by_source, &resolved, now).is_ok());
+}
+
+#[test]
+fn a_servers_last_weight_outlives_weight_0_the_trash_and_the_daemon() {
+    let (mut layout, mut played, now) =
+        (Layout::new(16, 8, 16384), Played::new([16, 8, 16384]), Instant::now());
+    let of = |servers: &[Server]| state_by(&[(80, servers)], |_| Scheduler::MaglevHashing);
+    let mut go_to = |layout: &mut Layout, servers: &[Server]| {
+        layout.readers_are_gone();
+        layout
+            .change(&of(servers), &resolved, now)
+            .expect("room")
+            .iter()
+            .for_each(|write| played.play(write));
+        let laid = &layout.services[&key(80)];
+        let weights: Vec<u32> = laid.rows.iter().map(|row| row.last_weight).collect();
+        (weights, laid.table.clone(), Layout::take_over(&played, now).expect("consistent").layout)
+    };
+    let (weights, before, _) = go_to(&mut layout, &[server(2, 5), server(1, 3)]);
+    assert_eq!(weights, [5, 3]);
+    // Weight 0: nobody moves.
+    let (weights, quiet, _) = go_to(&mut layout, &[server(2, 0), server(1, 3)]);
+    assert_eq!((weights, &quiet), (vec![5, 3], &before));
+    // Deleted, and there again with weight 0, as another daemon sees it too.
+    let (weights, _, mut layout) = go_to(&mut layout, &[server(1, 3)]);
+    assert_eq!(weights, [3]);
+    let (weights, again, _) = go_to(&mut layout, &[server(2, 0), server(1, 3)]);
+    assert_eq!((weights, &again), (vec![5, 3], &before));
+    // Added with weight 0: no slots.
+    let (weights, with_a_third, _) = go_to(&mut layout, &[server(3, 0), server(2, 5), server(1, 3)]);
+    assert_eq!(weights, [0, 5, 3]);
+    assert!(with_a_third.iter().all(|index| *index != 0));
+}
+
+/// Prints how long a table takes; run it by hand, with `--release -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints figures"]
+fn how_long_a_list_takes_to_be_laid_out() {
+    for count in [100u32, 1000] {
+        for scheduler in [Scheduler::RoundRobin, Scheduler::SourceHashing, Scheduler::MaglevHashing] {
+            let mut servers: Vec<Server> = (0..count)
+                .map(|number| Server {
+                    address: Ipv4Addr::from(0x0a01_0000 + number).into(),
+                    weight: 1 + number % 7,
+                    ..server(1, 1)
+                })
+                .collect();
+            let mut layout = Layout::new(1 << 14, 2, 1 << 18);
+            let mut edits = Vec::new();
+            for weight in 1..50 {
+                servers[0].weight = weight;
+                let mut state = state(&[(80, &servers)]);
+                state.services.get_mut(&key(80)).expect("it is there").options.scheduler = scheduler;
+                let (rows, members) = layout
+                    .services
+                    .get(&key(80))
+                    .map_or((vec![], vec![]), |laid| (laid.rows.clone(), laid.members.clone()));
+                let begin = Instant::now();
+                let table = scheduling::table(scheduler, &rows, &members).len();
+                let of_table = begin.elapsed();
+                let begin = Instant::now();
+                layout.readers_are_gone();
+                layout.change(&state, &resolved, Instant::now()).expect("room");
+                edits.push((begin.elapsed(), of_table, table));
+            }
+            edits.sort();
+            println!(
+                "{count} servers, {scheduler}: edit, of that table, slots: {:?}",
+                edits[edits.len() / 2]
+            );
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Tables of cells are mapped into memory and read and written without a system call; the others are asked.
 
+mod cache;
 mod counted;
 #[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
 mod mapped;
@@ -48,7 +49,7 @@ pub enum TableError {
 macro_rules! define_tables {
     (
         cells { $( $(#[$cells_doc:meta])* $cells:ident : $cells_name:literal, $width:expr, $rows:expr; )* }
-        maps { $( $(#[$doc:meta])* $map:ident : $name:literal, $kind:ident $(< $($type:ty),* >)?, $entries:expr; )* }
+        maps { $( $(#[$doc:meta])* $map:ident : $name:literal, $kind:ident $(< $($type:ty),* >)?, $entries:expr $(, on $when:ident)?; )* }
     ) => {
         /// The names of all maps: their pins are called so.
         pub const MAP_NAMES: &[&str] = &[$( $cells_name, )* $( $name ),*];

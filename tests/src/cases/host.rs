@@ -8,9 +8,11 @@ use lbxdp_common::cells::Cells;
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::pressure::Pressure;
-use lbxdp_common::schedule::Pool;
+use lbxdp_common::schedule::cache::CACHE_CELLS;
+use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::ServiceKey;
+use lbxdp_common::settings::SettingsView;
 use lbxdp_common::steer::{World, steer};
 use lbxdp_common::table::Buckets;
 use lbxdp_common::tend::Errand;
@@ -31,6 +33,7 @@ pub struct Host {
     overflows: RefCell<Vec<u64>>,
     notices: RefCell<Vec<u64>>,
     now: Ticks,
+    cache: RefCell<BTreeMap<CacheKey, &'static [AtomicU64]>>,
     last: Option<Result<Verdict, Reason>>,
 }
 
@@ -72,6 +75,7 @@ impl Default for Host {
             overflows: RefCell::new(vec![0; Overflow::COUNT]),
             notices: RefCell::new(vec![0; Notice::COUNT]),
             now: NOW,
+            cache: RefCell::default(),
             last: None,
         }
     }
@@ -98,6 +102,7 @@ impl Runner for Host {
         self.services.clear();
         self.mark_runs.clear();
         self.counters.borrow_mut().clear();
+        self.cache.borrow_mut().clear();
         self.overflows.borrow_mut().fill(0);
         self.notices.borrow_mut().fill(0);
     }
@@ -161,6 +166,24 @@ impl<'a> Pool for &'a Host {
         self.row(Table::Turns, service)
     }
 
+    fn now(&self) -> Ticks {
+        NOW
+    }
+
+    fn lblcr_expiration(&self) -> u32 {
+        self.row(Table::Settings, 0).map_or(0, |row| SettingsView(row).lblcr_expiration())
+    }
+
+    fn cached(&self, key: CacheKey) -> Option<Self::Shared> {
+        self.cache.borrow().get(&key).copied()
+    }
+
+    /// Rows stay for good, as the mapped tables of the daemon do.
+    fn cache(&self, key: CacheKey) -> Option<Self::Shared> {
+        let new = || &*Box::leak(Box::new([0; CACHE_CELLS].map(AtomicU64::new)));
+        Some(self.cache.borrow_mut().entry(key).or_insert_with(|| &new()[..]))
+    }
+
     /// No case hangs on what it is: the kernel's is another.
     fn random(&self) -> u32 {
         0x9e37_79b9
@@ -188,10 +211,6 @@ impl<'a> World for &'a Host {
 
     fn load_row(&self, server: ServerId) -> Option<Self::Row> {
         self.row(Table::Loads, server.row())
-    }
-
-    fn now(&self) -> Ticks {
-        self.now
     }
 
     fn ingress_mac(&self) -> u64 {

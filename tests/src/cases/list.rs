@@ -3,7 +3,6 @@
 use etherparse::{EtherType, IpNumber};
 use lbxdp_common::connection::Key;
 use lbxdp_common::server::{ServerFlags, ServerId};
-use lbxdp_common::service::Member;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::{Hash, Shape};
 use lbxdp_common::{Protocol, Reason, Scheduler};
@@ -11,11 +10,11 @@ use lbxdp_common::{Protocol, Reason, Scheduler};
 use super::case::{Case, Fact};
 use super::frame::{IP, Packet, other, tcp, udp};
 use super::memory::BUCKETS;
-use super::setup::{Setup, key, server_id};
-use super::{SEED, life, refusal, sctp, transitions};
+use super::setup::{Setup, key};
+use super::{SEED, life, refusal, schedulers, sctp, transitions};
 
 use Protocol::{Tcp, Udp};
-use Scheduler::{RoundRobin, WeightedLeastConnection, WeightedRoundRobin};
+use Scheduler::RoundRobin;
 use TcpState::{Close, Established, FinWait, SynReceived, TimeWait};
 
 /// Every case of the packet path.
@@ -119,38 +118,7 @@ fn malformed() -> Vec<Case> {
 }
 
 fn scheduled() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for (name, scheduler, weights, servers) in [
-        ("rr gives each server its turn", RoundRobin, [5, 1, 1], [3, 2, 1, 3, 2, 1]),
-        ("wrr gives each server its share", WeightedRoundRobin, [1, 2, 3], [1, 2, 1, 3, 2, 1]),
-        ("wlc gives to the server with the fewest", WeightedLeastConnection, [1, 2, 3], [3, 2, 1, 1, 2, 1]),
-    ] {
-        let [third, second, first] = weights;
-        let list = [(3, third), (2, second), (1, first)];
-        let mut case = Case::new(name, Setup::new().service(Tcp, 80, scheduler, &list));
-        for (port, server) in (40_000..).zip(servers) {
-            case = case.to(server, tcp(port, 80).syn());
-        }
-        let to_first = servers.iter().map(|server| u64::from(*server == 1)).sum();
-        cases.push(case.then(Fact::Counted(1, to_first, to_first)));
-    }
-    let avoided = vec![Member::new(server_id(2), 5).avoided(), Member::new(server_id(1), 1)];
-    for scheduler in [RoundRobin, WeightedRoundRobin, WeightedLeastConnection] {
-        let weightless = Setup::new().service(Tcp, 80, scheduler, &[(2, 0), (1, 0)]);
-        let empty = Setup::new().service(Tcp, 80, scheduler, &[]);
-        let avoided = Setup::new().service_of(Tcp, 80, scheduler, avoided.clone());
-        cases.extend([
-            Case::new("servers without weight get no connection", weightless)
-                .refused(Reason::NoServer, web().syn())
-                .then(Fact::NoConnection(web_key())),
-            Case::new("a service without servers gives none", empty).refused(Reason::NoServer, web().syn()),
-            Case::new("a server to be avoided gets no connection", avoided)
-                .to(1, web().syn())
-                .to(1, tcp(40_001, 80).syn())
-                .then(Fact::Load(1, 2, 0))
-                .then(Fact::Load(2, 0, 0)),
-        ]);
-    }
+    let mut cases = schedulers::all();
     cases.extend([
         Case::new("only a SYN without RST opens a connection", http())
             .not(Reason::NoConnection, web())

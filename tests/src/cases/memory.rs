@@ -196,6 +196,9 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
         start += length;
     }
     let now = runner.now();
+    for server in &setup.overloaded {
+        runner.row(Table::Loads, u32::from(*server)).expect("a row").add(0, Load::OVERLOADED);
+    }
     for (key, word, lives) in &setup.connections {
         let due = Ticks(now.0.wrapping_add_signed(*lives));
         let word = word.after(word.state(), due).half_open_as(*word);
@@ -228,6 +231,8 @@ fn settings(setup: &Setup) -> Settings {
         reusable_tcp: setup.reusable_tcp,
         reusable_sctp: reusable_states(Protocol::Sctp, 1),
         hertz: HERTZ,
+        lblcr_expiration: 100 * HERTZ,
+        pad: 0,
         zero: 0,
     }
 }
@@ -244,9 +249,9 @@ fn write_service<R: Runner>(runner: &R, index: u32, service: &Service, start: u3
     for (row, member) in (start..).zip(members) {
         put(runner.row(Table::Members, row), &[member.cell()]);
     }
-    for slots in (0..list.table_slots()).step_by(4) {
-        let indices = [0, 1, 2, 3].map(|slot| ((slots + slot) % u32::from(list.length)) as u16);
-        put(runner.row(Table::Members, list.table_row(slots)), &[List::slots_cell(&indices)]);
+    let table: Vec<u16> = (0..list.length).cycle().take(list.table_slots() as usize).collect();
+    for (row, slots) in (list.table_row(0)..).zip(table.chunks(4)) {
+        put(runner.row(Table::Members, row), &[List::slots_cell(slots)]);
     }
     let is_usable = members.last().is_some_and(|last| last.usable_weight() > 0);
     let last = if is_usable { list.length - 1 } else { NO_MEMBER };

@@ -11,6 +11,7 @@ mod list;
 pub mod memory;
 pub mod random;
 mod refusal;
+mod schedulers;
 mod sctp;
 pub mod setup;
 mod transitions;

@@ -22,6 +22,8 @@ pub struct Setup {
     pub thresholds: Vec<(u8, Thresholds)>,
     /// The rules for marks, by destination: address and length of the prefix.
     pub marks: Vec<(([u8; 4], u32), Vec<MarkRow>)>,
+    /// Servers whose load carries the mark of overload.
+    pub overloaded: Vec<u8>,
     /// Connections, and in how many ticks they expire.
     pub connections: Vec<(Key, Word, i32)>,
     /// Whether all other places of the connection table hold connections of others.
@@ -81,6 +83,7 @@ impl Default for Setup {
             services: Vec::new(),
             thresholds: Vec::new(),
             marks: Vec::new(),
+            overloaded: Vec::new(),
             connections: Vec::new(),
             is_full: false,
             shape: Shape::steady(BUCKETS),
@@ -129,6 +132,21 @@ impl Setup {
             members,
         });
         self
+    }
+
+    /// The last service has these flags too.
+    #[must_use]
+    pub fn flags(mut self, flags: ServiceFlags) -> Self {
+        let service = self.last();
+        service.flags = service.flags.with_if(flags, true);
+        self
+    }
+
+    /// A server has reached its upper threshold.
+    #[must_use]
+    pub fn overloaded(mut self, server: u8) -> Self {
+        self.overloaded.push(server);
+        self.flags(ServiceFlags::HAS_THRESHOLDS)
     }
 
     /// A service by mark, with servers of these numbers and weights.
