@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use lbxdp_common::service::List;
+use lbxdp_common::server::ServerId;
+use lbxdp_common::service::{List, Member};
 use lbxdp_common::table::Seed;
 use lbxdp_common::vip;
 
@@ -15,18 +16,25 @@ use crate::tables::TableError;
 impl Layout {
     /// The writes that make the tables say what they should; none, if they do.
     pub fn drift(&self, tables: &impl Contents, seed: Seed) -> Result<Vec<Write>, TableError> {
-        let mut writes: Vec<Write> = self.rows().filter(|write| !holds(write, tables)).collect();
+        let mut writes: Vec<Write> = self.servers().filter(|write| !holds(write, tables)).collect();
+        for laid in self.services.values() {
+            // The list is long, and nearly always as it should be: only what is to be written is copied.
+            if !list_holds(laid.list, &laid.members, &laid.slots, tables) {
+                writes.push(laid.run());
+            }
+            writes.extend(Some(laid.row()).filter(|row| !holds(row, tables)));
+        }
         self.services_drift(&tables.service_ids()?, &mut writes);
         self.vips_drift(tables, seed, &mut writes);
         Ok(writes)
     }
 
-    /// Everything that rows say: what packets find first stands last.
-    fn rows(&self) -> impl Iterator<Item = Write> {
+    /// The rows of all servers, those that wait first.
+    fn servers(&self) -> impl Iterator<Item = Write> {
         let gone = self.gone.values().map(|gone| Write::Server { id: gone.id, row: gone.row });
         let servers = self.services.values().flat_map(|laid| laid.ids.iter().zip(&laid.rows));
         let servers = servers.map(|(id, row)| Write::Server { id: *id, row: *row });
-        gone.chain(servers).chain(self.services.values().flat_map(|laid| [laid.run(), laid.row()]))
+        gone.chain(servers)
     }
 
     fn services_drift(
@@ -63,13 +71,16 @@ fn holds(write: &Write, tables: &impl Contents) -> bool {
     match write {
         Write::Server { id, row } => tables.server(id.row()) == *row,
         Write::Service { index, row } => tables.service(*index) == *row,
-        Write::Members { list, members, slots } => {
-            let mut rows = (list.start..).zip(members);
-            let mut pairs = (list.slot_row(0)..).zip(slots.chunks(2));
-            rows.all(|(row, member)| tables.member_cell(row) == member.cell())
-                && pairs.all(|(row, pair)| tables.member_cell(row) == List::slot_cell(pair))
-        }
+        Write::Members { list, members, slots } => list_holds(*list, members, slots, tables),
         // No row says these.
         _ => true,
     }
+}
+
+/// Whether a list and its hash slots stand in the tables.
+fn list_holds(list: List, members: &[Member], slots: &[ServerId], tables: &impl Contents) -> bool {
+    let mut rows = (list.start..).zip(members);
+    let mut pairs = (list.slot_row(0)..).zip(slots.chunks(2));
+    rows.all(|(row, member)| tables.member_cell(row) == member.cell())
+        && pairs.all(|(row, pair)| tables.member_cell(row) == List::slot_cell(pair))
 }
