@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use lbxdp_common::{Forward, Protocol, Scheduler};
 
-use super::{Command, CommandError};
+use super::{Command, CommandError, Touched};
 use crate::state::{
     FLAG_1, MarkRule, MarkRuleError, Options, Persistence, Server, ServiceKey, State, Timeouts,
 };
@@ -230,6 +230,37 @@ fn each_refusal_has_its_name() {
     let state = with_servers();
     for (command, refusal) in cases {
         assert_eq!(command.apply(&state), Err(refusal), "{command:?}");
+        let mut in_place = state.clone();
+        assert_eq!(command.change(&mut in_place).map(|_| ()), Err(refusal), "{command:?}");
+        assert_eq!(in_place, state, "{command:?}");
+    }
+}
+
+#[test]
+fn a_command_in_place_does_the_same_and_can_be_taken_back() {
+    let other = at(81);
+    let scheduler = Scheduler::WeightedRoundRobin;
+    for command in [
+        Command::AddService { service: other, options: Options::of(scheduler) },
+        Command::EditService { service: SERVICE, options: Options::of(scheduler) },
+        Command::DeleteService { service: SERVICE },
+        Command::Flush,
+        add_server("10.0.0.9"),
+        Command::EditServer { service: SERVICE, server: server("10.0.0.2", 7) },
+        delete_server("10.0.0.2"),
+        Command::SetTimeouts { tcp: 1, tcp_fin: 2, udp: 3 },
+        set(&["sloppy_tcp=1"]),
+        Command::Zero { service: None },
+    ] {
+        let before = with_servers();
+        let mut state = before.clone();
+        let undo = command.change(&mut state).unwrap();
+        assert_eq!(Ok(&state), command.apply(&before).as_ref(), "{command:?}");
+        assert_eq!(state.services != before.services, undo.touched() != Touched::None, "{command:?}");
+        let settings_differ = (state.timeouts, state.sysctls) != (before.timeouts, before.sysctls);
+        assert_eq!(undo.has_changed_settings(&state), settings_differ, "{command:?}");
+        undo.take_back(&mut state);
+        assert_eq!(state, before, "{command:?}");
     }
 }
 

@@ -17,10 +17,11 @@ use lbxdp_common::pressure::Pressure;
 use lbxdp_common::server::{Load, Server, ServerFlags, ServerId, TEMPLATES_CELL};
 use lbxdp_common::settings::{Rules, SHAPE_CELL, SettingsView};
 use lbxdp_common::table::{Buckets, Hash, Shape, Slot, WAYS, is_overdue};
-use lbxdp_common::tend::MAX_ERRANDS;
+use lbxdp_common::tend::{Errand, MAX_ERRANDS};
 use lbxdp_common::{Cells, Ticks};
 
 use super::clock::Clock;
+use super::idle::Idle;
 use super::load;
 use crate::tables::{Mapped, Tables, wait_for_packets};
 
@@ -34,6 +35,8 @@ const FIRST_BUCKETS: u32 = 1 << 14;
 const HALF_OPEN_PART: u64 = 8;
 /// By how much the table grows while packets go by hash for want of room.
 const GROWTH_UNDER_PRESSURE: u32 = 4;
+/// So many seconds before its time is over, a template is asked after: two passes, so that the answer is there in time.
+const ASK_AHEAD_S: u32 = 2;
 /// How often one look tries to carry over what was left behind.
 const CARRY_ATTEMPTS: u32 = 4;
 
@@ -110,6 +113,7 @@ impl Keeper {
             half_open: Arc::clone(&self.half_open),
             answered: None,
             has_failed: false,
+            idle: Idle::default(),
         };
         let (calls, called) = channel();
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || work.run(&called))?;
@@ -157,6 +161,17 @@ struct Work {
     answered: Option<Ticks>,
     /// The last errand failed.
     has_failed: bool,
+    idle: Idle,
+}
+
+/// What a look finds of a template.
+enum Judgement {
+    /// Its time is not over, or it is not known yet whether a connection holds it.
+    Waits,
+    /// Its time is over, and a connection of it lives: it waits another while.
+    Held,
+    /// Its time is over, and no connection of it lives.
+    Idle,
 }
 
 impl Work {
@@ -186,6 +201,7 @@ impl Work {
         if self.next >= buckets {
             self.half_open.store(self.seen_half_open, Ordering::Relaxed);
             (self.next, self.seen_half_open) = (0, 0);
+            self.idle.next_pass();
         }
         let end = self.next.saturating_add(buckets.div_ceil(LOOKS)).min(buckets);
         self.seen_half_open += self.look(self.next..end);
@@ -204,20 +220,61 @@ impl Work {
             let Some(bucket) = self.view.connections.bucket(index) else {
                 continue;
             };
-            let mut is_anything_over = false;
+            let (mut errand, mut is_anything_over) = (Errand::of(index), false);
             for way in 0..WAYS {
-                let word = Slot::new(bucket, way).word();
-                if word.is_live() {
-                    half_open += u64::from(word.is_half_open());
-                    is_anything_over |= is_overdue(word, now) || expires_nodest && !self.is_served(word);
+                let slot = Slot::new(bucket, way);
+                let word = slot.word();
+                if !word.is_live() {
+                    continue;
+                }
+                half_open += u64::from(word.is_half_open());
+                is_anything_over |= expires_nodest && !self.is_served(word);
+                if word.is_template() {
+                    match self.judge(slot, settings, now) {
+                        Judgement::Waits => {}
+                        Judgement::Held => is_anything_over = true,
+                        Judgement::Idle => {
+                            errand = errand.with_idle_template(way);
+                            is_anything_over = true;
+                        }
+                    }
+                } else if is_overdue(word, now) {
+                    is_anything_over = true;
+                } else if slot.bond() != 0 {
+                    self.idle.is_held(slot.bond());
                 }
             }
             if is_anything_over {
-                self.list(index);
+                self.list(errand);
             }
         }
         self.send();
         half_open
+    }
+
+    /// What is to become of a template.
+    fn judge(
+        &mut self,
+        slot: Slot<&'static [AtomicU64]>,
+        settings: SettingsView<&'static [AtomicU64]>,
+        now: Ticks,
+    ) -> Judgement {
+        let Some((key, word)) = slot.read() else {
+            return Judgement::Waits;
+        };
+        if word.due().since(now) > self.clock.ticks_of(ASK_AHEAD_S).cast_signed() {
+            return Judgement::Waits;
+        }
+        let template = Hash::of(key, settings.seed()).0;
+        if is_overdue(word, now) {
+            match self.idle.is_idle(template) {
+                Some(true) => return Judgement::Idle,
+                Some(false) => return Judgement::Held,
+                None => {}
+            }
+        }
+        self.idle.ask(template);
+        Judgement::Waits
     }
 
     fn is_served(&self, word: Word) -> bool {
@@ -227,10 +284,10 @@ impl Work {
         })
     }
 
-    /// Lists a bucket for the next errand.
-    fn list(&mut self, index: u32) {
+    /// Lists an errand to be sent.
+    fn list(&mut self, errand: Errand) {
         if let Some(row) = self.view.errands.row(self.listed) {
-            row.store(0, index.into());
+            row.store(0, errand.0);
             self.listed += 1;
         }
         if self.listed == MAX_ERRANDS {
@@ -333,7 +390,7 @@ impl Work {
             };
             if (0..WAYS).any(is_elsewhere) {
                 found += 1;
-                self.list(index);
+                self.list(Errand::of(index));
             }
         }
         self.send();

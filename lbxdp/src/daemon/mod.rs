@@ -5,6 +5,7 @@ mod clock;
 mod director;
 mod drift;
 mod episode;
+mod idle;
 mod inherit;
 mod interfaces;
 mod keeper;
@@ -22,7 +23,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -210,11 +211,18 @@ async fn serve(
                 director.keep_house().await;
                 interfaces.follow(&mut director, instance);
             }
-            _ = estimates.tick() => director.estimate(),
-            _ = comparisons.tick() => director.put_right(),
+            _ = estimates.tick() => timed("the step of the rates", || director.estimate()),
+            _ = comparisons.tick() => timed("the comparison of the tables", || director.put_right()),
         }
     }
     tracing::info!(%instance, "stopping");
     clients.abort();
     Ok(())
+}
+
+/// Does what commands wait for meanwhile, and logs how long that was.
+fn timed(what: &str, work: impl FnOnce()) {
+    let begun = Instant::now();
+    work();
+    tracing::debug!(took = ?begun.elapsed(), "{what}");
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
+use lbxdp_common::service::{List, Member};
 use lbxdp_common::table::Seed;
 use lbxdp_common::vip;
 
@@ -17,8 +18,16 @@ use crate::tables::TableError;
 impl Layout {
     /// The writes that make the tables say what they should; none, if they do.
     pub fn drift(&self, tables: &impl Contents, seed: Seed) -> Result<Vec<Write>, TableError> {
-        let mut writes: Vec<Write> = self.rows().filter(|write| !holds(write, tables)).collect();
+        let rows = self.servers().chain(self.marks.writes());
+        let mut writes: Vec<Write> = rows.filter(|write| !holds(write, tables)).collect();
         self.marks_drift(&tables.mark_runs()?, &mut writes);
+        for (key, laid) in &self.services {
+            // The list is long, and nearly always as it should be: only what is to be written is copied.
+            if !list_holds(laid.list, &laid.members, &laid.table, &laid.slots, tables) {
+                writes.push(laid.run());
+            }
+            writes.extend(Some(laid.row(key)).filter(|row| !holds(row, tables)));
+        }
         self.services_drift(&tables.service_ids()?, &mut writes);
         self.vips_drift(tables, seed, &mut writes);
         Ok(writes)
@@ -38,17 +47,16 @@ impl Layout {
         writes.extend(strangers.map(|destination| Write::RemoveMarkRun { destination }));
     }
 
-    /// Everything that rows say: what packets find first stands last.
-    fn rows(&self) -> impl Iterator<Item = Write> {
+    /// The rows of all servers, those that wait first.
+    fn servers(&self) -> impl Iterator<Item = Write> {
         let gone = self.gone.values().map(|gone| Write::Server { id: gone.id, row: gone.row });
-        let servers = self.services.values().flat_map(|laid| laid.ids.iter().zip(&laid.rows));
+        let configured = || self.services.values();
+        let servers = configured().flat_map(|laid| laid.ids.iter().zip(&laid.rows));
         let servers = servers.map(|(id, row)| Write::Server { id: *id, row: *row });
-        let thresholds = self.services.values().flat_map(|laid| laid.ids.iter().zip(&laid.service.servers));
+        let thresholds = configured().flat_map(|laid| laid.ids.iter().zip(&laid.service.servers));
         let thresholds = thresholds
             .map(|(id, server)| Write::Thresholds { id: *id, thresholds: super::thresholds(server) });
-        let marks = self.marks.writes();
-        let services = self.services.iter().flat_map(|(key, laid)| [laid.run(), laid.row(key)]);
-        gone.chain(servers).chain(thresholds).chain(marks).chain(services)
+        gone.chain(servers).chain(thresholds)
     }
 
     fn services_drift(
@@ -85,12 +93,15 @@ fn holds(write: &Write, tables: &impl Contents) -> bool {
     match write {
         Write::Server { id, row } => tables.server(id.row()) == *row,
         Write::Service { index, row } => tables.service(*index) == *row,
-        Write::Members { list, members, table, slots } => {
-            run_cells(*list, members, table, slots).all(|(row, cell)| tables.member_cell(row) == cell)
-        }
+        Write::Members { list, members, table, slots } => list_holds(*list, members, table, slots, tables),
         Write::Thresholds { id, thresholds } => tables.thresholds(id.row()) == *thresholds,
         Write::MarkRow { index, row } => tables.mark_row(*index) == *row,
         // No row says these.
         _ => true,
     }
+}
+
+/// Whether a list and its tables stand where they should.
+fn list_holds(list: List, members: &[Member], table: &[u16], slots: &[u16], tables: &impl Contents) -> bool {
+    run_cells(list, members, table, slots).all(|(row, cell)| tables.member_cell(row) == cell)
 }

@@ -438,3 +438,34 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// A change service by service writes to the tables what a change of the whole state does, VIPs included.
+    #[test]
+    fn a_service_alone_is_laid_out_as_with_all_others(
+        edits in proptest::collection::vec(proptest::collection::btree_map(80..83u16, any_servers(), 0..3), 1..12),
+    ) {
+        let (mut whole, mut parts, now) = (Layout::new(64, 8, 256), Layout::new(64, 8, 256), Instant::now());
+        let (mut played_whole, mut played_parts) = (Played::default(), Played::default());
+        for edit in edits {
+            let services: Vec<(u16, &[Server])> = edit.iter().map(|(port, servers)| (*port, &servers[..])).collect();
+            let after = state(&services);
+            whole.readers_are_gone();
+            parts.readers_are_gone();
+            for write in whole.change(&after, &resolved, now).expect("room") {
+                played_whole.play(&write);
+            }
+            for port in 80..83 {
+                let service = after.services.get(&key(port));
+                for write in parts.change_service(key(port), service, &resolved, now).expect("room") {
+                    played_parts.play(&write);
+                }
+            }
+            for port in 80..83 {
+                prop_assert_eq!(played_parts.seen_by_packets(port), played_whole.seen_by_packets(port));
+            }
+            prop_assert_eq!(&played_parts.vips, &played_whole.vips);
+            prop_assert_eq!(parts.change(&after, &resolved, now), Ok(vec![]));
+        }
+    }
+}
