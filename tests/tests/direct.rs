@@ -6,6 +6,7 @@ use std::net::{SocketAddrV4, TcpListener};
 use std::thread;
 
 use anyhow::{Result, ensure};
+use lbxdp_common::Scheduler;
 use lbxdp_tests::http::{ECHO_PORT, HTTP_PORT};
 use lbxdp_tests::service::{Listed, connections, load, serve};
 use lbxdp_tests::topology::DIRECTOR;
@@ -60,6 +61,37 @@ fn wlc_gives_what_the_weights_say() -> Result<()> {
     // They are all in FIN_WAIT now, and counted as such.
     let of = |server: usize| load(&daemon, SocketAddrV4::new(lab.servers[server].address, HTTP_PORT));
     assert_eq!((of(0)?, of(1)?), ((0, 400), (0, 200)));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn a_service_goes_from_scheduler_to_scheduler_while_it_serves() -> Result<()> {
+    const EACH: u16 = 12;
+    let plan = Plan { servers: 3, ..Plan::default() };
+    let (lab, daemon) = serve(plan, "rr", HTTP_PORT, &[1, 2, 3])?;
+    let service = lab.service(HTTP_PORT);
+    for (turn, scheduler) in (0..).zip(Scheduler::ALL) {
+        daemon.must(&format!("-E -t {service} -s {scheduler}"))?;
+        let answers: Result<String> = (0..EACH)
+            .map(|at| Ok(lab.client().from_port(10_000 + turn * EACH + at).who(service)?.replace('s', "")))
+            .collect();
+        if *scheduler == Scheduler::Nobody {
+            ensure!(answers.is_err(), "none picks nobody: {answers:?}");
+            continue;
+        }
+        let counts = counted(&answers?);
+        // One client and one address go one way by hash; what is remembered is not busy, and the best of fo and ovf is not
+        // full.
+        let goes_one_way = matches!(scheduler.name(), "sh" | "dh" | "mh" | "lblc" | "lblcr" | "fo" | "ovf");
+        assert_eq!(counts.values().sum::<usize>(), usize::from(EACH), "{scheduler}: {counts:?}");
+        match scheduler.name() {
+            "rr" => assert_eq!(counts, BTreeMap::from([('1', 4), ('2', 4), ('3', 4)])),
+            "wrr" => assert_eq!(counts, BTreeMap::from([('1', 2), ('2', 4), ('3', 6)])),
+            _ if goes_one_way => assert_eq!(counts.len(), 1, "{scheduler}: {counts:?}"),
+            _ => {}
+        }
+    }
     Ok(())
 }
 

@@ -11,6 +11,8 @@ use lbxdp_tests::{Daemon, Lab, Plan, daemon};
 const DEFAULTS: &str = "conn_reuse_mode = 1
 expire_nodest_conn = 0
 expire_quiescent_template = 0
+lblc_expiration = 86400
+lblcr_expiration = 86400
 secure_tcp = 0
 sloppy_sctp = 0
 sloppy_tcp = 0
@@ -39,6 +41,8 @@ fn a_setting_is_shown_and_in_force_at_once_and_outlives_a_flush() -> Result<()> 
     daemon.must("-C")?;
     let shown = daemon.must("settings sloppy_tcp net/ipv4/vs/conn_reuse_mode")?;
     assert_eq!(shown, "sloppy_tcp = 1\nconn_reuse_mode = 2\n");
+    daemon.must("set lblcr_expiration=-1")?;
+    ensure!(row.lblcr_expiration() == 0);
     daemon.must("set conn_reuse_mode=0")?;
     ensure!(!row.reuses(Protocol::Tcp) && row.rules() == rules);
     Ok(())

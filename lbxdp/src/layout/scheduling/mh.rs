@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn share(slots: &[u8], server: u8) -> usize {
-        slots.iter().filter(|owner| **owner == server).count()
+        slots.iter().map(|owner| usize::from(*owner == server)).sum()
     }
 
     #[test]
