@@ -21,7 +21,7 @@ use crate::time::Ticks;
 use crate::walk::Step;
 
 /// The most rows there are.
-pub const MAX_CACHED: u32 = 1 << 16;
+pub const MAX_CACHED: u32 = 1 << 15;
 /// The most servers of a set.
 pub const MAX_SET: u32 = 32;
 /// Cells of a row.

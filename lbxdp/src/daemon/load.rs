@@ -36,7 +36,7 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { buckets: 1 << 16, servers: 1 << 14, services: 1 << 13, members: 1 << 20 }
+        Self { buckets: 1 << 16, servers: 1 << 14, services: 1 << 13, members: 1 << 18 }
     }
 }
 

@@ -12,7 +12,7 @@ use lbxdp_common::pressure::PRESSURE_CELLS;
 use lbxdp_common::schedule::wrr;
 use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerId, ServerRow};
 use lbxdp_common::service::{
-    List, Member, NO_MEMBER, SERVICE_CELLS, ServiceKey, ServiceRow, Shares, TURN_CELLS,
+    List, Member, NO_MEMBER, SERVICE_CELLS, ServiceFlags, ServiceKey, ServiceRow, Shares, TURN_CELLS,
 };
 use lbxdp_common::settings::{SETTINGS_CELLS, Settings, SettingsView};
 use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, reusable_states};
@@ -179,7 +179,7 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
     }
     let mut start = 3;
     for (index, service) in (1..).zip(&setup.services) {
-        write_service(runner, index, service, start);
+        write_service(runner, index, service, setup.flags, start);
         runner.put_service(service.key, index);
         start += list_at(start, service.scheduler, &service.members).rows();
     }
@@ -243,7 +243,7 @@ fn list_at(start: u32, by: Scheduler, members: &[Member]) -> List {
 
 /// All hash slots of a service lead to its last server, so that a packet that goes by hash is known by where it goes. Its
 /// scheduler's table has the servers one after the other.
-fn write_service<R: Runner>(runner: &R, index: u32, service: &Service, start: u32) {
+fn write_service<R: Runner>(runner: &R, index: u32, service: &Service, more: ServiceFlags, start: u32) {
     let Service { key, scheduler, flags, persistence, members } = service;
     let (list, shares) = (list_at(start, *scheduler, members), Shares::of(members));
     for (row, member) in (start..).zip(members) {
@@ -264,7 +264,7 @@ fn write_service<R: Runner>(runner: &R, index: u32, service: &Service, start: u3
     let row = ServiceRow {
         list,
         shares,
-        flags: *flags,
+        flags: flags.with_if(more, true),
         persistence: *persistence,
         key: *key,
         ..ServiceRow::default()

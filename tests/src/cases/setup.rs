@@ -22,6 +22,8 @@ pub struct Setup {
     pub thresholds: Vec<(u8, Thresholds)>,
     /// The rules for marks, by destination: address and length of the prefix.
     pub marks: Vec<(([u8; 4], u32), Vec<MarkRow>)>,
+    /// Of all services, beside their own.
+    pub flags: ServiceFlags,
     /// Servers whose load carries the mark of overload.
     pub overloaded: Vec<u8>,
     /// Connections, and in how many ticks they expire.
@@ -83,6 +85,7 @@ impl Default for Setup {
             services: Vec::new(),
             thresholds: Vec::new(),
             marks: Vec::new(),
+            flags: ServiceFlags::default(),
             overloaded: Vec::new(),
             connections: Vec::new(),
             is_full: false,
@@ -134,11 +137,10 @@ impl Setup {
         self
     }
 
-    /// The last service has these flags too.
+    /// All services have these flags too.
     #[must_use]
     pub fn flags(mut self, flags: ServiceFlags) -> Self {
-        let service = self.last();
-        service.flags = service.flags.with_if(flags, true);
+        self.flags = self.flags.with_if(flags, true);
         self
     }
 
@@ -179,10 +181,7 @@ impl Setup {
     #[must_use]
     pub fn thresholds(mut self, number: u8, upper: u32, lower: u32) -> Self {
         self.thresholds.push((number, Thresholds { upper, lower }));
-        if let Some(service) = self.services.last_mut() {
-            service.flags = service.flags.with_if(ServiceFlags::HAS_THRESHOLDS, true);
-        }
-        self
+        self.flags(ServiceFlags::HAS_THRESHOLDS)
     }
 
     /// The rules for the marks of packets to a destination.
