@@ -89,7 +89,7 @@ fn unusable() -> Vec<Case> {
         // dh looks for no other server than the one of its slot.
         let finds_the_other = !matches!(scheduler, Nobody | DestinationHashing);
         let new = || Setup::new().flags(ServiceFlags::FALLBACK);
-        let refused = |what, setup| Case::new(&name(what), setup).not(Reason::NoServer, syn(0));
+        let refused = |what, setup| Case::new(&name(what), setup).refused(Reason::NoServer, syn(0));
         let to_first =
             |what, setup| (0..6).fold(Case::new(&name(what), setup), |case, number| case.to(1, syn(number)));
         cases.extend([
