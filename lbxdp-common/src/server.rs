@@ -185,10 +185,8 @@ impl<C: Cells> Server<C> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Load(pub u64);
 
-/// Cells of a row of the load table: a cache line each, so that servers do not share one.
+/// Cells of a row of the load table ([`LoadRow`](crate::overload::LoadRow)): a cache line each, so that servers do not share one.
 pub const LOAD_CELLS: usize = 8;
-/// The cell with the number of a server's templates of persistence: a plain count.
-pub const TEMPLATES_CELL: usize = 2;
 
 impl Load {
     const ACTIVE: u64 = 1;

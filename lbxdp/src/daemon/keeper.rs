@@ -13,8 +13,9 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::programs::{TestRun, TestRunOptions};
 use lbxdp_common::connection::Word;
+use lbxdp_common::overload::LoadRow;
 use lbxdp_common::pressure::Pressure;
-use lbxdp_common::server::{Load, Server, ServerFlags, ServerId, TEMPLATES_CELL};
+use lbxdp_common::server::{Load, Server, ServerFlags, ServerId};
 use lbxdp_common::settings::{Rules, SHAPE_CELL, SettingsView};
 use lbxdp_common::table::{Buckets, Hash, Shape, Slot, WAYS, is_overdue};
 use lbxdp_common::tend::{Errand, MAX_ERRANDS};
@@ -78,7 +79,7 @@ pub(super) fn load_of(loads: &Mapped, server: ServerId) -> Load {
 
 /// How many templates of persistence lead to a server.
 pub(super) fn templates_of(loads: &Mapped, server: ServerId) -> u32 {
-    let count = loads.row(server.row()).map_or(0, |row| row.load(TEMPLATES_CELL));
+    let count = loads.row(server.row()).map_or(0, |row| LoadRow(row).templates());
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
@@ -333,7 +334,7 @@ impl Work {
             pressure.is_recent(now, self.clock.ticks_of(1) / 4) && pressure.last().is_some_and(is_news);
         pressure.forget_after(now, self.clock.longest() / 2);
         let (buckets, limit) = (shape.home(), self.view.connections.rows());
-        let taken = self.connections();
+        let taken = self.connections() + self.templates();
         let half = |buckets: u32| u64::from(buckets) * WAYS as u64 / 2;
         // Half-open ones find no room long before the table is half full of them: there are few places for them.
         let half_open = self.half_open.load(Ordering::Relaxed);
@@ -401,6 +402,12 @@ impl Work {
         if let Some(row) = self.view.settings.row(0) {
             row.store(SHAPE_CELL, shape.0);
         }
+    }
+
+    /// All templates in the table, by their servers' counts.
+    fn templates(&self) -> u64 {
+        let rows = (0..self.view.loads.rows()).filter_map(|row| self.view.loads.row(row));
+        rows.map(|row| LoadRow(row).templates().cast_signed().max(0).cast_unsigned()).sum()
     }
 
     /// All connections in the table, by their servers' counts.

@@ -55,8 +55,9 @@ impl Reading {
             let Some(bucket) = listing.connections.bucket(index) else {
                 continue;
             };
-            let entries = (0..WAYS).filter_map(|way| Slot::new(bucket, way).read());
-            records.extend(entries.filter_map(|(key, word)| listing.record(key, word, now)));
+            let slots = (0..WAYS).map(|way| Slot::new(bucket, way));
+            let entries = slots.filter_map(|slot| slot.read().map(|(key, word)| (key, word, slot.bond())));
+            records.extend(entries.filter_map(|(key, word, bond)| listing.record(key, word, bond, now)));
         }
         *next = end;
         end < buckets
@@ -64,9 +65,13 @@ impl Reading {
 }
 
 impl Listing {
-    /// `None` for an overdue one: it is gone, though nobody has cleared it away yet.
-    fn record(&self, key: Key, word: Word, now: lbxdp_common::Ticks) -> Option<Record> {
-        let left = u32::try_from(word.due().since(now)).ok().filter(|ticks| *ticks > 0)?;
+    /// `None` for an overdue connection: it is gone, though nobody has cleared it away yet. A template is there until the
+    /// daemon knows that no connection holds it.
+    fn record(&self, key: Key, word: Word, bond: u64, now: lbxdp_common::Ticks) -> Option<Record> {
+        if table::has_expired(word, now) {
+            return None;
+        }
+        let left = u32::try_from(word.due().since(now)).unwrap_or(0);
         let row = self.servers.row(word.server().row())?;
         let mut cells = [0; SERVER_CELLS];
         for (at, cell) in cells.iter_mut().enumerate() {
@@ -85,19 +90,21 @@ impl Listing {
             expires_s: left / self.clock.hertz(),
             client: end(key.client, key.client_port),
             vip: end(key.vip, key.vip_port),
-            server: end(server.address, shown_port(key, state, &server)),
+            server: end(server.address, shown_port(key, state, bond, &server)),
         }))
     }
 }
 
-/// The server's port as IPVS shows it. An address with all ports, and FTP's with its data connections, keep the packet's
-/// port; a template that stands for all ports has none.
-fn shown_port(key: Key, state: State, server: &ServerRow) -> [u8; 2] {
+/// The server's port as IPVS shows it. A connection with a template (it has a bond) to another port than the service's
+/// keeps the packet's port: those of a service by mark, of an address with all ports, FTP's data connections. A template
+/// that stands for all ports has none.
+fn shown_port(key: Key, state: State, bond: u64, server: &ServerRow) -> [u8; 2] {
     const ANY: [u8; 2] = [0; 2];
     let is_of_all = if state.is_template() {
         key.vip_port == ANY
     } else {
-        let is_services = server.service.mark().is_some() || server.service.port == key.vip_port;
+        let is_by_mark = bond == 0 && server.service.mark().is_some();
+        let is_services = is_by_mark || server.service.port == key.vip_port;
         !is_services || server.port_number == ANY
     };
     if is_of_all { key.vip_port } else { server.port_number }
@@ -115,13 +122,13 @@ mod tests {
     use lbxdp_common::state::TcpState;
 
     /// What is shown for an entry to port `vip_port` by a server of its own port `port` of a service.
-    fn shown(state: State, vip_port: u16, service: ServiceKey, port: u16) -> u16 {
+    fn shown(state: State, vip_port: u16, service: ServiceKey, port: u16, bond: u64) -> u16 {
         let protocol = Protocol::Tcp.raw();
         let [client, vip] = [[192, 0, 2, 1], [10, 0, 0, 100]];
         let (client_port, vip_port) = ([0; 2], vip_port.to_be_bytes());
         let key = Key { client, vip, client_port, vip_port, protocol, kind: Key::CONNECTION, pad: [0; 2] };
         let server = ServerRow { service, port_number: port.to_be_bytes(), ..ServerRow::default() };
-        u16::from_be_bytes(shown_port(key, state, &server))
+        u16::from_be_bytes(shown_port(key, state, bond, &server))
     }
 
     #[test]
@@ -129,22 +136,24 @@ mod tests {
         let connection = State::tcp(TcpState::Established);
         let at = |port: u16| ServiceKey::address([10, 0, 0, 100], port.to_be_bytes(), Protocol::Tcp.raw());
         let marked = ServiceKey::marked(5);
-        for (state, vip_port, service, port, expected) in [
-            (connection, 80, at(80), 8080, 8080),
-            (connection, 80, at(80), 0, 80),
-            (connection, 443, at(0), 0, 443),
-            (connection, 443, at(0), 8080, 443),
-            (connection, 30_000, at(21), 21, 30_000),
-            (connection, 80, marked, 0, 80),
-            (connection, 80, marked, 8080, 8080),
-            (State::TEMPLATE, 80, at(80), 8080, 8080),
-            (State::TEMPLATE, 80, at(80), 0, 0),
-            (State::TEMPLATE_ASSURED, 0, at(21), 21, 0),
-            (State::TEMPLATE_ASSURED, 0, at(0), 0, 0),
-            (State::TEMPLATE, 0, marked, 8080, 0),
+        for (state, vip_port, service, port, bond, expected) in [
+            (connection, 80, at(80), 8080, 0, 8080),
+            (connection, 80, at(80), 0, 0, 80),
+            (connection, 80, at(80), 8080, 1, 8080),
+            (connection, 443, at(0), 0, 1, 443),
+            (connection, 443, at(0), 8080, 1, 443),
+            (connection, 30_000, at(21), 21, 1, 30_000),
+            (connection, 80, marked, 0, 0, 80),
+            (connection, 80, marked, 8080, 0, 8080),
+            (connection, 80, marked, 8080, 1, 80),
+            (State::TEMPLATE, 80, at(80), 8080, 9, 8080),
+            (State::TEMPLATE, 80, at(80), 0, 9, 0),
+            (State::TEMPLATE_ASSURED, 0, at(21), 21, 9, 0),
+            (State::TEMPLATE_ASSURED, 0, at(0), 0, 9, 0),
+            (State::TEMPLATE, 0, marked, 8080, 9, 0),
         ] {
             assert_eq!(
-                shown(state, vip_port, service, port),
+                shown(state, vip_port, service, port, bond),
                 expected,
                 "{state:?} {vip_port} {service:?} {port}"
             );
