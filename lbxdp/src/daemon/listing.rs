@@ -6,7 +6,7 @@ use lbxdp_common::cells::Cells;
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::server::{SERVER_CELLS, ServerRow};
 use lbxdp_common::state::State;
-use lbxdp_common::table::{Buckets, Slot, WAYS};
+use lbxdp_common::table::{Buckets, Slot, WAYS, has_expired};
 
 use super::clock::Clock;
 use super::keeper::shape;
@@ -68,7 +68,7 @@ impl Listing {
     /// `None` for an overdue connection: it is gone, though nobody has cleared it away yet. A template is there until the
     /// daemon knows that no connection holds it.
     fn record(&self, key: Key, word: Word, bond: u64, now: lbxdp_common::Ticks) -> Option<Record> {
-        if table::has_expired(word, now) {
+        if has_expired(word, now) {
             return None;
         }
         let left = u32::try_from(word.due().since(now)).unwrap_or(0);
