@@ -12,7 +12,7 @@ use super::case::{Case, Fact};
 use super::frame::{IP, Packet, other, tcp, udp};
 use super::memory::BUCKETS;
 use super::setup::{Setup, key, server_id};
-use super::{SEED, life, refusal, sctp, transitions};
+use super::{SEED, life, marks, one_packet, persistence, ports, refusal, sctp, thresholds, transitions};
 
 use Protocol::{Tcp, Udp};
 use Scheduler::{RoundRobin, WeightedLeastConnection, WeightedRoundRobin};
@@ -31,6 +31,11 @@ pub fn all() -> Vec<Case> {
         transitions::all(),
         sctp::all(),
         refusal::all(),
+        persistence::all(),
+        marks::all(),
+        ports::all(),
+        thresholds::all(),
+        one_packet::all(),
     ]
     .concat()
 }
