@@ -60,10 +60,11 @@ pub fn consult<W: World>(
     if !is_usable(world, settings, word) {
         return None;
     }
-    renew(settings, slot, key, word, now);
-    Some(word.server())
+    renew(settings, slot, key, word, now)
 }
 
+/// Begins its time anew; its server then, or `None` if it has been taken out meanwhile: it must be made again, or its
+/// client's next connection would go elsewhere.
 #[inline(always)]
 fn renew<C: crate::Cells, S: crate::Cells>(
     settings: SettingsView<S>,
@@ -71,19 +72,20 @@ fn renew<C: crate::Cells, S: crate::Cells>(
     key: Key,
     mut word: Word,
     now: Ticks,
-) {
+) -> Option<ServerId> {
     for _ in 0..MAX_ATTEMPTS {
         let due = now + slot.bond() as u32;
         if due.since(word.due()).unsigned_abs() < settings.refresh()
             || slot.change(word, word.renewed(word.state(), due))
         {
-            return;
+            return Some(word.server());
         }
-        match slot.word_of(key) {
-            Some(newer) if !newer.is_moving() => word = newer,
-            _ => return,
+        word = slot.word_of(key)?;
+        if word.is_moving() {
+            break;
         }
     }
+    Some(word.server())
 }
 
 /// Makes the template lead to `server`, a new one in `place` if there is none: to which server it leads then, for another CPU
@@ -128,7 +130,11 @@ pub fn remember<W: World>(
     }
     // Its server cannot be used any more. IPVS hides such a template and makes a new one; here it changes its server.
     if !slot.change(old, word) {
-        return ServerId::NONE;
+        // Another CPU may have been faster with the very same.
+        return match slot.word_of(key) {
+            Some(newer) if newer.server() != old.server() => newer.server(),
+            _ => ServerId::NONE,
+        };
     }
     slot.set_bond(lifetime.into());
     if let Some(row) = world.load_row(old.server()) {

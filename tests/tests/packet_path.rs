@@ -177,6 +177,7 @@ const SECOND: u32 = 1000;
 fn assert_same(kernel: &Snapshot, host: &Snapshot, at: &str) {
     assert_eq!(kernel.cells, host.cells, "{at}: loads and turns");
     assert_eq!(kernel.entries, host.entries, "{at}: connections");
+    assert_eq!(kernel.bonds, host.bonds, "{at}: their bonds");
     assert_eq!(kernel.counters, host.counters, "{at}: counters");
     assert_eq!(kernel.overflows, host.overflows, "{at}: what was done for want of room");
     assert_eq!(kernel.notices, host.notices, "{at}: what senders were told");
@@ -224,6 +225,7 @@ fn frames_by_chance_in_the_kernel_as_on_the_host() {
     let (in_kernel, on_host) = (memory::snapshot(&kernel), memory::snapshot(&host));
     assert_eq!(in_kernel.cells, on_host.cells);
     assert_eq!(in_kernel.entries, on_host.entries);
+    assert_eq!(in_kernel.bonds, on_host.bonds);
     assert_eq!(in_kernel.counters, on_host.counters);
     assert_eq!(in_kernel.notices, on_host.notices);
 }

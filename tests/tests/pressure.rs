@@ -1,12 +1,13 @@
 //! What time does to pressure: packets of unknown connections, seconds after one went by hash for want of room.
 
+use lbxdp_common::connection::Word;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::Shape;
-use lbxdp_common::{Protocol, Reason, Scheduler, Verdict};
+use lbxdp_common::{Cells, Protocol, Reason, Scheduler, Verdict};
 use lbxdp_tests::cases::frame::{Packet, tcp};
-use lbxdp_tests::cases::memory::{connection, write};
-use lbxdp_tests::cases::setup::{Setup, key};
-use lbxdp_tests::cases::{Host, Runner};
+use lbxdp_tests::cases::memory::{BUCKETS, HERTZ, connection, write};
+use lbxdp_tests::cases::setup::{Setup, key, template_key};
+use lbxdp_tests::cases::{Host, Runner, Table};
 
 fn host(setup: &Setup) -> Host {
     let mut host = Host::default();
@@ -75,4 +76,28 @@ fn a_syn_that_is_sent_again_goes_where_the_first_one_went() {
     assert_eq!(said(&mut host, &tcp(70, 80).ack()), Ok(Verdict::Transmit));
     assert_eq!(syn(&mut host), first);
     assert!(connection(&host, key(Protocol::Tcp, 9, 80)).is_some());
+}
+
+#[test]
+fn a_client_gets_a_template_when_there_is_room_again_and_no_packet_can_be_one_that_went_by_hash() {
+    let template = template_key(Protocol::Tcp, 80);
+    let mut host = host(&http().persistent(300, [255; 4]).full());
+    let server_of_syn = |host: &mut Host, port| {
+        let mut frame = tcp(port, 80).syn().bytes();
+        host.run(&mut frame);
+        frame[5]
+    };
+    assert_eq!([1, 2].map(|port| server_of_syn(&mut host, port)), [3, 3], "by hash");
+    for bucket in 0..BUCKETS {
+        let row = host.row(Table::Connections, bucket).expect("a row");
+        (0..row.len()).for_each(|cell| row.store(cell, 0));
+    }
+    assert_eq!([1, 3].map(|port| server_of_syn(&mut host, port)), [3, 3], "still by hash");
+    assert!(connection(&host, key(Protocol::Tcp, 3, 80)).is_some());
+    assert_eq!(connection(&host, template), None);
+    // The time in which an opening packet may be sent again.
+    host.pass(4 * HERTZ);
+    assert_eq!([4, 5].map(|port| server_of_syn(&mut host, port)), [2, 2], "by scheduler, then by template");
+    assert_eq!(connection(&host, template).map(Word::state), Some(State::TEMPLATE));
+    assert_eq!(server_of_syn(&mut host, 3), 3, "it keeps its server");
 }

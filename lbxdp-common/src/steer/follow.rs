@@ -125,8 +125,11 @@ pub(super) fn advance<W: World>(
 /// Tells a connection's template, if it has one, what its first packets after the opening one show.
 #[inline(always)]
 fn confirm_template<W: World>(world: &W, kind: Kind, slot: Slot<W::Bucket>, word: Word, next: Word) {
-    let is_established = next.state().assures(kind.protocol) && !word.state().assures(kind.protocol);
-    if word.is_half_open() && !next.is_half_open() || is_established {
+    let is_confirmed = word.is_half_open() && !next.is_half_open();
+    // One that began in its midst is established already.
+    let is_established =
+        next.state().assures(kind.protocol) && (is_confirmed || !word.state().assures(kind.protocol));
+    if is_confirmed || is_established {
         let bond = slot.bond();
         if bond != 0 {
             world.confirm(bond, is_established.into());

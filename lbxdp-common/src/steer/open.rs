@@ -83,6 +83,8 @@ impl Plan {
     const PERSISTENT: u64 = 1 << 43;
     /// It is the first packet of a connection.
     const BEGINS: u64 = 1 << 44;
+    /// It goes to a port that FTP's data connections go to.
+    const FTP_DATA: u64 = 1 << 45;
     const STATE_SHIFT: u32 = 32;
 
     #[inline(always)]
@@ -98,6 +100,12 @@ impl Plan {
     #[inline(always)]
     const fn state(self) -> State {
         State::from_raw((self.0 >> Self::STATE_SHIFT) as u8)
+    }
+
+    /// What becomes of the packet if there is no server (`ip_vs_leave`).
+    #[inline(always)]
+    const fn without_server(self) -> Reason {
+        if self.has(Self::FTP_DATA) { Reason::FtpData } else { Reason::NoServer }
     }
 
     #[inline(always)]
@@ -179,9 +187,10 @@ fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Pl
     }
     let service = Service(world.service_row(index).ok_or(Reason::NotReady)?);
     let flags = service.flags();
+    let is_ftp_data =
+        is_of_another_port && u16::from_ne_bytes(service.key().port) == u16::from_ne_bytes(FTP_PORT);
     if is_of_another_port && !flags.has(ServiceFlags::PERSISTENT) {
-        let is_ftp = service.key().port == FTP_PORT;
-        return Err(if is_ftp { Reason::FtpData } else { Reason::NoServer });
+        return Err(if is_ftp_data { Reason::FtpData } else { Reason::NoServer });
     }
     let is_by_itself = flags.has(ServiceFlags::ONE_PACKET) && matches!(kind.protocol, Protocol::Udp);
     // It ends its connection, if there is one.
@@ -193,7 +202,8 @@ fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Pl
         .with_if(Plan::BY_HASH, !is_by_itself & (follows_hash | may_be_sent_again))
         .with_if(Plan::FOLLOWS_HASH, !is_by_itself & follows_hash)
         .with_if(Plan::PERSISTENT, flags.has(ServiceFlags::PERSISTENT))
-        .with_if(Plan::BEGINS, kind.begins() | is_by_itself))
+        .with_if(Plan::BEGINS, kind.begins() | is_by_itself)
+        .with_if(Plan::FTP_DATA, is_ftp_data))
 }
 
 /// See [`World::by_scheduler`].
@@ -239,12 +249,19 @@ pub fn remember<W: World>(world: &W, place: u64, index: u32, client: u32, choice
         return 0;
     };
     let (choice, now) = Choice::and_now(choice_and_now);
-    let place = if Place::is_none(place) { None } else { Claim::of_place(world, place) };
+    let (settings, claim) = (SettingsView(settings), Claim::of_place(world, place));
+    let claim = if Place::is_none(place) { None } else { claim };
     let seconds = world.service_row(index).map_or(0, |row| Service(row).persistence().seconds);
-    let lifetime = SettingsView(settings).ticks_of(seconds);
-    let server =
-        template::remember(world, SettingsView(settings), key, place, lifetime, choice.server(), now);
-    if server == ServerId::NONE { choice.0 } else { Choice::of_template(server.0.into()).0 }
+    let lifetime = settings.ticks_of(seconds);
+    let server = template::remember(world, settings, key, claim, lifetime, choice.server(), now);
+    if server != ServerId::NONE {
+        return Choice::of_template(server.0.into()).0;
+    }
+    if Place::is_none(place) {
+        // Without a template too, all connections of a client go to one server.
+        return world.by_hash(index, Hash::of(key, settings.seed()));
+    }
+    choice.0
 }
 
 #[inline(always)]
@@ -284,7 +301,7 @@ fn finished<W: World>(
     let follows_hash = plan.has(Plan::FOLLOWS_HASH);
     if Place::is_none(place) {
         if server == ServerId::NONE {
-            return Err(Reason::NoServer);
+            return Err(plan.without_server());
         }
         if plan.has(Plan::WANTS_ENTRY) {
             let row = world.pressure().ok_or(Reason::NotReady)?;
@@ -301,7 +318,7 @@ fn finished<W: World>(
     let claim = Claim::of_place(world, place).ok_or(Reason::NotReady)?;
     if server == ServerId::NONE {
         claim.give_back();
-        return Err(Reason::NoServer);
+        return Err(plan.without_server());
     }
     let (state, hash) = (plan.state(), Hash::of(key, settings.seed()));
     let lifetime = settings.timeout(state.timer(protocol));

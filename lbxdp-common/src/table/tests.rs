@@ -213,6 +213,21 @@ fn half_open_connections_get_half_of_a_bucket_and_others_the_rest() {
     claim.give_back();
 }
 
+#[test]
+fn a_template_makes_room_for_nobody() {
+    let table = Table::new(1);
+    let template = |number: u32| Word::live(ServerId(number), State::TEMPLATE, Ticks(100));
+    for number in 0..4 {
+        let word = if number < 2 { template(number).half_open() } else { template(number) };
+        assert_eq!(table.insert(Hash(0), key(number), word, Ticks(0)), Inserted::New(None));
+    }
+    for wish in [Wish::Share, Wish::Free, Wish::PlaceOfHalfOpen] {
+        let claim = claim(&&table, Shape::steady(1).home_of(Hash(0)), wish, Ticks(500));
+        assert!(claim.is_err(), "{wish:?}");
+    }
+    assert_eq!(table.live(), 4);
+}
+
 proptest! {
     #[test]
     fn a_table_that_grows_loses_nothing_and_finds_everything_at_every_step(

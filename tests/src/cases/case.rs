@@ -1,9 +1,12 @@
 //! A case, and how it is run.
 
+use std::sync::atomic::AtomicU64;
+
 use lbxdp_common::connection::{Key, Word};
-use lbxdp_common::server::{Load, ServerId};
+use lbxdp_common::overload::LoadRow;
+use lbxdp_common::server::ServerId;
 use lbxdp_common::state::State;
-use lbxdp_common::{Cells, Notice, Overflow, Reason, Verdict};
+use lbxdp_common::{Notice, Overflow, Reason, Verdict};
 
 use super::OTHER_PORT;
 use super::frame::{Packet, forwarded, refused, settled};
@@ -39,6 +42,14 @@ pub enum Fact {
     Told(Notice, u64),
     /// Whether only its opening packet has been seen.
     HalfOpen(Key, bool),
+    /// The bond of an entry: of a connection to its template, or a template's lifetime in ticks.
+    Bond(Key, u64),
+    /// In how many ticks an entry is due; a second less will do, for a kernel's clock does not stand still.
+    DueIn(Key, u32),
+    /// How many templates lead to a server.
+    Templates(u8, u64),
+    /// Whether a server is overloaded.
+    Overloaded(u8, bool),
 }
 
 /// A frame, what becomes of it, and what the tables hold then.
@@ -173,6 +184,9 @@ pub fn run<R: Runner>(runner: &mut R, case: &Case) -> Snapshot {
             check(runner, *fact, &at);
         }
     }
+    if !case.setup.is_full {
+        memory::assert_loads_agree(runner);
+    }
     let mut end = memory::snapshot(runner);
     for (due, (_, word)) in end.dues.iter_mut().zip(&end.entries) {
         if word.0 != 0 {
@@ -182,15 +196,31 @@ pub fn run<R: Runner>(runner: &mut R, case: &Case) -> Snapshot {
     end
 }
 
-fn check<R: Runner>(runner: &R, fact: Fact, at: &str) {
+fn check<R: Runner>(runner: &mut R, fact: Fact, at: &str) {
     match fact {
         Fact::Connection(key, state, server) => {
             let found = connection(runner, key).map(|word| (word.state(), word.server()));
             assert_eq!(found, Some((state, server_id(server))), "{at}");
         }
         Fact::NoConnection(key) => assert_eq!(connection(runner, key), None, "{at}"),
+        Fact::Bond(key, bond) => assert_eq!(memory::bond(runner, key), Some(bond), "{at}"),
+        Fact::DueIn(key, ticks) => {
+            let (now, due) = (runner.now(), connection(runner, key).expect("an entry").due());
+            let early = i64::from(ticks) - i64::from(due.since(now));
+            assert!((0..1000).contains(&early), "{at}: {early} ticks before {ticks}");
+        }
+        Fact::Templates(server, number) => {
+            assert_eq!(load_row(runner, server).templates(), number, "{at}: server {server}");
+        }
+        Fact::Overloaded(server, is_overloaded) => {
+            assert_eq!(
+                load_row(runner, server).load().is_overloaded(),
+                is_overloaded,
+                "{at}: server {server}"
+            );
+        }
         Fact::Load(server, active, inactive) => {
-            let load = Load(runner.row(Table::Loads, server.into()).expect("a row").load(0));
+            let load = load_row(runner, server).load();
             assert_eq!((load.active(), load.inactive()), (active, inactive), "{at}: server {server}");
         }
         Fact::Noted(overflow, times) => {
@@ -211,4 +241,8 @@ fn check<R: Runner>(runner: &R, fact: Fact, at: &str) {
             );
         }
     }
+}
+
+fn load_row<R: Runner>(runner: &R, server: u8) -> LoadRow<&[AtomicU64]> {
+    LoadRow(runner.row(Table::Loads, server.into()).expect("a row"))
 }

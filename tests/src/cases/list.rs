@@ -11,7 +11,9 @@ use super::case::{Case, Fact};
 use super::frame::{IP, Packet, other, tcp, udp};
 use super::memory::BUCKETS;
 use super::setup::{Setup, key};
-use super::{SEED, life, refusal, schedulers, sctp, transitions};
+use super::{
+    SEED, life, marks, one_packet, persistence, ports, refusal, schedulers, sctp, thresholds, transitions,
+};
 
 use Protocol::{Tcp, Udp};
 use Scheduler::RoundRobin;
@@ -30,6 +32,11 @@ pub fn all() -> Vec<Case> {
         transitions::all(),
         sctp::all(),
         refusal::all(),
+        persistence::all(),
+        marks::all(),
+        ports::all(),
+        thresholds::all(),
+        one_packet::all(),
     ]
     .concat()
 }

@@ -8,12 +8,17 @@ pub mod frame;
 mod host;
 mod life;
 mod list;
+mod marks;
 pub mod memory;
+mod one_packet;
+mod persistence;
+mod ports;
 pub mod random;
 mod refusal;
 mod schedulers;
 mod sctp;
 pub mod setup;
+mod thresholds;
 mod transitions;
 
 pub use case::{Case, Fact, Step, run};

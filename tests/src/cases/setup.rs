@@ -7,11 +7,11 @@ use lbxdp_common::server::{ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{Member, Persistence, ServiceFlags, ServiceKey};
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
-use lbxdp_common::table::Shape;
+use lbxdp_common::table::{Hash, Shape};
 use lbxdp_common::{Protocol, Scheduler, Ticks};
 
-use super::memory::BUCKETS;
-use super::{CLIENT, DIRECTOR_MAC, IFINDEX, OTHER_PORT, VIP};
+use super::memory::{BUCKETS, HERTZ};
+use super::{CLIENT, DIRECTOR_MAC, IFINDEX, OTHER_PORT, SEED, VIP};
 
 /// The rows of a case. Servers are numbered from 1; so are the rows that hold them.
 #[derive(Clone, Debug)]
@@ -26,8 +26,8 @@ pub struct Setup {
     pub flags: ServiceFlags,
     /// Servers whose load carries the mark of overload.
     pub overloaded: Vec<u8>,
-    /// Connections, and in how many ticks they expire.
-    pub connections: Vec<(Key, Word, i32)>,
+    /// Connections and templates, in how many ticks they expire, and their bonds.
+    pub connections: Vec<(Key, Word, i32, u64)>,
     /// Whether all other places of the connection table hold connections of others.
     pub is_full: bool,
     pub shape: Shape,
@@ -61,6 +61,16 @@ pub fn key(protocol: Protocol, from: u16, to: u16) -> Key {
         kind: Key::CONNECTION,
         pad: [0; 2],
     }
+}
+
+/// The key of the client's template for a port of the VIP; 0: for all.
+pub fn template_key(protocol: Protocol, port: u16) -> Key {
+    Key { client_port: [0; 2], kind: Key::TEMPLATE, ..key(protocol, 0, port) }
+}
+
+/// The key of the client's template for a mark.
+pub fn mark_template_key(mark: u32) -> Key {
+    Key { vip: mark.to_be_bytes(), protocol: 0, ..template_key(Protocol::Tcp, 0) }
 }
 
 /// The row of a server that is reached through the interface its packets came in by.
@@ -177,6 +187,14 @@ impl Setup {
         self
     }
 
+    /// The last service has these flags too.
+    #[must_use]
+    pub fn flagged(mut self, flags: ServiceFlags) -> Self {
+        let service = self.last();
+        service.flags = service.flags.with_if(flags, true);
+        self
+    }
+
     /// A server's thresholds.
     #[must_use]
     pub fn thresholds(mut self, number: u8, upper: u32, lower: u32) -> Self {
@@ -198,14 +216,37 @@ impl Setup {
     /// A connection of the client to a server, that expires in so many ticks; less than 0: it is overdue.
     #[must_use]
     pub fn connection(mut self, key: Key, server: u8, state: State, lives: i32) -> Self {
-        self.connections.push((key, Word::live(server_id(server), state, Ticks(0)), lives));
+        self.connections.push((key, Word::live(server_id(server), state, Ticks(0)), lives, 0));
         self
     }
 
     /// A connection of which only the opening packet has been seen.
     #[must_use]
     pub fn half_open(mut self, key: Key, server: u8, state: State, lives: i32) -> Self {
-        self.connections.push((key, Word::live(server_id(server), state, Ticks(0)).half_open(), lives));
+        let word = Word::live(server_id(server), state, Ticks(0)).half_open();
+        self.connections.push((key, word, lives, 0));
+        self
+    }
+
+    /// The last connection is one of a template's.
+    #[must_use]
+    pub fn bound(mut self, template: Key) -> Self {
+        self.connections.last_mut().expect("a connection").3 = Hash::of(template, SEED).0;
+        self
+    }
+
+    /// An assured template that lasts so many seconds after a new connection, and is due in so many ticks.
+    #[must_use]
+    pub fn template(mut self, key: Key, server: u8, seconds: u32, lives: i32) -> Self {
+        let word = Word::live(server_id(server), State::TEMPLATE_ASSURED, Ticks(0));
+        self.connections.push((key, word, lives, u64::from(seconds * HERTZ)));
+        self
+    }
+
+    /// This rule is in force too.
+    #[must_use]
+    pub fn rule(mut self, rule: Rules) -> Self {
+        self.rules = self.rules.with_if(rule, true);
         self
     }
 
