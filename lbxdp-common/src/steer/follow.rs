@@ -1,5 +1,5 @@
 //! A packet and its connection: the path of known connections. Whatever is not simply the next packet of one goes to
-//! [`meet`] and [`open`].
+//! [`meet`](super::meet) and [`open`].
 
 use super::World;
 use super::answer::Answer;

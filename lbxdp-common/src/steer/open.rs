@@ -123,7 +123,7 @@ impl Plan {
     #[inline(always)]
     const fn with_if(self, flag: u64, condition: bool) -> Self {
         // No branch: the verifier would follow both ways for each flag.
-        Self(self.0 | flag * condition as u64)
+        Self(self.0 | (flag * condition as u64))
     }
 }
 
@@ -198,11 +198,11 @@ fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Pl
     // An opening packet that is sent again (within 3 s, RFC 6298) may have gone by hash the first time.
     let may_be_sent_again = pressure.is_recent(now, settings.timeout(OPENING) / 16);
     Ok(Plan(u64::from(index) | u64::from(state.raw()) << Plan::STATE_SHIFT)
-        .with_if(Plan::WANTS_ENTRY, !is_by_itself & !is_last)
-        .with_if(Plan::BY_HASH, !is_by_itself & (follows_hash | may_be_sent_again))
-        .with_if(Plan::FOLLOWS_HASH, !is_by_itself & follows_hash)
+        .with_if(Plan::WANTS_ENTRY, !is_by_itself && !is_last)
+        .with_if(Plan::BY_HASH, !is_by_itself && (follows_hash || may_be_sent_again))
+        .with_if(Plan::FOLLOWS_HASH, !is_by_itself && follows_hash)
         .with_if(Plan::PERSISTENT, flags.has(ServiceFlags::PERSISTENT))
-        .with_if(Plan::BEGINS, kind.begins() | is_by_itself)
+        .with_if(Plan::BEGINS, kind.begins() || is_by_itself)
         .with_if(Plan::FTP_DATA, is_ftp_data))
 }
 

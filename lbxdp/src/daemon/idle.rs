@@ -15,7 +15,7 @@ pub(super) struct Idle {
     /// Asked after in this pass from its beginning on: whether a connection has told of it.
     asked: HashMap<u64, bool>,
     /// Those that no connection told of in the last pass.
-    idle: HashSet<u64>,
+    untold: HashSet<u64>,
 }
 
 impl Idle {
@@ -36,13 +36,14 @@ impl Idle {
     /// A pass is over, and the next one begins.
     pub(super) fn next_pass(&mut self) {
         let asked = std::mem::take(&mut self.asked);
-        self.idle = asked.into_iter().filter(|(_, is_held)| !is_held).map(|(template, _)| template).collect();
+        self.untold =
+            asked.into_iter().filter(|(_, is_held)| !is_held).map(|(template, _)| template).collect();
         self.asked = self.new.drain().map(|template| (template, false)).collect();
     }
 
     /// What is known of a template whose time is over; `None`: not yet anything.
     pub(super) fn is_idle(&self, template: u64) -> Option<bool> {
-        if self.idle.contains(&template) {
+        if self.untold.contains(&template) {
             return Some(true);
         }
         match self.asked.get(&template) {

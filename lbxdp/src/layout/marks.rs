@@ -233,8 +233,9 @@ mod tests {
 
     #[test]
     fn too_many_rules_change_nothing() {
-        let nested: Vec<MarkRule> = (0..=MAX_RULES)
-            .map(|number| MarkRule { ports: Some((1, 1 + number as u16)), ..rule(1, "10.0.0.0/8") })
+        let nested: Vec<MarkRule> = (1..)
+            .take(MAX_RULES as usize + 1)
+            .map(|last: u16| MarkRule { ports: Some((1, last)), ..rule(1, "10.0.0.0/8") })
             .collect();
         let mut marks = Marks::default();
         assert_eq!(marks.change(&nested, &index_of), Err(LayoutError::MarksFull));

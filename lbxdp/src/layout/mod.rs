@@ -207,8 +207,12 @@ impl Layout {
             return Ok(rows);
         }
         let now: Vec<Ipv4Addr> = self.marks.addresses().collect();
-        now.into_iter().for_each(|address| self.vips.begin_use(Some(address)));
-        before.into_iter().for_each(|address| self.vips.end_use(Some(address)));
+        for address in now {
+            self.vips.begin_use(Some(address));
+        }
+        for address in before {
+            self.vips.end_use(Some(address));
+        }
         let (mut writes, mut removals) = (rows, Vec::new());
         self.change_vips(&mut writes, &mut removals);
         writes.append(&mut removals);

@@ -21,7 +21,7 @@ pub struct Setup {
     /// The thresholds of servers.
     pub thresholds: Vec<(u8, Thresholds)>,
     /// The rules for marks, by destination: address and length of the prefix.
-    pub marks: Vec<(([u8; 4], u32), Vec<MarkRow>)>,
+    pub marks: Vec<(Destination, Vec<MarkRow>)>,
     /// Of all services, beside their own.
     pub flags: ServiceFlags,
     /// Servers whose load carries the mark of overload.
@@ -34,6 +34,9 @@ pub struct Setup {
     pub rules: Rules,
     pub reusable_tcp: u16,
 }
+
+/// An address as in a packet, and how many of its bits count.
+pub type Destination = ([u8; 4], u32);
 
 /// A service, and its servers in list order.
 #[derive(Clone, Debug)]
