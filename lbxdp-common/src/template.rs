@@ -26,6 +26,8 @@ pub const FTP_PORT: [u8; 2] = 21u16.to_be_bytes();
 pub const WAITING_S: u32 = 60;
 /// How often a change is tried again after another CPU changed the template.
 const MAX_ATTEMPTS: u32 = 2;
+/// How often it is looked for again after it left its place.
+const MAX_LOOKS: u32 = 2;
 
 /// The key of a client's template.
 #[inline(always)]
@@ -52,19 +54,25 @@ pub fn consult<W: World>(
     now: Ticks,
 ) -> Option<ServerId> {
     let hash = Hash::of(key, settings.seed());
-    let (slot, word) = match table::find(world, settings.shape(), hash, key) {
-        None => return None,
-        Some(Found::OnItsWay(word)) => return Some(word.server()),
-        Some(Found::Here(slot, word)) => (slot, word),
-    };
-    if !is_usable(world, settings, word) {
-        return None;
+    for _ in 0..MAX_LOOKS {
+        let (slot, word) = match table::find(world, settings.shape(), hash, key) {
+            None => return None,
+            Some(Found::OnItsWay(word)) => return Some(word.server()),
+            Some(Found::Here(slot, word)) => (slot, word),
+        };
+        if !is_usable(world, settings, word) {
+            return None;
+        }
+        let server = renew(settings, slot, key, word, now);
+        if server.is_some() {
+            return server;
+        }
     }
-    renew(settings, slot, key, word, now)
+    None
 }
 
-/// Begins its time anew; its server then, or `None` if it has been taken out meanwhile: it must be made again, or its
-/// client's next connection would go elsewhere.
+/// Begins its time anew; its server then, or `None` if it is not there any more: it has been carried elsewhere, or taken
+/// out, and then it must be made again, or its client's next connection would go elsewhere.
 #[inline(always)]
 fn renew<C: crate::Cells, S: crate::Cells>(
     settings: SettingsView<S>,

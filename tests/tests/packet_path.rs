@@ -7,14 +7,17 @@ use aya::Ebpf;
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use lbxdp::daemon::load::{self, Interface, Sizes};
 use lbxdp::tables::{Mapped, Tables};
+use lbxdp_common::cells::Cells;
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::limit::TOTAL_ROW;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::ServiceKey;
-use lbxdp_common::{Notice, Overflow, Reason, Ticks, Verdict};
+use lbxdp_common::{Notice, Overflow, Reason, Scheduler, Ticks, Verdict};
 use lbxdp_tests::cases::frame;
 use lbxdp_tests::cases::memory::{self, BUCKETS, MEMBERS, SERVERS, SERVICES, Snapshot};
 use lbxdp_tests::cases::random::{self, Dice};
+use lbxdp_tests::cases::setup::Setup;
 use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Outcome, Runner, Table};
 
 /// The program in the kernel, attached to nothing.
@@ -202,30 +205,58 @@ fn every_case_in_the_kernel_as_on_the_host() {
     assert!(cases.len() > 30);
 }
 
+/// Runs frames by chance in both; how many were forwarded.
+fn run_both(kernel: &mut Kernel, host: &mut Host, setup: &Setup, dice: &mut Dice, frames: u32) -> usize {
+    memory::write(kernel, setup);
+    memory::write(host, setup);
+    let mut forwarded = 0;
+    for number in 0..frames {
+        let frame = dice.frame();
+        let (mut in_kernel, mut on_host) = (frame.clone(), frame);
+        let outcome = kernel.run(&mut in_kernel);
+        assert_eq!(outcome, host.run(&mut on_host), "frame {number}: {on_host:x?}, {setup:?}");
+        if let Some(Ok(Verdict::Answered(_))) = host.last() {
+            (in_kernel, on_host) = (frame::settled(in_kernel), frame::settled(on_host));
+        }
+        assert_eq!(in_kernel, on_host, "frame {number}, {setup:?}");
+        forwarded += usize::from(outcome.action > 2);
+        // What the limit of all clients takes is left to chance.
+        for row in [kernel.row(Table::Limits, TOTAL_ROW), host.row(Table::Limits, TOTAL_ROW)] {
+            row.expect("a row").store(0, 0);
+        }
+    }
+    let (in_kernel, on_host) = (memory::snapshot(kernel), memory::snapshot(host));
+    assert_eq!(in_kernel.cells, on_host.cells, "{setup:?}");
+    assert_eq!(in_kernel.entries, on_host.entries, "{setup:?}");
+    assert_eq!(in_kernel.bonds, on_host.bonds, "{setup:?}");
+    assert_eq!(in_kernel.counters, on_host.counters, "{setup:?}");
+    assert_eq!(in_kernel.overflows, on_host.overflows, "{setup:?}");
+    assert_eq!(in_kernel.notices, on_host.notices, "{setup:?}");
+    forwarded
+}
+
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn frames_by_chance_in_the_kernel_as_on_the_host() {
     let (mut kernel, mut host) = (Kernel::load(), Host::default());
-    memory::write(&mut kernel, &random::setup());
-    memory::write(&mut host, &random::setup());
-    let mut dice = Dice::new(7);
-    let mut forwarded = 0;
-    for number in 0..20_000 {
-        let frame = dice.frame();
-        let (mut in_kernel, mut on_host) = (frame.clone(), frame);
-        let outcome = kernel.run(&mut in_kernel);
-        assert_eq!(outcome, host.run(&mut on_host), "frame {number}: {on_host:x?}");
-        if let Some(Ok(Verdict::Answered(_))) = host.last() {
-            (in_kernel, on_host) = (frame::settled(in_kernel), frame::settled(on_host));
-        }
-        assert_eq!(in_kernel, on_host, "frame {number}");
-        forwarded += usize::from(outcome.action > 2);
-    }
+    let forwarded = run_both(&mut kernel, &mut host, &random::setup(), &mut Dice::new(7), 20_000);
     assert!(forwarded > 1000, "only {forwarded} frames were forwarded");
-    let (in_kernel, on_host) = (memory::snapshot(&kernel), memory::snapshot(&host));
-    assert_eq!(in_kernel.cells, on_host.cells);
-    assert_eq!(in_kernel.entries, on_host.entries);
-    assert_eq!(in_kernel.bonds, on_host.bonds);
-    assert_eq!(in_kernel.counters, on_host.counters);
-    assert_eq!(in_kernel.notices, on_host.notices);
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn services_by_chance_in_the_kernel_as_on_the_host() {
+    let (mut kernel, mut host) = (Kernel::load(), Host::default());
+    // What draws lots draws others in the kernel.
+    let schedulers: Vec<Scheduler> =
+        Scheduler::ALL.iter().copied().filter(|by| *by != Scheduler::TwoChoices).collect();
+    let mut dice = Dice::new(11);
+    let (mut forwarded, mut templates) = (0, 0);
+    for _ in 0..40 {
+        let setup = dice.setup(&schedulers);
+        forwarded += run_both(&mut kernel, &mut host, &setup, &mut dice, 1000);
+        templates += memory::snapshot(&host).entries.iter().filter(|(_, word)| word.is_template()).count();
+    }
+    assert!(forwarded > 5000, "only {forwarded} frames were forwarded");
+    assert!(templates > 100, "only {templates} templates");
 }

@@ -1,7 +1,7 @@
 //! The packet path on the host: every case, and frames by chance.
 
 use lbxdp_common::wire::sctp::ChunkKind;
-use lbxdp_common::{Reason, Verdict};
+use lbxdp_common::{Reason, Scheduler, Verdict};
 use lbxdp_tests::cases::frame::{self, IP};
 use lbxdp_tests::cases::random::{self, Dice};
 use lbxdp_tests::cases::{self, Host, OTHER_PORT, Runner, Step, memory};
@@ -99,4 +99,19 @@ fn each_connection_is_counted_exactly_once_whatever_the_frames() {
         assert_little_changes(&mut host, &dice.frame());
     }
     memory::assert_loads_are_right(&host);
+}
+
+#[test]
+fn connections_and_templates_are_counted_exactly_once_whatever_the_services() {
+    let (mut host, mut dice) = (Host::default(), Dice::new(43));
+    let mut templates = 0;
+    for _ in 0..40 {
+        memory::write(&mut host, &dice.setup(Scheduler::ALL));
+        for _ in 0..1000 {
+            assert_little_changes(&mut host, &dice.frame());
+        }
+        memory::assert_loads_agree(&host);
+        templates += memory::snapshot(&host).entries.iter().filter(|(_, word)| word.is_template()).count();
+    }
+    assert!(templates > 100, "only {templates} templates");
 }

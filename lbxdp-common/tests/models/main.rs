@@ -4,3 +4,4 @@
 mod growth;
 mod memory;
 mod table;
+mod template;

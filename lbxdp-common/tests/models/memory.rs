@@ -93,6 +93,19 @@ impl Cells for Row {
 }
 
 impl Row {
+    /// Cells that never change.
+    pub(crate) fn fixed(cells: &[u64]) -> Self {
+        Self(Vec::leak(cells.iter().map(|cell| Cell::Fixed(*cell)).collect()))
+    }
+
+    /// The same, but for one of them.
+    pub(crate) fn fixed_but(at: usize, cells: &[u64]) -> Self {
+        let cell = |(number, cell): (usize, &u64)| {
+            if number == at { Cell::Shared(AtomicU64::new(*cell)) } else { Cell::Fixed(*cell) }
+        };
+        Self(Vec::leak(cells.iter().enumerate().map(cell).collect()))
+    }
+
     fn shared(self, cell: usize) -> &'static AtomicU64 {
         match &self.0[cell] {
             Cell::Shared(atomic) => atomic,
@@ -124,8 +137,12 @@ pub(crate) enum Place {
     Taken(Key, Word),
     /// A connection that nobody touches.
     Other,
+    /// Free for entries with this second cell of their keys, and this bond.
+    FreeFor(u64, u64),
+    /// A template, or a connection of one.
+    Bound(Key, Word, u64),
 }
-pub(crate) use Place::{Free, Other, Taken};
+pub(crate) use Place::{Bound, Free, FreeFor, Other, Taken};
 
 impl Table {
     pub(crate) fn of(buckets: &[[Place; WAYS]]) -> Self {
@@ -172,17 +189,15 @@ fn entry(place: &Place) -> [Cell; ENTRY_CELLS] {
         let [first, second] = key.map(|cell| Cell::Shared(AtomicU64::new(cell)));
         [first, second, Cell::Shared(AtomicU64::new(word)), Cell::Fixed(0)]
     };
+    // All keys have the second cell in common: one cell less in which orders can differ.
+    let half_shared = |first: u64, second: u64, word: u64, bond: u64| {
+        let [first, word] = [first, word].map(|cell| Cell::Shared(AtomicU64::new(cell)));
+        [first, Cell::Fixed(second), word, Cell::Fixed(bond)]
+    };
     match place {
-        // All keys have the second cell in common: one cell less in which orders can differ.
-        Free => {
-            let [_, second] = key_of(OTHER).cells();
-            [
-                Cell::Shared(AtomicU64::new(0)),
-                Cell::Fixed(second),
-                Cell::Shared(AtomicU64::new(0)),
-                Cell::Fixed(0),
-            ]
-        }
+        Free => half_shared(0, key_of(OTHER).cells()[1], 0, 0),
+        FreeFor(second, bond) => half_shared(0, *second, 0, *bond),
+        Bound(key, word, bond) => half_shared(key.cells()[0], key.cells()[1], word.0, *bond),
         Taken(key, word) => shared(key.cells(), word.0),
         Other => {
             let [first, second] = key_of(OTHER).cells();

@@ -1,11 +1,23 @@
-//! Frames by chance, but the same ones each time: noise, and packets of a few connections with a few bytes changed.
+//! Frames and services by chance, but the same ones each time: noise, and packets of a few connections with a few bytes
+//! changed; services of all kinds.
 
 use super::frame::{Packet, sctp, tcp, udp};
-use super::setup::{Setup, key};
+use super::memory::{MEMBERS, SERVICES};
+use super::setup::{Setup, key, template_key};
+use super::{CLIENT, IFINDEX, VIP};
+use lbxdp_common::mark::MarkRow;
 use lbxdp_common::server::ServerFlags;
+use lbxdp_common::service::{List, ServiceFlags};
+use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
+use lbxdp_common::table::Shape;
 use lbxdp_common::wire::sctp::ChunkKind;
 use lbxdp_common::{Protocol, Scheduler};
+
+/// Ports that services have, and others that FTP or services for all ports get.
+const PORTS: [u16; 8] = [80, 53, 443, 22, 21, 20, 1023, 5000];
+/// Where packets go: most of them to the VIP.
+const ADDRESSES: [[u8; 4]; 8] = [VIP, VIP, VIP, VIP, VIP, VIP, [10, 7, 1, 2], [10, 7, 200, 1]];
 
 /// A source of numbers (xorshift64*).
 pub struct Dice(u64);
@@ -50,14 +62,27 @@ impl Dice {
         packet
     }
 
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::from(self.below(u16::try_from(all.len()).expect("a short list")))]
+    }
+
+    /// Once in so many times.
+    fn once_in(&mut self, times: u16) -> bool {
+        self.below(times) == 0
+    }
+
     /// A frame.
     pub fn frame(&mut self) -> Vec<u8> {
-        let (from, to) = (40_000 + self.below(200), [80, 53, 443, 22][usize::from(self.below(4))]);
+        let from = if self.once_in(50) { 20 } else { 40_000 + self.below(50) };
+        let to = self.one_of(&PORTS);
         let packet = match self.below(6) {
             0 | 1 => udp(from, to),
             2 => self.sctp(from),
             _ => self.tcp(from, to),
         };
+        let [one, two, three, _] = CLIENT;
+        let client = [one, two, three, 10 + self.byte() % 8];
+        let packet = packet.from_address(client).to_address(self.one_of(&ADDRESSES));
         let mut frame = packet.bytes();
         match self.below(10) {
             0 => frame.iter_mut().for_each(|byte| *byte = self.byte()),
@@ -74,6 +99,135 @@ impl Dice {
             _ => {}
         }
         frame
+    }
+}
+
+/// What a service by chance is at.
+#[derive(Clone, Copy)]
+enum At {
+    Port(Protocol, u16),
+    Mark(u32),
+}
+
+/// As many as there is room for.
+const PLACES: [At; 7] = [
+    At::Port(Protocol::Tcp, 80),
+    At::Port(Protocol::Udp, 53),
+    At::Port(Protocol::Sctp, 5000),
+    At::Port(Protocol::Tcp, 21),
+    At::Port(Protocol::Tcp, 0),
+    At::Port(Protocol::Udp, 0),
+    At::Mark(7),
+];
+const _: () = assert!(PLACES.len() < SERVICES as usize);
+
+impl Dice {
+    /// Services with schedulers out of `schedulers`, of which each may be persistent, have servers with thresholds, or
+    /// schedule single packets; a table with room, or with little.
+    pub fn setup(&mut self, schedulers: &[Scheduler]) -> Setup {
+        let mut setup = Setup::new().server_elsewhere(2).server(3, |row| row.next_hop = [0; 6]);
+        let flags = [
+            ServerFlags::AVAILABLE,
+            ServerFlags::AVAILABLE,
+            ServerFlags::AVAILABLE.with(ServerFlags::QUIESCENT),
+            ServerFlags::AVAILABLE.with(ServerFlags::LOCAL),
+            ServerFlags::default(),
+        ];
+        for number in 1..=4 {
+            let flags = self.one_of(&flags);
+            setup = setup.server(number, |row| row.flags = flags);
+        }
+        let mut room = MEMBERS / 2;
+        for at in PLACES {
+            if !self.once_in(4) {
+                setup = self.service(setup, at, schedulers, &mut room);
+            }
+        }
+        for number in 1..=4 {
+            if self.once_in(2) {
+                let upper = u32::from(self.below(12));
+                let lower = u32::from(self.below(12)).min(upper);
+                setup = setup.thresholds(number, upper, lower);
+            }
+        }
+        for service in &mut setup.services {
+            service.flags = service.flags.with_if(ServiceFlags::HAS_THRESHOLDS, true);
+        }
+        if self.once_in(2) {
+            let (bits, number) = ([32, 24, 16], self.below(3));
+            for bits in bits.into_iter().take(usize::from(number) + 1) {
+                let destination = if bits == 32 { VIP } else { [10, 7, if bits == 24 { 1 } else { 0 }, 0] };
+                let rules: Vec<MarkRow> = (0..=self.below(3)).map(|_| self.mark_rule()).collect();
+                setup = setup.marks(destination, bits, &rules);
+            }
+        }
+        if self.once_in(2) {
+            setup = setup.template(template_key(Protocol::Tcp, 80), 1, 300, 600_000);
+        }
+        let small = Shape::steady(u32::from(self.below(16)) + 1);
+        let shape = if self.once_in(3) { small } else { setup.shape };
+        self.rules(setup).shape(shape)
+    }
+
+    fn service(&mut self, setup: Setup, at: At, schedulers: &[Scheduler], room: &mut u32) -> Setup {
+        let mut servers = Vec::new();
+        for number in 1..=4 {
+            if !self.once_in(4) {
+                servers.push((number, u32::from(self.below(4))));
+            }
+        }
+        let mut by = self.one_of(schedulers);
+        let rows = List::new(0, u16::try_from(servers.len()).expect("few"), by).rows();
+        if rows > *room {
+            by = Scheduler::RoundRobin;
+        } else {
+            *room -= rows;
+        }
+        let mut setup = match at {
+            At::Port(protocol, port) => setup.service(protocol, port, by, &servers),
+            At::Mark(mark) => setup.service_by_mark(mark, by, &servers),
+        };
+        if self.once_in(2) {
+            let netmask = self.one_of(&[[255; 4], [255, 255, 255, 252], [255, 255, 255, 0]]);
+            setup = setup.persistent(300, netmask);
+        }
+        if self.once_in(3) {
+            setup = setup.one_packet();
+        }
+        let flags = self.one_of(&[ServiceFlags::default(), ServiceFlags::FALLBACK, ServiceFlags::PORT]);
+        setup.flagged(flags)
+    }
+
+    fn mark_rule(&mut self) -> MarkRow {
+        let [one, two, three, _] = CLIENT;
+        let mut rule = MarkRow { last_port: u16::MAX, mark: self.one_of(&[7, 7, 8]), ..MarkRow::default() };
+        if self.once_in(3) {
+            (rule.source, rule.source_mask) = ([one, two, three, 12], [255, 255, 255, 252]);
+        }
+        if self.once_in(3) {
+            (rule.first_port, rule.last_port) = (50, 500);
+        }
+        if self.once_in(3) {
+            rule.protocol = self.one_of(&Protocol::ALL).raw();
+        }
+        if self.once_in(3) {
+            rule.ifindex = IFINDEX + u32::from(self.below(2));
+        }
+        rule
+    }
+
+    fn rules(&mut self, setup: Setup) -> Setup {
+        let all = [
+            Rules::SLOPPY_TCP,
+            Rules::SLOPPY_SCTP,
+            Rules::EXPIRE_NODEST_CONN,
+            Rules::SECURE_TCP,
+            Rules::EXPIRE_QUIESCENT_TEMPLATE,
+        ];
+        let setup =
+            all.into_iter().fold(setup, |setup, rule| if self.once_in(4) { setup.rule(rule) } else { setup });
+        let kinds = [Rules::FTP, Rules::ALL_PORTS, Rules::MARKED_NETS];
+        kinds.into_iter().fold(setup, Setup::rule)
     }
 }
 
