@@ -167,7 +167,7 @@ impl<'a> Pool for &'a Host {
     }
 
     fn now(&self) -> Ticks {
-        NOW
+        self.now
     }
 
     fn lblcr_expiration(&self) -> u32 {
