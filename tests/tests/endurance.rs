@@ -137,7 +137,10 @@ fn a_flood_of_acks_hurts_nobody_even_after_one_of_syns() -> Result<()> {
     Flood::start(&lab, Kind::Ack, lab.service(ECHO_PORT), scale.flood)?.wait()?;
     herd.wait_until_all_moved(2)?;
     let (herd, newcomers) = (herd.finish()?, newcomers.finish()?);
-    ensure!(counted(&daemon, "hashed_on")? > scale.flood / 2, "{}", status(&daemon)?);
+    // The link loses some of a flood; of what came, nothing went to the director's stack.
+    let followed = counted(&daemon, "hashed_on")? + counted(&daemon, "taken_up")?;
+    let left_alone = counted(&daemon, "no_connection")?;
+    ensure!(followed > scale.flood / 10 && left_alone == 0, "{}", status(&daemon)?);
     scale.tell(
         "SYN, then ACK flood: resets, stall",
         format_args!("{}, {:?}", herd.resets, herd.longest_stall),
