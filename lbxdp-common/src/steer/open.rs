@@ -123,7 +123,7 @@ impl Plan {
     #[inline(always)]
     const fn with_if(self, flag: u64, condition: bool) -> Self {
         // No branch: the verifier would follow both ways for each flag.
-        Self(self.0 | flag * condition as u64)
+        Self(self.0 | (flag * condition as u64))
     }
 }
 
@@ -171,6 +171,7 @@ pub fn plan<W: World>(world: &W, first: u64, second: u64, event: Event, now: Tic
 }
 
 #[inline(always)]
+#[expect(clippy::needless_bitwise_bool, reason = "no branch: see Plan::with_if")]
 fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Plan, Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
