@@ -53,6 +53,11 @@ fn seed() -> Seed {
     seeds.into_iter().find(|seed| (moves(seed).first, moves(seed).second) == (1, 1)).unwrap()
 }
 
+/// The server in the number of a choice.
+fn server_of(choice: u64) -> ServerId {
+    ServerId(u32::try_from(choice & 0xff_ffff).unwrap())
+}
+
 /// A director with one service, of which only templates and their counts can change.
 #[derive(Clone, Copy)]
 struct Director {
@@ -110,15 +115,14 @@ impl Director {
 
     /// What a CPU does for a new connection of the client, as `open` does it, whose scheduler would have it go to `server`.
     fn open(self, server: u8) -> ServerId {
-        const SERVER: u64 = 0xff_ffff;
         let client = template().client_number();
         let known = self.consult(0, client, NOW);
         if known != 0 {
-            return ServerId(known as u32);
+            return server_of(known);
         }
         let place = self.claim(Hash(self.template(0, client)), NOW);
         let choice = self.remember(place, 0, client, u64::from(NOW.0) << 32 | u64::from(server));
-        ServerId((choice & SERVER) as u32)
+        server_of(choice)
     }
 
     /// The templates there are.

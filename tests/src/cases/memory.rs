@@ -250,7 +250,8 @@ fn write_service<R: Runner>(runner: &R, index: u32, service: &Service, start: u3
         put(runner.row(Table::Members, row), &[member.cell()]);
     }
     for slots in (0..list.table_slots()).step_by(4) {
-        let indices = [0, 1, 2, 3].map(|slot| ((slots + slot) % u32::from(list.length)) as u16);
+        let index = |slot| u16::try_from((slots + slot) % u32::from(list.length)).expect("below the length");
+        let indices = [0, 1, 2, 3].map(index);
         put(runner.row(Table::Members, list.table_row(slots)), &[List::slots_cell(&indices)]);
     }
     let is_usable = members.last().is_some_and(|last| last.usable_weight() > 0);

@@ -156,7 +156,7 @@ impl Dice {
         if self.once_in(2) {
             let (bits, number) = ([32, 24, 16], self.below(3));
             for bits in bits.into_iter().take(usize::from(number) + 1) {
-                let destination = if bits == 32 { VIP } else { [10, 7, if bits == 24 { 1 } else { 0 }, 0] };
+                let destination = if bits == 32 { VIP } else { [10, 7, u8::from(bits == 24), 0] };
                 let rules: Vec<MarkRow> = (0..=self.below(3)).map(|_| self.mark_rule()).collect();
                 setup = setup.marks(destination, bits, &rules);
             }
@@ -208,7 +208,7 @@ impl Dice {
             (rule.first_port, rule.last_port) = (50, 500);
         }
         if self.once_in(3) {
-            rule.protocol = self.one_of(&Protocol::ALL).raw();
+            rule.protocol = self.one_of(Protocol::ALL).raw();
         }
         if self.once_in(3) {
             rule.ifindex = IFINDEX + u32::from(self.below(2));

@@ -13,6 +13,9 @@ use lbxdp_common::{Protocol, Scheduler, Ticks};
 use super::memory::{BUCKETS, HERTZ};
 use super::{CLIENT, DIRECTOR_MAC, IFINDEX, OTHER_PORT, SEED, VIP};
 
+/// An address, and how many of its bits count.
+pub type Destination = ([u8; 4], u32);
+
 /// The rows of a case. Servers are numbered from 1; so are the rows that hold them.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -21,7 +24,7 @@ pub struct Setup {
     /// The thresholds of servers.
     pub thresholds: Vec<(u8, Thresholds)>,
     /// The rules for marks, by destination: address and length of the prefix.
-    pub marks: Vec<(([u8; 4], u32), Vec<MarkRow>)>,
+    pub marks: Vec<(Destination, Vec<MarkRow>)>,
     /// Servers that are overloaded.
     pub overloaded: Vec<u8>,
     /// Connections and templates, in how many ticks they expire, and their bonds.
