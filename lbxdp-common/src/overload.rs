@@ -14,7 +14,8 @@ const MAX_ATTEMPTS: u32 = 4;
 /// Cells of a [`LoadRow`].
 const LOAD: usize = 0;
 const THRESHOLDS: usize = 1;
-const TEMPLATES: usize = 2;
+/// The cell of [`LoadRow::templates`].
+pub const TEMPLATES: usize = 2;
 
 /// How many connections a server may have; 0: any number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

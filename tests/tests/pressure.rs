@@ -6,7 +6,7 @@ use lbxdp_common::table::Shape;
 use lbxdp_common::{Cells, Protocol, Reason, Scheduler, Verdict};
 use lbxdp_tests::cases::frame::{Packet, tcp};
 use lbxdp_tests::cases::memory::{BUCKETS, HERTZ, connection, write};
-use lbxdp_tests::cases::setup::{Setup, key, template_key};
+use lbxdp_tests::cases::setup::{Setup, key, server_id, template_key};
 use lbxdp_tests::cases::{Host, Runner, Table};
 
 fn host(setup: &Setup) -> Host {
@@ -78,26 +78,37 @@ fn a_syn_that_is_sent_again_goes_where_the_first_one_went() {
     assert!(connection(&host, key(Protocol::Tcp, 9, 80)).is_some());
 }
 
+/// The last byte of the MAC address that an opening packet from a port goes to: the server's number.
+fn server_of_syn(host: &mut Host, port: u16) -> u8 {
+    let mut frame = tcp(port, 80).syn().bytes();
+    host.run(&mut frame);
+    frame[5]
+}
+
 #[test]
-fn a_client_gets_a_template_when_there_is_room_again_and_no_packet_can_be_one_that_went_by_hash() {
+fn a_client_whose_connections_went_by_hash_gets_a_template_that_leads_there_too() {
     let template = template_key(Protocol::Tcp, 80);
     let mut host = host(&http().persistent(300, [255; 4]).full());
-    let server_of_syn = |host: &mut Host, port| {
-        let mut frame = tcp(port, 80).syn().bytes();
-        host.run(&mut frame);
-        frame[5]
-    };
     assert_eq!([1, 2].map(|port| server_of_syn(&mut host, port)), [3, 3], "by hash");
+    assert_eq!(connection(&host, template), None);
     for bucket in 0..BUCKETS {
         let row = host.row(Table::Connections, bucket).expect("a row");
         (0..row.len()).for_each(|cell| row.store(cell, 0));
     }
-    assert_eq!([1, 3].map(|port| server_of_syn(&mut host, port)), [3, 3], "still by hash");
-    assert!(connection(&host, key(Protocol::Tcp, 3, 80)).is_some());
-    assert_eq!(connection(&host, template), None);
-    // The time in which an opening packet may be sent again.
-    host.pass(4 * HERTZ);
-    assert_eq!([4, 5].map(|port| server_of_syn(&mut host, port)), [2, 2], "by scheduler, then by template");
+    // There is room now. Minutes later the first two may still be there.
+    host.pass(100 * HERTZ);
+    assert_eq!([3, 4].map(|port| server_of_syn(&mut host, port)), [3, 3], "by hash, then by template");
     assert_eq!(connection(&host, template).map(Word::state), Some(State::TEMPLATE));
-    assert_eq!(server_of_syn(&mut host, 3), 3, "it keeps its server");
+    assert_eq!(said(&mut host, &tcp(1, 80).ack()), Ok(Verdict::Transmit));
+    let word = connection(&host, key(Protocol::Tcp, 1, 80)).expect("it is taken up");
+    assert_eq!(word.server(), server_id(3), "it keeps its server");
+}
+
+#[test]
+fn new_clients_are_scheduled_again_when_no_connection_can_have_gone_by_hash() {
+    for (seconds, servers) in [(0, [3, 3]), (890, [3, 3]), (910, [2, 2])] {
+        let mut host = host(&http().persistent(300, [255; 4]));
+        host.feel_pressure(seconds);
+        assert_eq!([1, 2].map(|port| server_of_syn(&mut host, port)), servers, "{seconds} s later");
+    }
 }

@@ -1,10 +1,15 @@
 //! The packet path on the host: every case, and frames by chance.
 
+use std::collections::BTreeMap;
+
+use lbxdp_common::server::{ServerFlags, ServerId};
+use lbxdp_common::table::Hash;
 use lbxdp_common::wire::sctp::ChunkKind;
 use lbxdp_common::{Reason, Scheduler, Verdict};
 use lbxdp_tests::cases::frame::{self, IP};
 use lbxdp_tests::cases::random::{self, Dice};
-use lbxdp_tests::cases::{self, Host, OTHER_PORT, Runner, Step, memory};
+use lbxdp_tests::cases::setup::Setup;
+use lbxdp_tests::cases::{self, Host, OTHER_PORT, Runner, SEED, Step, memory};
 use proptest::prelude::*;
 
 #[test]
@@ -106,12 +111,34 @@ fn connections_and_templates_are_counted_exactly_once_whatever_the_services() {
     let (mut host, mut dice) = (Host::default(), Dice::new(43));
     let mut templates = 0;
     for _ in 0..40 {
-        memory::write(&mut host, &dice.setup(Scheduler::ALL));
+        let setup = dice.setup(Scheduler::ALL);
+        memory::write(&mut host, &setup);
         for _ in 0..1000 {
             assert_little_changes(&mut host, &dice.frame());
         }
         memory::assert_loads_agree(&host);
+        assert_connections_follow_their_templates(&host, &setup);
         templates += memory::snapshot(&host).entries.iter().filter(|(_, word)| word.is_template()).count();
     }
     assert!(templates > 100, "only {templates} templates");
+}
+
+/// No server goes while these frames come, so no template leads elsewhere once a connection has followed it, but for those
+/// that were made for a server that could not be used from the beginning.
+fn assert_connections_follow_their_templates(host: &Host, setup: &Setup) {
+    let is_usable = |server: ServerId| {
+        let row = setup.servers.iter().find(|row| row.id == server.0).expect("a server");
+        row.flags.has(ServerFlags::AVAILABLE) && !row.flags.has(ServerFlags::QUIESCENT)
+    };
+    let memory::Snapshot { entries, bonds, .. } = memory::snapshot(host);
+    let templates: BTreeMap<u64, ServerId> = entries
+        .iter()
+        .filter(|(_, word)| word.is_live() && word.is_template())
+        .map(|(key, word)| (Hash::of(*key, SEED).0, word.server()))
+        .collect();
+    for ((key, word), bond) in entries.iter().zip(bonds) {
+        if word.is_live() && !word.is_template() && bond != 0 && is_usable(word.server()) {
+            assert_eq!(templates.get(&bond), Some(&word.server()), "{key:?}");
+        }
+    }
 }

@@ -110,7 +110,8 @@ pub trait World: Buckets + Pool {
     fn by_scheduler(&self, index: u32, first: u64, second: u64) -> u64 {
         parts::by_scheduler(self, index, first, second)
     }
-    /// Has the client's template lead to the chosen server, a new one in `place`; the choice that follows.
+    /// Has the client's template lead to the chosen server, a new one in `place`; the choice that follows: where there is
+    /// neither a template nor a place for one, it is made by hash.
     fn remember(&self, place: u64, index: u32, client: u32, choice_and_now: u64) -> u64 {
         parts::remember(self, place, index, client, choice_and_now)
     }

@@ -49,15 +49,15 @@ pub(super) fn open<W: World>(
     }
     if choice == Choice::NONE {
         let has_no_room = plan.has(Plan::WANTS_ENTRY) && Place::is_none(place);
-        if plan.has(Plan::BY_HASH) || has_no_room {
+        choice = if plan.has(Plan::BY_HASH) || has_no_room {
             // Of one client all connections go to one server, also without a template.
-            choice = Choice(world.by_hash(plan.index(), template));
+            Choice(world.by_hash(plan.index(), template))
         } else {
-            choice = Choice(world.by_scheduler(plan.index(), first, second));
-            if plan.has(Plan::PERSISTENT) && choice != Choice::NONE {
-                let place = world.claim(template, now);
-                choice = Choice(world.remember(place, plan.index(), client, choice.and(now)));
-            }
+            Choice(world.by_scheduler(plan.index(), first, second))
+        };
+        if plan.has(Plan::REMEMBERS) && !has_no_room && choice != Choice::NONE {
+            let place = world.claim(template, now);
+            choice = Choice(world.remember(place, plan.index(), client, choice.and(now)));
         }
     }
     world.finish(place, first, second, plan.0, choice.and(now))
@@ -81,6 +81,8 @@ impl Plan {
     const FOLLOWS_HASH: u64 = 1 << 42;
     /// The client's template is asked first.
     const PERSISTENT: u64 = 1 << 43;
+    /// If there is none, one is made.
+    const REMEMBERS: u64 = 1 << 46;
     /// It is the first packet of a connection.
     const BEGINS: u64 = 1 << 44;
     /// It goes to a port that FTP's data connections go to.
@@ -171,6 +173,7 @@ pub fn plan<W: World>(world: &W, first: u64, second: u64, event: Event, now: Tic
 }
 
 #[inline(always)]
+#[expect(clippy::needless_bitwise_bool, reason = "no branch: see Plan::with_if")]
 fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Plan, Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
@@ -195,13 +198,18 @@ fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Pl
     let is_by_itself = flags.has(ServiceFlags::ONE_PACKET) && matches!(kind.protocol, Protocol::Udp);
     // It ends its connection, if there is one.
     let is_last = follows_hash && !kind.is_worth_an_entry(state);
-    // An opening packet that is sent again (within 3 s, RFC 6298) may have gone by hash the first time.
-    let may_be_sent_again = pressure.is_recent(now, settings.timeout(OPENING) / 16);
+    let is_persistent = flags.has(ServiceFlags::PERSISTENT);
+    // An opening packet that is sent again (within 3 s, RFC 6298) may have gone by hash the first time. And a client may
+    // have connections that did: a template that leads elsewhere would take them along.
+    let may_concern =
+        if is_persistent { settings.timeout(kind.longest()) } else { settings.timeout(OPENING) / 16 };
+    let may_have_gone_by_hash = pressure.is_recent(now, may_concern);
     Ok(Plan(u64::from(index) | u64::from(state.raw()) << Plan::STATE_SHIFT)
         .with_if(Plan::WANTS_ENTRY, !is_by_itself && !is_last)
-        .with_if(Plan::BY_HASH, !is_by_itself && (follows_hash || may_be_sent_again))
+        .with_if(Plan::BY_HASH, !is_by_itself && (follows_hash || may_have_gone_by_hash))
         .with_if(Plan::FOLLOWS_HASH, !is_by_itself && follows_hash)
-        .with_if(Plan::PERSISTENT, flags.has(ServiceFlags::PERSISTENT))
+        .with_if(Plan::PERSISTENT, is_persistent)
+        .with_if(Plan::REMEMBERS, is_persistent && !(follows_hash && !is_by_itself))
         .with_if(Plan::BEGINS, kind.begins() || is_by_itself)
         .with_if(Plan::FTP_DATA, is_ftp_data))
 }

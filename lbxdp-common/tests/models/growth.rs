@@ -16,8 +16,8 @@ const OPENING: Shape = Shape::new(1, 2);
 const MOVING: Shape = Shape::new(2, 1);
 
 /// The old bucket, and the new one.
-fn table(places: [[Place; WAYS]; 2]) -> Table {
-    Table::of(&places)
+fn table(places: &[[Place; WAYS]; 2]) -> Table {
+    Table::of(places)
 }
 
 fn entries(table: Table, key: Key) -> Vec<Word> {
@@ -43,7 +43,7 @@ fn carry_all(table: Table) -> Vec<Replaced> {
 /// Two CPUs insert one key, each by its shape: one entry remains, and both use its server.
 fn inserters_meet(one: Shape, other: Shape) {
     check(3, move || {
-        let table = table([[Other, Free, Free, Other], [Other, Other, Free, Free]]);
+        let table = table(&[[Other, Free, Free, Other], [Other, Other, Free, Free]]);
         let put = move |shape: Shape, server: u8| {
             (server, insert(&table, shape, MOVES, Entry::new(key_of(1), word_of(server, LATER)), NOW))
         };
@@ -82,7 +82,7 @@ fn inserters_by_the_moving_shape_and_the_new_one_meet() {
 fn a_connection_that_is_carried_is_found_at_every_moment() {
     check(3, || {
         let word = word_of(1, LATER);
-        let table = table([[Other, Taken(key_of(1), word), Other, Other], [Free, Other, Other, Other]]);
+        let table = table(&[[Other, Taken(key_of(1), word), Other, Other], [Free, Other, Other, Other]]);
         let packet = thread::spawn(move || match find(&table, MOVING, MOVES, key_of(1)) {
             Some(Found::Here(_, found) | Found::OnItsWay(found)) => assert_eq!(found.settled(), word),
             None => panic!("a connection was missed"),
@@ -97,7 +97,7 @@ fn a_connection_that_is_carried_is_found_at_every_moment() {
 fn no_change_to_a_connection_is_lost_while_it_is_carried() {
     check(3, || {
         let (word, changed) = (word_of(1, NOW + 1), word_of(1, LATER));
-        let table = table([[Other, Taken(key_of(1), word), Other, Other], [Free, Other, Other, Other]]);
+        let table = table(&[[Other, Taken(key_of(1), word), Other, Other], [Free, Other, Other, Other]]);
         let packet = thread::spawn(move || {
             let found = find(&table, MOVING, MOVES, key_of(1)).and_then(Found::here);
             found.is_some_and(|(slot, seen): (Slot<_>, Word)| slot.change(seen, changed))
@@ -113,7 +113,7 @@ fn no_change_to_a_connection_is_lost_while_it_is_carried() {
 fn a_connection_that_ends_while_it_is_carried_does_not_come_back() {
     check(3, || {
         let word = word_of(1, LATER);
-        let table = table([[Other, Taken(key_of(1), word), Other, Other], [Free, Other, Other, Other]]);
+        let table = table(&[[Other, Taken(key_of(1), word), Other, Other], [Free, Other, Other, Other]]);
         let end = thread::spawn(move || {
             let found = find(&table, MOVING, MOVES, key_of(1)).and_then(Found::here);
             found.is_some_and(|(slot, seen)| slot.retire(seen))
@@ -129,7 +129,7 @@ fn who_must_make_room_for_a_carried_connection_is_taken_off_once() {
     check(2, || {
         let word = word_of(1, LATER);
         let half_open = (key_of(2), word_of(2, LATER).half_open());
-        let table = table([
+        let table = table(&[
             [Other, Taken(key_of(1), word), Other, Other],
             [Taken(half_open.0, half_open.1), Other, Other, Other],
         ]);
@@ -156,7 +156,7 @@ fn an_overdue_connection_that_is_being_carried_is_not_taken_for_a_free_place() {
     check(3, || {
         // To who carries it is not overdue yet; a tick later, to the inserter, it is.
         let word = word_of(1, NOW + 1);
-        let table = table([[Taken(key_of(1), word), Other, Other, Other], [Free, Other, Other, Other]]);
+        let table = table(&[[Taken(key_of(1), word), Other, Other, Other], [Free, Other, Other, Other]]);
         let rival = thread::spawn(move || {
             insert(&table, MOVING, Hash(0), Entry::new(key_of(2), word_of(2, LATER)), NOW + 1)
         });

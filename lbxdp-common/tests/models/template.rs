@@ -4,9 +4,9 @@
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::mark::MarkRun;
-use lbxdp_common::overload::LoadRow;
-use lbxdp_common::schedule::Pool;
-use lbxdp_common::server::{LOAD_CELLS, Load, ServerFlags, ServerId, ServerRow, TEMPLATES_CELL};
+use lbxdp_common::overload::{LoadRow, TEMPLATES};
+use lbxdp_common::schedule::{CacheKey, Pool};
+use lbxdp_common::server::{LOAD_CELLS, Load, ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{Persistence, ServiceKey, ServiceRow};
 use lbxdp_common::settings::{Rules, Settings};
 use lbxdp_common::state::{State, Timer};
@@ -53,6 +53,11 @@ fn seed() -> Seed {
     seeds.into_iter().find(|seed| (moves(seed).first, moves(seed).second) == (1, 1)).unwrap()
 }
 
+/// The server in the number of a choice.
+fn server_of(choice: u64) -> ServerId {
+    ServerId(u32::try_from(choice & 0xff_ffff).unwrap())
+}
+
 /// A director with one service, of which only templates and their counts can change.
 #[derive(Clone, Copy)]
 struct Director {
@@ -78,8 +83,8 @@ impl Director {
         };
         let load = |number: u8| {
             let mut cells = [0; LOAD_CELLS];
-            cells[TEMPLATES_CELL] = templates(number);
-            Row::fixed_but(TEMPLATES_CELL, &cells)
+            cells[TEMPLATES] = templates(number);
+            Row::fixed_but(TEMPLATES, &cells)
         };
         let settings = Settings {
             seed_offset: seed.offset,
@@ -91,6 +96,8 @@ impl Director {
             reusable_tcp: 0,
             reusable_sctp: 0,
             hertz: HERTZ,
+            lblcr_expiration: 0,
+            pad: 0,
             zero: 0,
         };
         let service = ServiceRow { persistence: PERSISTENCE, key: SERVICE, ..ServiceRow::default() };
@@ -110,15 +117,14 @@ impl Director {
 
     /// What a CPU does for a new connection of the client, as `open` does it, whose scheduler would have it go to `server`.
     fn open(self, server: u8) -> ServerId {
-        const SERVER: u64 = 0xff_ffff;
         let client = template().client_number();
         let known = self.consult(0, client, NOW);
         if known != 0 {
-            return ServerId(known as u32);
+            return server_of(known);
         }
         let place = self.claim(Hash(self.template(0, client)), NOW);
         let choice = self.remember(place, 0, client, u64::from(NOW.0) << 32 | u64::from(server));
-        ServerId((choice & SERVER) as u32)
+        server_of(choice)
     }
 
     /// The templates there are.
@@ -173,6 +179,22 @@ impl Pool for Director {
     fn random(&self) -> u32 {
         0
     }
+
+    fn now(&self) -> Ticks {
+        NOW
+    }
+
+    fn lblcr_expiration(&self) -> u32 {
+        0
+    }
+
+    fn cached(&self, _: CacheKey) -> Option<Row> {
+        None
+    }
+
+    fn cache(&self, _: CacheKey) -> Option<Row> {
+        None
+    }
 }
 
 impl World for Director {
@@ -196,10 +218,6 @@ impl World for Director {
 
     fn load_row(&self, server: ServerId) -> Option<Row> {
         self.loads.get(server.row() as usize).copied()
-    }
-
-    fn now(&self) -> Ticks {
-        NOW
     }
 
     fn ingress_mac(&self) -> u64 {

@@ -6,15 +6,16 @@ use lbxdp_common::server::{ServerFlags, ServerId};
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::{Hash, Pair, Shape};
+use lbxdp_common::wire::sctp::ChunkKind;
 use lbxdp_common::{Overflow, Protocol, Reason, Scheduler};
 
 use super::case::{Case, Fact};
-use super::frame::{Packet, tcp, udp};
+use super::frame::{Packet, sctp, tcp, udp};
 use super::memory::HERTZ;
 use super::setup::{Setup, key, mark_template_key, template_key};
 use super::{CLIENT, SEED, VIP};
 
-use Protocol::{Tcp, Udp};
+use Protocol::{Sctp, Tcp, Udp};
 use Scheduler::RoundRobin;
 use TcpState::{Close, Established, SynReceived, TimeWait};
 
@@ -128,6 +129,15 @@ fn assured() -> Vec<Case> {
             .to(2, udp(PORT, 53))
             .then(Fact::Connection(udp_template, State::TEMPLATE, 2))
             .then(Fact::HalfOpen(udp_template, false)),
+        Case::new("SCTP assures when it is established", {
+            Setup::new().service(Sctp, 5000, RoundRobin, &[(2, 1), (3, 1)]).persistent(SECONDS, ONE)
+        })
+        .to(2, sctp(PORT, 5000).chunk(ChunkKind::INIT, &[0; 16]))
+        .to(2, sctp(PORT, 5000).chunk(ChunkKind::INIT, &[0; 16]))
+        .then(Fact::Connection(template_key(Sctp, 5000), State::TEMPLATE, 2))
+        .to(2, sctp(PORT, 5000).chunk(ChunkKind::COOKIE_ECHO, &[0; 16]))
+        .then(Fact::Connection(template_key(Sctp, 5000), State::TEMPLATE_ASSURED, 2))
+        .then(Fact::HalfOpen(template_key(Sctp, 5000), false)),
         Case::new(
             "sloppy_tcp: a connection that begins established assures with its second packet",
             http().rule(Rules::SLOPPY_TCP),

@@ -13,6 +13,9 @@ use lbxdp_common::{Protocol, Scheduler, Ticks};
 use super::memory::{BUCKETS, HERTZ};
 use super::{CLIENT, DIRECTOR_MAC, IFINDEX, OTHER_PORT, SEED, VIP};
 
+/// An address, and how many of its bits count.
+pub type Destination = ([u8; 4], u32);
+
 /// The rows of a case. Servers are numbered from 1; so are the rows that hold them.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -34,9 +37,6 @@ pub struct Setup {
     pub rules: Rules,
     pub reusable_tcp: u16,
 }
-
-/// An address as in a packet, and how many of its bits count.
-pub type Destination = ([u8; 4], u32);
 
 /// A service, and its servers in list order.
 #[derive(Clone, Debug)]
