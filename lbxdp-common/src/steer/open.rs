@@ -173,7 +173,6 @@ pub fn plan<W: World>(world: &W, first: u64, second: u64, event: Event, now: Tic
 }
 
 #[inline(always)]
-#[expect(clippy::needless_bitwise_bool, reason = "no branch: see Plan::with_if")]
 fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Plan, Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
@@ -209,7 +208,7 @@ fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Pl
         .with_if(Plan::BY_HASH, !is_by_itself && (follows_hash || may_have_gone_by_hash))
         .with_if(Plan::FOLLOWS_HASH, !is_by_itself && follows_hash)
         .with_if(Plan::PERSISTENT, is_persistent)
-        .with_if(Plan::REMEMBERS, is_persistent && !(follows_hash && !is_by_itself))
+        .with_if(Plan::REMEMBERS, is_persistent && (is_by_itself || !follows_hash))
         .with_if(Plan::BEGINS, kind.begins() || is_by_itself)
         .with_if(Plan::FTP_DATA, is_ftp_data))
 }
