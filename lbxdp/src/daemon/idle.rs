@@ -16,6 +16,8 @@ pub(super) struct Idle {
     asked: HashMap<u64, bool>,
     /// Those that no connection told of in the last pass.
     idle: HashSet<u64>,
+    /// In this pass connections were carried, maybe to where it has been already: they have not told.
+    is_incomplete: bool,
 }
 
 impl Idle {
@@ -33,9 +35,20 @@ impl Idle {
         }
     }
 
+    /// Connections have changed their places.
+    pub(super) fn places_have_changed(&mut self) {
+        self.is_incomplete = true;
+    }
+
     /// A pass is over, and the next one begins.
     pub(super) fn next_pass(&mut self) {
         let asked = std::mem::take(&mut self.asked);
+        if std::mem::take(&mut self.is_incomplete) {
+            self.idle.clear();
+            self.asked =
+                asked.into_keys().chain(self.new.drain()).map(|template| (template, false)).collect();
+            return;
+        }
         self.idle = asked.into_iter().filter(|(_, is_held)| !is_held).map(|(template, _)| template).collect();
         self.asked = self.new.drain().map(|template| (template, false)).collect();
     }
@@ -69,6 +82,19 @@ mod tests {
         // What is known is known of one pass only.
         idle.next_pass();
         assert_eq!(idle.is_idle(1), None);
+    }
+
+    #[test]
+    fn a_pass_in_which_connections_changed_their_places_tells_nothing() {
+        let mut idle = Idle::default();
+        idle.ask(1);
+        idle.next_pass();
+        // Its connection is carried to a bucket that was looked at before: it is not seen in this pass.
+        idle.places_have_changed();
+        idle.next_pass();
+        assert_eq!(idle.is_idle(1), None);
+        idle.next_pass();
+        assert_eq!(idle.is_idle(1), Some(true));
     }
 
     #[test]

@@ -369,6 +369,7 @@ impl Work {
                 tracing::info!(places, connections = self.connections(), "the connection table has grown");
                 return;
             }
+            self.idle.places_have_changed();
             if self.has_failed {
                 return;
             }
