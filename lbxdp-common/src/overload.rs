@@ -9,7 +9,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::cells::Cells;
 use crate::server::Load;
 
-/// How often a judgement is tried again after another CPU changed the counts: that CPU judges too, so the last one's stands.
+/// How often a judgement is tried again after another CPU changed the counts. One that comes or goes judges by itself, so the
+/// last one's stands.
 const MAX_ATTEMPTS: u32 = 4;
 /// Cells of a [`LoadRow`].
 const LOAD: usize = 0;
@@ -114,12 +115,20 @@ impl<C: Cells> LoadRow<C> {
 
     /// Sets the thresholds, as an edit does: who was overloaded stays so unless there is more room than before.
     pub fn set_thresholds(self, thresholds: Thresholds) {
-        let before = self.thresholds();
+        let is_relieved = thresholds.upper == 0 || thresholds.upper > self.thresholds().upper;
+        if is_relieved {
+            // First: a daemon that is killed in between has not left a mark behind that nobody takes off.
+            self.unmark();
+        }
         self.0.store(THRESHOLDS, zerocopy::transmute!(thresholds));
-        if thresholds.upper == 0 || thresholds.upper > before.upper {
-            while self.load().is_overloaded() {
-                self.judge(|load| load.is_overloaded().then(|| load.without_overload()));
-            }
+        if is_relieved {
+            self.unmark();
+        }
+    }
+
+    fn unmark(self) {
+        while self.load().is_overloaded() {
+            self.judge(|load| load.is_overloaded().then(|| load.without_overload()));
         }
     }
 

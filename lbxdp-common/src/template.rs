@@ -14,7 +14,7 @@ use crate::overload::LoadRow;
 use crate::server::{Server, ServerFlags, ServerId};
 use crate::service::{Persistence, ServiceKey};
 use crate::settings::{Rules, SettingsView};
-use crate::state::State;
+use crate::state::{State, Timer};
 use crate::steer::World;
 use crate::table::{self, Claim, Entry, Found, Hash, Pair, Published, Seed, Slot, WAYS};
 use crate::time::Ticks;
@@ -51,6 +51,7 @@ pub fn consult<W: World>(
     world: &W,
     settings: SettingsView<W::Row>,
     key: Key,
+    is_datagram: bool,
     now: Ticks,
 ) -> Option<ServerId> {
     let hash = Hash::of(key, settings.seed());
@@ -63,12 +64,19 @@ pub fn consult<W: World>(
         if !is_usable(world, settings, word) {
             return None;
         }
-        let server = renew(settings, slot, key, word, now);
+        let server = renew(settings, slot, key, word, is_datagram, now);
         if server.is_some() {
             return server;
         }
     }
     None
+}
+
+/// How long a template lasts at most of which only a first packet has been seen: as long as that one's connection. So a flood
+/// of forged clients does not leave templates behind for longer than it leaves connections.
+#[inline(always)]
+fn opening<S: crate::Cells>(settings: SettingsView<S>, is_datagram: bool) -> u32 {
+    settings.timeout(if is_datagram { Timer::UDP } else { Timer::OPENING })
 }
 
 /// Begins its time anew; its server then, or `None` if it is not there any more: it has been carried elsewhere, or taken
@@ -79,12 +87,22 @@ fn renew<C: crate::Cells, S: crate::Cells>(
     slot: Slot<C>,
     key: Key,
     mut word: Word,
+    is_datagram: bool,
     now: Ticks,
 ) -> Option<ServerId> {
     for _ in 0..MAX_ATTEMPTS {
-        let due = now + slot.bond() as u32;
-        if due.since(word.due()).unsigned_abs() < settings.refresh()
-            || slot.change(word, word.renewed(word.state(), due))
+        let mut lifetime = slot.bond() as u32;
+        if word.is_half_open() && !is_datagram {
+            lifetime = lifetime.min(opening(settings, is_datagram));
+        }
+        let due = now + lifetime;
+        let mut next = word.renewed(word.state(), due);
+        if is_datagram {
+            // A second datagram is as much as is asked of a connection of UDP.
+            next = next.confirmed();
+        }
+        if next.is_like(word) && due.since(word.due()).unsigned_abs() < settings.refresh()
+            || slot.change(word, next)
         {
             return Some(word.server());
         }
@@ -106,18 +124,21 @@ pub fn remember<W: World>(
     place: Option<Claim<W::Bucket>>,
     lifetime: u32,
     server: ServerId,
+    is_datagram: bool,
     now: Ticks,
 ) -> ServerId {
     let (shape, hash) = (settings.shape(), Hash::of(key, settings.seed()));
     // Until its first connection is more than a SYN, a template is half open: it is of no use to anybody else.
-    let word = Word::live(server, State::TEMPLATE, now + lifetime).half_open();
+    let due = now + lifetime.min(opening(settings, is_datagram));
+    let word = Word::live(server, State::TEMPLATE, due).half_open();
     let (slot, old) = match table::find(world, shape, hash, key) {
         Some(Found::Here(slot, old)) => (slot, old),
         found => {
             let Some(claim) = place else {
                 return ServerId::NONE;
             };
-            if found.is_some() {
+            // By another key when it was claimed: the service was edited meanwhile.
+            if found.is_some() || !claim.is_in(shape.home_of(hash)) {
                 claim.give_back();
                 return ServerId::NONE;
             }
@@ -181,6 +202,7 @@ struct Confirm {
     seed: Seed,
     /// Whether a connection has been established, as a number.
     is_established: u32,
+    now: u32,
 }
 
 impl<W: World> Step<W> for Confirm {
@@ -199,7 +221,8 @@ impl<W: World> Step<W> for Confirm {
             return ControlFlow::Continue(());
         }
         let state = if self.is_established == 0 { word.state() } else { State::TEMPLATE_ASSURED };
-        let confirmed = word.renewed(state, word.due()).confirmed();
+        let due = if word.is_half_open() { Ticks(self.now) + slot.bond() as u32 } else { word.due() };
+        let confirmed = word.renewed(state, due).confirmed();
         if confirmed != word {
             // Should another CPU be faster, the next connection confirms it.
             slot.change(word, confirmed);
@@ -222,6 +245,7 @@ pub fn confirm<W: World>(world: &W, bond: u64, is_established: u32) -> u64 {
         elsewhere: shape.elsewhere_of(hash),
         seed: settings.seed(),
         is_established: is_established.wrapping_add(zero),
+        now: world.now().0,
     };
     world.repeat(4 * WAYS as u32, &mut confirm);
     0

@@ -93,9 +93,7 @@ pub fn tend<W: World>(world: &W, errand: Errand, way: usize) {
     }
     let carried =
         table::carry(world, shape, Stray { key, hash, slot, word }, now, |Replaced { key, word }| {
-            if let Some(protocol) = key.protocol() {
-                uncount(world, protocol, word);
-            }
+            forget(world, key, word);
             if word.is_half_open() {
                 world.note(Overflow::HalfOpenReplaced);
                 if let Some(row) = world.pressure() {

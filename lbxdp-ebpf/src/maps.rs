@@ -242,8 +242,8 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn consult(&self, index: u32, client: u32, now: Ticks) -> u64 {
-        parts::consult(index, client, now.0)
+    fn consult(&self, index: u32, client: u32, is_datagram: u32, now: Ticks) -> u64 {
+        parts::consult(index, client, is_datagram, now.0)
     }
 
     #[inline(always)]
@@ -257,8 +257,8 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn remember(&self, place: u64, index: u32, client: u32, choice_and_now: u64) -> u64 {
-        parts::remember(place, index, client, choice_and_now)
+    fn remember(&self, place: u64, index: u32, client: u32, is_datagram: u32, choice_and_now: u64) -> u64 {
+        parts::remember(place, index, client, is_datagram, choice_and_now)
     }
 
     #[inline(always)]

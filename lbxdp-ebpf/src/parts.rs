@@ -30,10 +30,10 @@ parts! {
         now: u32 => Ticks(now));
     claim(hash: u64 => Hash(hash), now: u32 => Ticks(now));
     template(index: u32 => index, client: u32 => client);
-    consult(index: u32 => index, client: u32 => client, now: u32 => Ticks(now));
+    consult(index: u32 => index, client: u32 => client, is_datagram: u32 => is_datagram, now: u32 => Ticks(now));
     by_hash(index: u32 => index, hash: u64 => Hash(hash));
     by_scheduler(index: u32 => index, first: u64 => first, second: u64 => second);
-    remember(place: u64 => place, index: u32 => index, client: u32 => client, choice_and_now: u64 => choice_and_now);
+    remember(place: u64 => place, index: u32 => index, client: u32 => client, is_datagram: u32 => is_datagram, choice_and_now: u64 => choice_and_now);
     finish(place: u64 => place, first: u64 => first, second: u64 => second, plan: u64 => plan,
         choice_and_now: u64 => choice_and_now);
 }

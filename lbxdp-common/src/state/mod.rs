@@ -252,6 +252,8 @@ pub struct Timer(pub u8);
 impl Timer {
     /// UDP's.
     pub const UDP: Self = Self(TcpState::COUNT as u8);
+    /// Of a TCP connection of which only the opening packet has been seen.
+    pub const OPENING: Self = Self(TcpState::SynReceived.raw());
     /// The first of SCTP's: none, opening (INIT1, REJECTED), established, all other states.
     pub const SCTP: Self = Self(Self::UDP.0 + 1);
     /// How many there are.

@@ -7,7 +7,7 @@ use crate::state::{self, Event, SctpState, State, TcpState, Timer, View};
 /// How long a connection lives that was taken up in its midst, until its next packet: longer than most keepalives.
 pub(super) const UNCONFIRMED: Timer = Timer::UDP;
 /// How long an opening one lives.
-pub(super) const OPENING: Timer = State::tcp(TcpState::SynReceived).timer(Protocol::Tcp);
+pub(super) const OPENING: Timer = Timer::OPENING;
 
 /// The kind of a packet: all that a state machine asks.
 #[derive(Clone, Copy)]

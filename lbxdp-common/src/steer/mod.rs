@@ -99,8 +99,8 @@ pub trait World: Buckets + Pool {
         parts::template(self, index, client)
     }
     /// The server by the client's template, whose time begins anew; 0: none.
-    fn consult(&self, index: u32, client: u32, now: Ticks) -> u64 {
-        parts::consult(self, index, client, now)
+    fn consult(&self, index: u32, client: u32, is_datagram: u32, now: Ticks) -> u64 {
+        parts::consult(self, index, client, is_datagram, now)
     }
     /// The server by hash; 0: none.
     fn by_hash(&self, index: u32, hash: Hash) -> u64 {
@@ -112,8 +112,8 @@ pub trait World: Buckets + Pool {
     }
     /// Has the client's template lead to the chosen server, a new one in `place`; the choice that follows: where there is
     /// neither a template nor a place for one, it is made by hash.
-    fn remember(&self, place: u64, index: u32, client: u32, choice_and_now: u64) -> u64 {
-        parts::remember(self, place, index, client, choice_and_now)
+    fn remember(&self, place: u64, index: u32, client: u32, is_datagram: u32, choice_and_now: u64) -> u64 {
+        parts::remember(self, place, index, client, is_datagram, choice_and_now)
     }
     /// Makes the connection's entry, if there is a place for it; the answer.
     fn finish(&self, place: u64, first: u64, second: u64, plan: u64, choice_and_now: u64) -> u64 {

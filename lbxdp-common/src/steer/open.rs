@@ -45,7 +45,7 @@ pub(super) fn open<W: World>(
     let client = Key::from_cells([first, second]).client_number();
     if plan.has(Plan::PERSISTENT) {
         template = Hash(world.template(plan.index(), client));
-        choice = Choice::of_template(world.consult(plan.index(), client, now));
+        choice = Choice::of_template(world.consult(plan.index(), client, plan.is_datagram(), now));
     }
     if choice == Choice::NONE {
         let has_no_room = plan.has(Plan::WANTS_ENTRY) && Place::is_none(place);
@@ -57,7 +57,7 @@ pub(super) fn open<W: World>(
         };
         if plan.has(Plan::REMEMBERS) && !has_no_room && choice != Choice::NONE {
             let place = world.claim(template, now);
-            choice = Choice(world.remember(place, plan.index(), client, choice.and(now)));
+            choice = Choice(world.remember(place, plan.index(), client, plan.is_datagram(), choice.and(now)));
         }
     }
     world.finish(place, first, second, plan.0, choice.and(now))
@@ -87,6 +87,8 @@ impl Plan {
     const BEGINS: u64 = 1 << 44;
     /// It goes to a port that FTP's data connections go to.
     const FTP_DATA: u64 = 1 << 45;
+    /// It is a datagram of UDP.
+    const DATAGRAM: u64 = 1 << 47;
     const STATE_SHIFT: u32 = 32;
 
     #[inline(always)]
@@ -97,6 +99,12 @@ impl Plan {
     #[inline(always)]
     const fn index(self) -> u32 {
         self.0 as u32
+    }
+
+    /// As a number, for functions in the kernel.
+    #[inline(always)]
+    const fn is_datagram(self) -> u32 {
+        (self.0 & Self::DATAGRAM != 0) as u32
     }
 
     #[inline(always)]
@@ -208,6 +216,7 @@ fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Pl
         .with_if(Plan::BY_HASH, !is_by_itself && (follows_hash || may_have_gone_by_hash))
         .with_if(Plan::FOLLOWS_HASH, !is_by_itself && follows_hash)
         .with_if(Plan::PERSISTENT, is_persistent)
+        .with_if(Plan::DATAGRAM, matches!(kind.protocol, Protocol::Udp))
         .with_if(Plan::REMEMBERS, is_persistent && (is_by_itself || !follows_hash))
         .with_if(Plan::BEGINS, kind.begins() || is_by_itself)
         .with_if(Plan::FTP_DATA, is_ftp_data))
@@ -242,16 +251,24 @@ pub fn template<W: World>(world: &W, index: u32, client: u32) -> u64 {
 
 /// See [`World::consult`].
 #[inline(always)]
-pub fn consult<W: World>(world: &W, index: u32, client: u32, now: Ticks) -> u64 {
+pub fn consult<W: World>(world: &W, index: u32, client: u32, is_datagram: u32, now: Ticks) -> u64 {
     let (Some(key), Some(settings)) = (template_key(world, index, client), world.settings()) else {
         return 0;
     };
-    template::consult(world, SettingsView(settings), key, now).map_or(0, |server| server.0.into())
+    template::consult(world, SettingsView(settings), key, is_datagram != 0, now)
+        .map_or(0, |server| server.0.into())
 }
 
 /// See [`World::remember`].
 #[inline(always)]
-pub fn remember<W: World>(world: &W, place: u64, index: u32, client: u32, choice_and_now: u64) -> u64 {
+pub fn remember<W: World>(
+    world: &W,
+    place: u64,
+    index: u32,
+    client: u32,
+    is_datagram: u32,
+    choice_and_now: u64,
+) -> u64 {
     let (Some(key), Some(settings)) = (template_key(world, index, client), world.settings()) else {
         return 0;
     };
@@ -260,7 +277,8 @@ pub fn remember<W: World>(world: &W, place: u64, index: u32, client: u32, choice
     let claim = if Place::is_none(place) { None } else { claim };
     let seconds = world.service_row(index).map_or(0, |row| Service(row).persistence().seconds);
     let lifetime = settings.ticks_of(seconds);
-    let server = template::remember(world, settings, key, claim, lifetime, choice.server(), now);
+    let server =
+        template::remember(world, settings, key, claim, lifetime, choice.server(), is_datagram != 0, now);
     if server != ServerId::NONE {
         return Choice::of_template(server.0.into()).0;
     }

@@ -8,7 +8,7 @@
 //! While it is moving nobody changes the old entry, so no change is lost: packets of it wait until it is home. One party
 //! alone carries.
 
-use super::{Buckets, Entry, Hash, Replaced, Shape, Slot, Wish, claim};
+use super::{Buckets, Entry, Hash, Published, Replaced, Shape, Slot, Wish, claim};
 use crate::connection::{Key, Word};
 use crate::time::Ticks;
 
@@ -38,7 +38,8 @@ pub struct Stray<C> {
 
 /// Carries a connection to where it belongs by the table's shape.
 ///
-/// `dispossess` is called with a connection that had to make room: it comes off the counts of its server.
+/// `dispossess` is called with what has left the table: a connection that had to make room, or the stray itself if there is
+/// another one of its key. It comes off the counts of its server.
 ///
 /// It has been in the table, so the share of half-open ones is not its concern; one that is established takes the place
 /// of a half-open one if it must.
@@ -48,7 +49,7 @@ pub fn carry<B: Buckets>(
     shape: Shape,
     stray: Stray<B::Bucket>,
     now: Ticks,
-    dispossess: impl FnOnce(Replaced),
+    mut dispossess: impl FnMut(Replaced),
 ) -> Carried {
     let Stray { key, hash, slot, word } = stray;
     // By the other size there is no rival but the entry itself.
@@ -65,7 +66,11 @@ pub fn carry<B: Buckets>(
         return Carried::Changed;
     }
     // Only who carries changes a template's bond.
-    claim.publish(table, home, hash, Entry { key, word, bond: slot.bond() });
+    let published = claim.publish(table, home, hash, Entry { key, word, bond: slot.bond() });
     slot.retire(word.moving());
+    if published != Published::New {
+        // It had a twin at home all the time.
+        dispossess(Replaced { key, word });
+    }
     Carried::Home
 }

@@ -217,6 +217,12 @@ impl<C: Cells> Claim<C> {
         Some(Self { slot: Slot::new(table.bucket(index)?, way), index, replaced: None })
     }
 
+    /// Whether it is in one of two buckets.
+    #[inline(always)]
+    pub fn is_in(&self, pair: Pair) -> bool {
+        pair.has(self.index)
+    }
+
     /// Leaves the place empty.
     #[inline(always)]
     pub fn give_back(self) {

@@ -118,12 +118,12 @@ impl Director {
     /// What a CPU does for a new connection of the client, as `open` does it, whose scheduler would have it go to `server`.
     fn open(self, server: u8) -> ServerId {
         let client = template().client_number();
-        let known = self.consult(0, client, NOW);
+        let known = self.consult(0, client, 0, NOW);
         if known != 0 {
             return server_of(known);
         }
         let place = self.claim(Hash(self.template(0, client)), NOW);
-        let choice = self.remember(place, 0, client, u64::from(NOW.0) << 32 | u64::from(server));
+        let choice = self.remember(place, 0, client, 0, u64::from(NOW.0) << 32 | u64::from(server));
         server_of(choice)
     }
 
@@ -289,7 +289,7 @@ fn a_template_that_is_carried_leads_its_connections_at_every_moment() {
             shape,
             seed,
         );
-        let packet = thread::spawn(move || director.consult(0, template().client_number(), NOW));
+        let packet = thread::spawn(move || director.consult(0, template().client_number(), 0, NOW));
         tend(&director, Errand::of(0), 1);
         assert_eq!(packet.join().unwrap(), 1);
         director.assert_one(ServerId(1));

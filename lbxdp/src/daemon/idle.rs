@@ -7,6 +7,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use lbxdp_common::Ticks;
+
 /// What is known of templates, by the hash of their keys.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
@@ -16,6 +18,12 @@ pub(super) struct Idle {
     asked: HashMap<u64, bool>,
     /// Those that no connection told of in the last pass.
     untold: HashSet<u64>,
+    /// When that pass began.
+    told_since: Ticks,
+    /// When this one began.
+    began: Ticks,
+    /// In this pass connections were carried, maybe to where it has been already: they have not told.
+    is_incomplete: bool,
 }
 
 impl Idle {
@@ -33,17 +41,31 @@ impl Idle {
         }
     }
 
+    /// Connections have changed their places.
+    pub(super) fn places_have_changed(&mut self) {
+        self.is_incomplete = true;
+    }
+
     /// A pass is over, and the next one begins.
-    pub(super) fn next_pass(&mut self) {
+    pub(super) fn next_pass(&mut self, now: Ticks) {
         let asked = std::mem::take(&mut self.asked);
+        let told_since = std::mem::replace(&mut self.began, now);
+        if std::mem::take(&mut self.is_incomplete) {
+            self.untold.clear();
+            self.asked =
+                asked.into_keys().chain(self.new.drain()).map(|template| (template, false)).collect();
+            return;
+        }
+        self.told_since = told_since;
         self.untold =
             asked.into_iter().filter(|(_, is_held)| !is_held).map(|(template, _)| template).collect();
         self.asked = self.new.drain().map(|template| (template, false)).collect();
     }
 
-    /// What is known of a template whose time is over; `None`: not yet anything.
-    pub(super) fn is_idle(&self, template: u64) -> Option<bool> {
-        if self.untold.contains(&template) {
+    /// What is known of a template whose time is over, and whose last connection was opened at `last`; `None`: not yet
+    /// anything. One that was opened after the pass had begun may stand where it had been already.
+    pub(super) fn is_idle(&self, template: u64, last: Ticks) -> Option<bool> {
+        if self.untold.contains(&template) && last.since(self.told_since) < 0 {
             return Some(true);
         }
         match self.asked.get(&template) {
@@ -57,19 +79,34 @@ impl Idle {
 mod tests {
     use super::*;
 
+    const BEFORE: Ticks = Ticks(u32::MAX);
+
     #[test]
     fn a_template_that_no_connection_tells_of_in_a_whole_pass_is_idle() {
         let mut idle = Idle::default();
         idle.ask(1);
-        assert_eq!(idle.is_idle(1), None);
+        assert_eq!(idle.is_idle(1, BEFORE), None);
         // Connections of the part that was looked at before have not been asked.
-        idle.next_pass();
-        assert_eq!(idle.is_idle(1), None);
-        idle.next_pass();
-        assert_eq!(idle.is_idle(1), Some(true));
+        idle.next_pass(Ticks(0));
+        assert_eq!(idle.is_idle(1, BEFORE), None);
+        idle.next_pass(Ticks(0));
+        assert_eq!(idle.is_idle(1, BEFORE), Some(true));
         // What is known is known of one pass only.
-        idle.next_pass();
-        assert_eq!(idle.is_idle(1), None);
+        idle.next_pass(Ticks(0));
+        assert_eq!(idle.is_idle(1, BEFORE), None);
+    }
+
+    #[test]
+    fn a_pass_in_which_connections_changed_their_places_tells_nothing() {
+        let mut idle = Idle::default();
+        idle.ask(1);
+        idle.next_pass(Ticks(0));
+        // Its connection is carried to a bucket that was looked at before: it is not seen in this pass.
+        idle.places_have_changed();
+        idle.next_pass(Ticks(0));
+        assert_eq!(idle.is_idle(1, BEFORE), None);
+        idle.next_pass(Ticks(0));
+        assert_eq!(idle.is_idle(1, BEFORE), Some(true));
     }
 
     #[test]
@@ -77,12 +114,21 @@ mod tests {
         let mut idle = Idle::default();
         idle.ask(1);
         idle.is_held(1);
-        idle.next_pass();
-        assert_eq!(idle.is_idle(1), None);
+        idle.next_pass(Ticks(0));
+        assert_eq!(idle.is_idle(1, BEFORE), None);
         idle.is_held(1);
         idle.is_held(2);
-        assert_eq!((idle.is_idle(1), idle.is_idle(2)), (Some(false), None));
-        idle.next_pass();
-        assert_eq!(idle.is_idle(1), None);
+        assert_eq!((idle.is_idle(1, BEFORE), idle.is_idle(2, BEFORE)), (Some(false), None));
+        idle.next_pass(Ticks(0));
+        assert_eq!(idle.is_idle(1, BEFORE), None);
+    }
+
+    #[test]
+    fn a_connection_that_was_opened_in_the_pass_may_not_have_been_seen() {
+        let mut idle = Idle::default();
+        idle.ask(1);
+        idle.next_pass(Ticks(100));
+        idle.next_pass(Ticks(200));
+        assert_eq!([99, 100, 150].map(|last| idle.is_idle(1, Ticks(last))), [Some(true), None, None]);
     }
 }

@@ -202,7 +202,7 @@ impl Work {
         if self.next >= buckets {
             self.half_open.store(self.seen_half_open, Ordering::Relaxed);
             (self.next, self.seen_half_open) = (0, 0);
-            self.idle.next_pass();
+            self.idle.next_pass(self.clock.now());
         }
         let end = self.next.saturating_add(buckets.div_ceil(LOOKS)).min(buckets);
         self.seen_half_open += self.look(self.next..end);
@@ -268,7 +268,8 @@ impl Work {
         }
         let template = Hash::of(key, settings.seed()).0;
         if is_overdue(word, now) {
-            match self.idle.is_idle(template) {
+            let last = word.due().0.wrapping_sub(slot.bond() as u32).wrapping_add(settings.refresh());
+            match self.idle.is_idle(template, Ticks(last)) {
                 Some(true) => return Judgement::Idle,
                 Some(false) => return Judgement::Held,
                 None => {}
@@ -369,6 +370,7 @@ impl Work {
                 tracing::info!(places, connections = self.connections(), "the connection table has grown");
                 return;
             }
+            self.idle.places_have_changed();
             if self.has_failed {
                 return;
             }
