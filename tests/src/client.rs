@@ -1,11 +1,12 @@
 //! A client of the lab: asks by HTTP and UDP, with a deadline on every step.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
 };
@@ -17,19 +18,29 @@ use crate::namespace::Namespace;
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
     namespace: &'a Namespace,
-    source_port: u16,
+    source: SocketAddrV4,
     deadline: Duration,
 }
 
 impl<'a> Client<'a> {
     pub fn new(namespace: &'a Namespace) -> Self {
-        Self { namespace, source_port: 0, deadline: Duration::from_secs(3) }
+        Self {
+            namespace,
+            source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            deadline: Duration::from_secs(3),
+        }
     }
 
     /// Asks from this port; 0 is one of the kernel's choice.
     #[must_use]
     pub fn from_port(self, source_port: u16) -> Self {
-        Self { source_port, ..self }
+        Self { source: SocketAddrV4::new(*self.source.ip(), source_port), ..self }
+    }
+
+    /// Asks from this address and port of its host.
+    #[must_use]
+    pub fn from(self, source: SocketAddrV4) -> Self {
+        Self { source, ..self }
     }
 
     /// Gives up on connecting, sending or receiving after this time.
@@ -44,6 +55,13 @@ impl<'a> Client<'a> {
         let stream = stream.with_context(|| format!("connecting to {to} from {}", self.namespace.name()))?;
         stream.set_nodelay(true)?;
         Ok(Connection { stream: BufReader::new(stream), to })
+    }
+
+    /// Opens a connection to a server that greets, and reads the greeting: one character.
+    pub fn open_greeted(&self, to: SocketAddrV4) -> Result<(Connection, char)> {
+        let mut connection = self.open(to)?;
+        let greeting = connection.line().with_context(|| format!("waiting for the greeting of {to}"))?;
+        Ok((connection, greeting.chars().next().context("an empty greeting")?))
     }
 
     /// The body of the answer to a GET, on a connection of its own.
@@ -63,8 +81,7 @@ impl<'a> Client<'a> {
 
     /// The answer to one datagram.
     pub fn datagram(&self, to: SocketAddrV4, datagram: &[u8]) -> Result<Vec<u8>> {
-        let socket =
-            self.namespace.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, self.source_port)))??;
+        let socket = self.namespace.inside(|| UdpSocket::bind(self.source))??;
         socket.set_read_timeout(Some(self.deadline))?;
         // Connected: an answer from another address than the one that was asked is not taken.
         socket.connect(to)?;
@@ -83,10 +100,18 @@ impl<'a> Client<'a> {
         // On Linux this is also the limit for connecting.
         setsockopt(&fd, sockopt::SendTimeout, &deadline)?;
         setsockopt(&fd, sockopt::ReceiveTimeout, &deadline)?;
-        bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, self.source_port)))?;
+        bind(fd.as_raw_fd(), &SockaddrIn::from(self.source))?;
         connect(fd.as_raw_fd(), &SockaddrIn::from(to))?;
         Ok(TcpStream::from(fd))
     }
+}
+
+/// Whether what failed was refused: somebody said at once that nobody serves there.
+pub fn is_refused(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let by_io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        cause.downcast_ref() == Some(&Errno::ECONNREFUSED) || by_io == Some(io::ErrorKind::ConnectionRefused)
+    })
 }
 
 /// Whether a connection is to serve again.
@@ -113,6 +138,15 @@ impl Connection {
     pub fn echo(&mut self, line: &str) -> Result<String> {
         self.stream.get_mut().write_all(format!("{line}\n").as_bytes()).context("sending a line")?;
         Ok(self.line()?.trim_end().to_owned())
+    }
+
+    /// Closes it, and waits until the server has closed it too: then the director has seen the client's end. A FIN that is only
+    /// sent may be overtaken by what another CPU sends.
+    pub fn close(mut self) -> Result<()> {
+        self.stream.get_ref().shutdown(Shutdown::Write).context("closing one side")?;
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).with_context(|| format!("waiting for the end of {}", self.to))?;
+        Ok(())
     }
 
     /// The port on the client's side.

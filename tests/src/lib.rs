@@ -11,6 +11,7 @@ pub mod client;
 pub mod command;
 pub mod daemon;
 pub mod fill;
+pub mod greeter;
 pub mod http;
 pub mod label;
 pub mod leftovers;
@@ -18,6 +19,7 @@ pub mod link;
 pub mod namespace;
 #[expect(unsafe_code, reason = "bpf(2) has no other way in for two raw instructions")]
 pub mod pass;
+pub mod recorded;
 pub mod scale;
 pub mod service;
 pub mod table;

@@ -2,16 +2,15 @@
 
 use std::fmt::Debug;
 use std::fs;
-use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lbxdp_tests::client::is_refused;
 use lbxdp_tests::http::{ECHO_PORT, HTTP_PORT};
 use lbxdp_tests::service::{offer, serve, status};
 use lbxdp_tests::traffic::{Flood, flood};
 use lbxdp_tests::{Daemon, Lab, Legs, Namespace, Plan, daemon, wait};
-use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -21,11 +20,7 @@ const EMPTY_PORT: u16 = 7777;
 /// The client was told at once that nobody listens: it has not waited for an answer in vain.
 fn must_be_refused<T: Debug>(outcome: Result<T>) -> Result<()> {
     let error = outcome.map_or_else(Ok, |answer| Err(anyhow::anyhow!("it was answered: {answer:?}")))?;
-    let is_refused = |cause: &(dyn std::error::Error + 'static)| {
-        let by_io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        cause.downcast_ref() == Some(&Errno::ECONNREFUSED) || by_io == Some(io::ErrorKind::ConnectionRefused)
-    };
-    ensure!(error.chain().any(is_refused), "it was not refused: {error:#}");
+    ensure!(is_refused(&error), "it was not refused: {error:#}");
     Ok(())
 }
 
