@@ -114,7 +114,18 @@ fn renew<C: crate::Cells, S: crate::Cells>(
     Some(word.server())
 }
 
-/// Makes the template lead to `server`, a new one in `place` if there is none: to which server it leads then, for another CPU
+/// What a template is to be.
+#[derive(Clone, Copy)]
+pub struct Wanted {
+    /// Where it leads.
+    pub server: ServerId,
+    /// How long it lasts after its last new connection, in ticks.
+    pub lifetime: u32,
+    /// It is made for a datagram of UDP.
+    pub is_datagram: bool,
+}
+
+/// Makes the template lead to the server that is wanted, a new one in `place` if there is none: to which server it leads then, for another CPU
 /// may have been faster; [`ServerId::NONE`] if there is no template then. The place is used or given back.
 #[inline(always)]
 pub fn remember<W: World>(
@@ -122,11 +133,10 @@ pub fn remember<W: World>(
     settings: SettingsView<W::Row>,
     key: Key,
     place: Option<Claim<W::Bucket>>,
-    lifetime: u32,
-    server: ServerId,
-    is_datagram: bool,
+    wanted: Wanted,
     now: Ticks,
 ) -> ServerId {
+    let Wanted { server, lifetime, is_datagram } = wanted;
     let (shape, hash) = (settings.shape(), Hash::of(key, settings.seed()));
     // Until its first connection is more than a SYN, a template is half open: it is of no use to anybody else.
     let due = now + lifetime.min(opening(settings, is_datagram));
