@@ -17,7 +17,7 @@ use crate::verdict::Reason;
 /// How often the table is looked into again after another CPU changed the connection that was found.
 const MAX_LOOKS: u32 = 2;
 
-/// The packet's server by its connection, or [`Answer::STRANGER`] if it has none, or none any more; see [`World::meet`].
+/// The packet's server by its connection, or `Answer::STRANGER` if it has none, or none any more; see [`World::meet`].
 #[inline(always)]
 pub fn meet<W: World>(world: &W, first: u64, second: u64, event: Event, hash: Hash, now: Ticks) -> u64 {
     match server_of(world, Key::from_cells([first, second]), event, hash, now) {

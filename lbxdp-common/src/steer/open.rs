@@ -15,7 +15,7 @@ use crate::service::{Service, ServiceFlags};
 use crate::settings::SettingsView;
 use crate::state::{Event, State};
 use crate::table::{self, Claim, Entry, Hash, NoRoom, Published, Wish};
-use crate::template::{self, FTP_PORT};
+use crate::template::{self, FTP_PORT, Wanted};
 use crate::tend::uncount;
 use crate::time::Ticks;
 use crate::verdict::Reason;
@@ -277,8 +277,8 @@ pub fn remember<W: World>(
     let claim = if Place::is_none(place) { None } else { claim };
     let seconds = world.service_row(index).map_or(0, |row| Service(row).persistence().seconds);
     let lifetime = settings.ticks_of(seconds);
-    let server =
-        template::remember(world, settings, key, claim, lifetime, choice.server(), is_datagram != 0, now);
+    let wanted = Wanted { server: choice.server(), lifetime, is_datagram: is_datagram != 0 };
+    let server = template::remember(world, settings, key, claim, wanted, now);
     if server != ServerId::NONE {
         return Choice::of_template(server.0.into()).0;
     }
