@@ -268,8 +268,9 @@ impl Work {
         }
         let template = Hash::of(key, settings.seed()).0;
         if is_overdue(word, now) {
-            let last = word.due().0.wrapping_sub(slot.bond() as u32).wrapping_add(settings.refresh());
-            match self.idle.is_idle(template, Ticks(last)) {
+            let lifetime = u32::try_from(slot.bond()).unwrap_or(0);
+            let last = Ticks(word.due().0.wrapping_sub(lifetime)) + settings.refresh();
+            match self.idle.is_idle(template, last) {
                 Some(true) => return Judgement::Idle,
                 Some(false) => return Judgement::Held,
                 None => {}
