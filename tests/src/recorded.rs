@@ -171,6 +171,12 @@ impl Net {
         (0..connections).map(|_| self.who(from, to)).collect()
     }
 
+    /// Who answers a datagram of this client, from a port of its own.
+    pub fn who_answers(&self, from: Ipv4Addr, to: SocketAddrV4) -> Result<char> {
+        let answer = self.client(from).datagram(to, b"who?")?;
+        Ok(answer.first().copied().context("an empty answer")?.into())
+    }
+
     /// Lets servers take packets for this network, as they do for VIPs, and sends it from the client to the director.
     pub fn lead_here(&self, network: &str) -> Result<()> {
         for host in &self.hosts {

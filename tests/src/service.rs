@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::daemon::{self, Daemon};
 use crate::topology::{Lab, Plan};
@@ -91,4 +91,14 @@ pub fn load(daemon: &Daemon, server: SocketAddrV4) -> Result<(u32, u32)> {
         [.., active, inactive] => Ok((active.parse()?, inactive.parse()?)),
         _ => anyhow::bail!("{name} is not listed:\n{listing}"),
     }
+}
+
+/// The numbers of a line of a listing: those behind the name of a service or server, `10.0.0.100:80`, or the mark of one by mark.
+pub fn numbers(daemon: &Daemon, listing: &str, name: &str) -> Result<Vec<u64>> {
+    let text = daemon.must(listing)?;
+    let mut lines = text.lines().map(|line| line.split_whitespace().skip(1));
+    let line = lines.find_map(|mut words| (words.next() == Some(name)).then_some(words));
+    // Words, such as the scheduler's or the forwarding method's, are no numbers.
+    line.map(|words| words.filter_map(|word| word.parse().ok()).collect())
+        .with_context(|| format!("{name} is not listed:\n{text}"))
 }

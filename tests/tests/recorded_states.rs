@@ -1,13 +1,14 @@
 //! What real IPVS showed of VS/DR connections, step by step, and what lbxdp shows of the same steps: real sockets, the
 //! state and the timer of each connection. The record: Linux 6.1, `ipvsadm -Lcn` after each step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use lbxdp_tests::service::{Listed, connections, offer};
+use lbxdp_tests::topology::CLIENT;
 use lbxdp_tests::{Daemon, Lab, Plan, daemon, wait};
 use nix::sys::socket::{setsockopt, sockopt};
 use serde::Deserialize;
@@ -15,28 +16,23 @@ use serde_json::Value;
 
 const RECORDED: &str = include_str!("../data/states.json");
 
-/// Steps that need what is not there yet: persistence, one-packet scheduling.
-const TO_COME: [&str; 5] = [
-    "persistent, handshake",
-    "persistent -Lcn --persistent-conn",
-    "persistent, closed",
-    "persistent with netmask /24",
-    "udp one-packet",
-];
-
 const SOON: Duration = Duration::from_secs(10);
 
 /// The ports of the record.
 const MUTE: u16 = 9800;
 const REFUSING: u16 = 9790;
 const UDP: u16 = 9999;
-const LISTENING: [u16; 6] = [9797, 9798, 9801, 9802, 9805, 9806];
+const ONE_PACKET: u16 = 9998;
+const LISTENING: [u16; 8] = [9797, 9798, 9801, 9802, PERSISTENT, PERSISTENT_NET, 9805, 9806];
+const PERSISTENT: u16 = 9803;
+const PERSISTENT_NET: u16 = 9804;
 
 /// An entry of the record. Addresses are another network's; ports are the same here.
 #[derive(Debug, Deserialize)]
 struct Entry {
     proto: String,
     state: String,
+    source: String,
     r#virtual: String,
     destination: String,
     /// Seconds of the state's timer.
@@ -50,12 +46,32 @@ impl Entry {
         let expires = self.expire_nominal.saturating_sub(8)..=self.expire_nominal;
         (&self.proto, &self.state) == (&listed.protocol, &listed.state)
             && (from, to) == (Some(listed.service.port()), Some(listed.server.port()))
+            && is_source(&self.source, listed.client)
             && expires.contains(&listed.expires_s)
     }
 }
 
+/// Whether a client is the recorded one: a template's port is 0, and its address may be masked.
+fn is_source(recorded: &str, client: SocketAddrV4) -> bool {
+    let is_masked = recorded.starts_with("10.0.0.0:");
+    let address = if is_masked { Ipv4Addr::from_bits(CLIENT.to_bits() & !0xff) } else { CLIENT };
+    *client.ip() == address && (client.port() == 0) == recorded.ends_with(":0")
+}
+
 fn port_of(endpoint: &str) -> Option<u16> {
     endpoint.rsplit_once(':')?.1.parse().ok()
+}
+
+/// A line of a listing without what is another one's network and time: ports of clients, but for templates' 0, too.
+fn without_addresses(line: &str) -> String {
+    let port = |endpoint: &str| endpoint.rsplit(':').next().unwrap_or_default().to_owned();
+    let words = line.split_whitespace().enumerate().filter(|(at, _)| *at != 1);
+    let words = words.map(|(at, word)| match at {
+        0 | 2 => word.to_owned(),
+        3 if port(word) != "0" => "CPORT".to_owned(),
+        _ => port(word),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The steps of the record that have not been made yet.
@@ -88,9 +104,15 @@ impl Stage {
         let lab = Lab::build(Plan { servers: 1, ..Plan::default() })?;
         let daemon = lab.start_daemon(&daemon::binary()?)?;
         for port in LISTENING.into_iter().chain([MUTE, REFUSING]) {
-            offer(&lab, &daemon, "-t", port, "rr", &[1])?;
+            let options = match port {
+                PERSISTENT => "rr -p 100",
+                PERSISTENT_NET => "rr -p -M 255.255.255.0",
+                _ => "rr",
+            };
+            offer(&lab, &daemon, "-t", port, options, &[1])?;
         }
         offer(&lab, &daemon, "-u", UDP, "rr", &[1])?;
+        offer(&lab, &daemon, "-u", ONE_PACKET, "rr -o", &[1])?;
         let listen = |port| anyhow::Ok((port, TcpListener::bind(lab.service(port))?));
         let listeners = lab.servers[0]
             .namespace
@@ -124,13 +146,29 @@ impl Stage {
 
     /// A question and its answer over UDP, from a new port.
     fn ask(&self, server: &UdpSocket) -> Result<()> {
+        let service = server.local_addr()?;
         let client = self.lab.client.inside(|| UdpSocket::bind("0.0.0.0:0"))??;
         client.set_read_timeout(Some(SOON))?;
-        client.send_to(b"question", self.lab.service(UDP))?;
+        client.send_to(b"question", service)?;
         let mut question = [0; 16];
         let (length, from) = server.recv_from(&mut question)?;
         server.send_to(&question[..length], from)?;
         client.recv(&mut question).context("no answer")?;
+        Ok(())
+    }
+
+    /// Compares a whole listing with the recorded one: its head, and each line's protocol, state, ports, and whether it is a
+    /// template's.
+    fn lists(&mut self, step: &str) -> Result<()> {
+        let recorded: String = serde_json::from_value(self.record.take(step)?)?;
+        let listed = self.daemon.must("-L -c -n --persistent-conn")?;
+        let head = |text: &str| -> Vec<String> {
+            text.lines().take(2).map(|line| line.trim_end().to_owned()).collect()
+        };
+        assert_eq!(head(&listed), head(&recorded));
+        let lines =
+            |text: &str| -> BTreeSet<String> { text.lines().skip(2).map(without_addresses).collect() };
+        assert_eq!(lines(&listed), lines(&recorded), "{listed}");
         Ok(())
     }
 
@@ -154,11 +192,9 @@ fn each_step_shows_the_state_and_the_timer_that_ipvs_showed() -> Result<()> {
     let mut stage = Stage::build()?;
     openings(&mut stage)?;
     endings(&mut stage)?;
+    persistence(&mut stage)?;
     datagrams_and_timeouts(&mut stage)?;
     expiry(&mut stage)?;
-    for step in TO_COME {
-        stage.record.take(step)?;
-    }
     ensure!(stage.record.0.is_empty(), "steps that nobody has made: {:?}", stage.record.0.keys());
     Ok(())
 }
@@ -202,9 +238,27 @@ fn endings(stage: &mut Stage) -> Result<()> {
     stage.shows("reset by client", 9802)
 }
 
+fn persistence(stage: &mut Stage) -> Result<()> {
+    stage.handshake(PERSISTENT)?;
+    stage.shows("persistent, handshake", PERSISTENT)?;
+    stage.lists("persistent -Lcn --persistent-conn")?;
+    stage.client(PERSISTENT)?.shutdown(Shutdown::Write)?;
+    stage.servers.remove(&PERSISTENT);
+    stage.shows("persistent, closed", PERSISTENT)?;
+    stage.handshake(PERSISTENT_NET)?;
+    stage.shows("persistent with netmask /24", PERSISTENT_NET)
+}
+
 fn datagrams_and_timeouts(stage: &mut Stage) -> Result<()> {
-    let socket = stage.lab.servers[0].namespace.inside(|| UdpSocket::bind(stage.lab.service(UDP)))??;
-    socket.set_read_timeout(Some(SOON))?;
+    let bind = |port| -> Result<UdpSocket> {
+        let service = stage.lab.service(port);
+        let socket = stage.lab.servers[0].namespace.inside(|| UdpSocket::bind(service))??;
+        socket.set_read_timeout(Some(SOON))?;
+        Ok(socket)
+    };
+    let (socket, one_packet) = (bind(UDP)?, bind(ONE_PACKET)?);
+    stage.ask(&one_packet)?;
+    stage.shows("udp one-packet", ONE_PACKET)?;
     stage.ask(&socket)?;
     stage.shows("udp, one question and answer", UDP)?;
     stage.daemon.must("--set 50 40 30")?;
