@@ -64,9 +64,13 @@ impl Reading {
 }
 
 impl Listing {
-    /// `None` for an overdue one: it is gone, though nobody has cleared it away yet.
+    /// `None` for an overdue one: it is gone, though nobody has cleared it away yet. A template that is overdue still leads its
+    /// client, until it is found that no connection holds it.
     fn record(&self, key: Key, word: Word, now: lbxdp_common::Ticks) -> Option<Record> {
-        let left = u32::try_from(word.due().since(now)).ok().filter(|ticks| *ticks > 0)?;
+        let left = u32::try_from(word.due().since(now)).unwrap_or(0);
+        if left == 0 && !word.is_template() {
+            return None;
+        }
         let row = self.servers.row(word.server().row())?;
         let mut cells = [0; SERVER_CELLS];
         for (at, cell) in cells.iter_mut().enumerate() {
