@@ -16,7 +16,7 @@ use crate::service::{Persistence, ServiceKey};
 use crate::settings::{Rules, SettingsView};
 use crate::state::{State, Timer};
 use crate::steer::World;
-use crate::table::{self, Claim, Entry, Found, Hash, Pair, Published, Seed, Slot, WAYS};
+use crate::table::{self, Claim, Entry, Found, Hash, Pair, Published, Slot, WAYS};
 use crate::time::Ticks;
 use crate::walk::Step;
 
@@ -204,15 +204,14 @@ fn is_usable<W: World>(world: &W, settings: SettingsView<W::Row>, word: Word) ->
     })
 }
 
-/// Tells the template of a connection that its client is a real one.
+/// Tells the template of a connection that its client is a real one. As little as can be is kept here: this walk stands on the
+/// deepest stack there is.
 struct Confirm {
     bond: u64,
     home: Pair,
     elsewhere: Pair,
-    seed: Seed,
     /// Whether a connection has been established, as a number.
     is_established: u32,
-    now: u32,
 }
 
 impl<W: World> Step<W> for Confirm {
@@ -224,14 +223,14 @@ impl<W: World> Step<W> for Confirm {
             return ControlFlow::Break(());
         };
         let slot = Slot::new(bucket, step as usize % WAYS);
-        let Some((key, word)) = slot.read() else {
+        let (Some((key, word)), Some(settings)) = (slot.read(), world.settings().map(SettingsView)) else {
             return ControlFlow::Continue(());
         };
-        if !word.is_template() || word.is_moving() || Hash::of(key, self.seed).0 != self.bond {
+        if !word.is_template() || word.is_moving() || Hash::of(key, settings.seed()).0 != self.bond {
             return ControlFlow::Continue(());
         }
         let state = if self.is_established == 0 { word.state() } else { State::TEMPLATE_ASSURED };
-        let due = if word.is_half_open() { Ticks(self.now) + slot.bond() as u32 } else { word.due() };
+        let due = if word.is_half_open() { world.now() + slot.bond() as u32 } else { word.due() };
         let confirmed = word.renewed(state, due).confirmed();
         if confirmed != word {
             // Should another CPU be faster, the next connection confirms it.
@@ -253,9 +252,7 @@ pub fn confirm<W: World>(world: &W, bond: u64, is_established: u32) -> u64 {
         bond,
         home: shape.home_of(hash),
         elsewhere: shape.elsewhere_of(hash),
-        seed: settings.seed(),
         is_established: is_established.wrapping_add(zero),
-        now: world.now().0,
     };
     world.repeat(4 * WAYS as u32, &mut confirm);
     0
