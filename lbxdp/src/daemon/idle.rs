@@ -14,8 +14,9 @@ pub(super) struct Idle {
     new: HashSet<u64>,
     /// Asked after in this pass from its beginning on: whether a connection has told of it.
     asked: HashMap<u64, bool>,
-    /// Those that no connection told of in the last pass.
-    idle: HashSet<u64>,
+    /// Asked after in all of the last pass: whether a connection has told of it. Its answer is for templates that stand before their
+    /// connections in the table, too.
+    answered: HashMap<u64, bool>,
 }
 
 impl Idle {
@@ -35,20 +36,16 @@ impl Idle {
 
     /// A pass is over, and the next one begins.
     pub(super) fn next_pass(&mut self) {
-        let asked = std::mem::take(&mut self.asked);
-        self.idle = asked.into_iter().filter(|(_, is_held)| !is_held).map(|(template, _)| template).collect();
-        self.asked = self.new.drain().map(|template| (template, false)).collect();
+        let asked = self.new.drain().map(|template| (template, false)).collect();
+        self.answered = std::mem::replace(&mut self.asked, asked);
     }
 
     /// What is known of a template whose time is over; `None`: not yet anything.
     pub(super) fn is_idle(&self, template: u64) -> Option<bool> {
-        if self.idle.contains(&template) {
-            return Some(true);
+        if self.asked.get(&template) == Some(&true) {
+            return Some(false);
         }
-        match self.asked.get(&template) {
-            Some(true) => Some(false),
-            _ => None,
-        }
+        self.answered.get(&template).map(|is_held| !is_held)
     }
 }
 
@@ -82,6 +79,29 @@ mod tests {
         idle.is_held(2);
         assert_eq!((idle.is_idle(1), idle.is_idle(2)), (Some(false), None));
         idle.next_pass();
+        assert_eq!(idle.is_idle(1), Some(false));
+        idle.next_pass();
         assert_eq!(idle.is_idle(1), None);
+    }
+
+    #[test]
+    fn it_does_not_matter_whether_a_template_or_its_connection_is_seen_first() {
+        for is_template_first in [true, false] {
+            let mut idle = Idle::default();
+            idle.ask(1);
+            idle.next_pass();
+            let mut answers = Vec::new();
+            for _ in 0..2 {
+                if !is_template_first {
+                    idle.is_held(1);
+                }
+                answers.push(idle.is_idle(1));
+                if is_template_first {
+                    idle.is_held(1);
+                }
+                idle.next_pass();
+            }
+            assert!(answers.contains(&Some(false)), "template first: {is_template_first}, {answers:?}");
+        }
     }
 }
