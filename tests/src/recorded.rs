@@ -106,7 +106,7 @@ impl Net {
         give(&client, INTERFACE, 24, [CLIENT].into_iter().chain(further_clients()))?;
         give(&director, INTERFACE, 24, [DIRECTOR])?;
         give(&director, INTERFACE, 32, [VIP].into_iter().chain(further_vips()))?;
-        let hosts = (1..=SERVERS).map(|number| build_host(&label, &switch, number)).collect::<Result<_>>()?;
+        let hosts = (1..=SERVERS).map(|number| build_host(label, &switch, number)).collect::<Result<_>>()?;
         let instance = label.to_string();
         let daemon = Daemon::start(&daemon::binary()?, &director, &instance, &[INTERFACE], arguments)?;
         let net = Self {
@@ -208,7 +208,7 @@ impl Net {
     }
 }
 
-fn build_host(label: &Label, switch: &Namespace, number: u8) -> Result<Host> {
+fn build_host(label: Label, switch: &Namespace, number: u8) -> Result<Host> {
     let name = format!("s{number}");
     let namespace = Namespace::create(format!("{label}-{name}"))?;
     plug(switch, &namespace, &name)?;

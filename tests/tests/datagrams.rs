@@ -21,7 +21,7 @@ fn from_many_ports(net: &Net, to: SocketAddrV4, datagrams: usize) -> Result<Stri
 }
 
 /// Connections and packets in, of a service or server.
-fn counters(net: &Net, what: impl ToString) -> Result<(u64, u64)> {
+fn counters(net: &Net, what: SocketAddrV4) -> Result<(u64, u64)> {
     let numbers = numbers(&net.daemon, "-L -n --stats --exact", &what.to_string())?;
     Ok((numbers[0], numbers[1]))
 }

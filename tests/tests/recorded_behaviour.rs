@@ -1,5 +1,6 @@
 //! What real IPVS did in VS/DR, besides scheduling: counters, thresholds, weight 0, removal, persistence. The same steps with the
-//! same numbers. The record: Linux 6.1, lists of five are Conns InPkts OutPkts InBytes OutBytes, of three Weight ActiveConn InActConn.
+//! same numbers. The record: Linux 6.1; lists of five are the columns of `--stats`, lists of three those of `-L`: weight, active and
+//! inactive connections.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -239,11 +240,11 @@ fn states(net: &Net, to: SocketAddrV4) -> Result<Vec<String>> {
     Ok(states)
 }
 
-fn must_become<T: PartialEq + Debug>(recorded: T, mut look: impl FnMut() -> Result<T>) -> Result<()> {
+fn must_become<T: PartialEq + Debug>(recorded: &T, mut look: impl FnMut() -> Result<T>) -> Result<()> {
     let mut last = None;
     wait::until("it is as recorded", SOON, || {
         last = look().ok();
-        last.as_ref() == Some(&recorded)
+        last.as_ref() == Some(recorded)
     })
     .with_context(|| format!("recorded {recorded:?}, seen {last:?}"))
 }
@@ -274,7 +275,7 @@ fn weight_zero_and_removal_do_to_connections_what_they_do_in_ipvs() -> Result<()
     assert_eq!([before, echo(&mut first, "ping")], record.seen::<[String; 2]>(WEIGHTS[3])?);
     assert_eq!(states(&net, to)?, record.seen::<Vec<String>>(WEIGHTS[4])?);
     net.must(&format!("-a -t {to} -r {} -g", server(its_server)))?;
-    must_become(record.seen::<String>(WEIGHTS[5])?, || Ok(echo(&mut first, "ping")))
+    must_become(&record.seen::<String>(WEIGHTS[5])?, || Ok(echo(&mut first, "ping")))
 }
 
 #[test]
@@ -289,7 +290,7 @@ fn connections_end_with_their_server_or_service_as_in_ipvs() -> Result<()> {
     let before = echo(&mut connection, "ping");
     net.must(&format!("-d -t {to} -r {}", server(number)))?;
     assert_eq!([before, echo(&mut connection, "ping")], record.seen::<[String; 2]>(REMOVALS[0])?);
-    must_become(record.seen::<Vec<String>>(REMOVALS[1])?, || states(&net, to))?;
+    must_become(&record.seen::<Vec<String>>(REMOVALS[1])?, || states(&net, to))?;
     net.must(&format!("-a -t {to} -r {} -g", server(number)))?;
     assert_eq!(echo(&mut connection, "ping"), record.seen::<String>(REMOVALS[2])?);
 
