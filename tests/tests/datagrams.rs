@@ -21,7 +21,7 @@ fn from_many_ports(net: &Net, to: SocketAddrV4, datagrams: usize) -> Result<Stri
 }
 
 /// Connections and packets in, of a service or server.
-fn counters(net: &Net, what: &impl ToString) -> Result<(u64, u64)> {
+fn counters(net: &Net, what: SocketAddrV4) -> Result<(u64, u64)> {
     let numbers = numbers(&net.daemon, "-L -n --stats --exact", &what.to_string())?;
     Ok((numbers[0], numbers[1]))
 }
@@ -35,10 +35,10 @@ fn each_datagram_of_a_one_packet_service_is_scheduled_counted_and_forgotten() ->
     ensure!(listed.contains(&format!("UDP  {to} rr ops")), "{listed}");
     assert_eq!(from_one_port(&net, to, 7)?, "3213213");
     assert!(connections(&net.daemon)?.is_empty());
-    assert_eq!(counters(&net, &to)?, (7, 7));
+    assert_eq!(counters(&net, to)?, (7, 7));
     for (number, datagrams) in [(1, 2), (2, 2), (3, 3)] {
         let server = SocketAddrV4::new(server(number), PORT);
-        assert_eq!(counters(&net, &server)?, (datagrams, datagrams));
+        assert_eq!(counters(&net, server)?, (datagrams, datagrams));
         assert_eq!(load(&net.daemon, server)?, (0, 0));
     }
     // Without the option the next datagram begins a connection, and with it the connection that is there goes on.
@@ -58,7 +58,7 @@ fn a_one_packet_service_that_is_persistent_keeps_the_template_alone() -> Result<
     let listed = connections(&net.daemon)?;
     let clients: Vec<_> = listed.iter().map(|listed| listed.client).collect();
     assert_eq!(clients, [SocketAddrV4::new(CLIENT, 0)]);
-    assert_eq!(counters(&net, &to)?, (6, 6));
+    assert_eq!(counters(&net, to)?, (6, 6));
     Ok(())
 }
 

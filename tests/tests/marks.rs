@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use lbxdp_tests::client::is_refused;
+use lbxdp_tests::http::HTTP_PORT;
 use lbxdp_tests::recorded::{CLIENT, Net, further_clients, vip};
 use lbxdp_tests::service::{connections, numbers, status};
+use lbxdp_tests::topology::{INNER, OUTER};
+use lbxdp_tests::{Lab, Legs, Plan, daemon, wait};
 use nix::sys::signal::Signal;
+
+const SOON: Duration = Duration::from_secs(10);
 
 /// A network none of whose addresses anybody has.
 const NETWORK: &str = "198.51.100.0/24";
@@ -70,8 +75,6 @@ fn the_most_specific_rule_that_fits_marks_a_packet() -> Result<()> {
             RULES[at].trim_start_matches("--destination ")
         ))?;
     }
-    // A rule of another interface never counts here.
-    net.must("mark add 99 --destination 10.0.0.100 --source 10.0.0.20 --interface eth1")?;
     for mark in 1..=marks {
         net.offer(&format!("-f {mark}"), "-s rr", &[1])?;
     }
@@ -168,5 +171,25 @@ fn rules_hold_when_the_daemon_is_killed_and_when_the_next_takes_over() -> Result
     assert_eq!(net.must("mark list")?, before);
     ensure!(!status(&net.daemon)?.contains("repaired"), "{}", status(&net.daemon)?);
     assert!(further_clients().all(|client| net.who(client, places[0]).is_ok()));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn a_rule_of_the_directors_other_interface_does_not_count() -> Result<()> {
+    let lab = Lab::build(Plan { legs: Legs::Two, ..Plan::default() })?;
+    let daemon = lab.start_daemon(&daemon::binary()?)?;
+    let to = lab.service(HTTP_PORT);
+    for (mark, interface, server) in [(1, INNER, &lab.servers[0]), (2, OUTER, &lab.servers[1])] {
+        daemon.must(&format!("mark add {mark} --destination {} --interface {interface}", to.ip()))?;
+        daemon.must(&format!("-A -f {mark} -s rr"))?;
+        daemon.must(&format!("-a -f {mark} -r {} -g", server.address))?;
+    }
+    wait::until("all servers are found", SOON, || {
+        status(&daemon).is_ok_and(|text| !text.contains("UNKNOWN"))
+    })?;
+    assert_eq!([lab.client().who(to)?, lab.client().who(to)?], ["s2", "s2"]);
+    daemon.must(&format!("mark delete 2 --destination {} --interface {OUTER}", to.ip()))?;
+    ensure!(lab.client().who(to).is_err_and(|error| is_refused(&error)));
     Ok(())
 }

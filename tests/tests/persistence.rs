@@ -164,6 +164,11 @@ fn a_template_without_connections_goes_when_its_time_is_over() -> Result<()> {
     assert_eq!(net.run(CLIENT, to, 3)?, "333");
     let expires_s = template(&net)?.expires_s;
     ensure!(expires_s <= 2, "{expires_s} s are left of 2");
+    wait::until("its last second begins", SOON, || {
+        template(&net).is_ok_and(|template| template.expires_s == 0)
+    })?;
+    assert_eq!(net.who(CLIENT, to)?, '3');
+    ensure!(template(&net)?.expires_s >= 1, "a new connection begins its time anew");
     // The connections are over after 1 s in FIN_WAIT: nothing holds the template.
     wait::until("the template is gone", SOON, || templates(&net).is_ok_and(|all| all.is_empty()))?;
     assert_eq!(net.who(CLIENT, to)?, '2');
@@ -254,6 +259,36 @@ fn a_template_of_a_deleted_server_gives_way_unless_the_server_is_back_in_time() 
     net.wait_for_servers()?;
     assert_eq!(net.run(CLIENT, to, 2)?, "11", "it has a new template");
     assert_eq!(net.run(SECOND, to, 2)?, "22", "it has come when its server was back");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn templates_of_a_deleted_service_lead_again_when_it_is_back() -> Result<()> {
+    let (net, to) = serve("-s rr -p 60")?;
+    assert_eq!((net.run(CLIENT, to, 2)?, net.run(SECOND, to, 2)?), ("33".into(), "22".into()));
+    net.must("-C")?;
+    ensure!(net.who(CLIENT, to).is_err_and(|error| is_refused(&error)), "nobody serves");
+    net.offer(&format!("-t {to}"), "-s rr -p 60", &[1, 1, 1])?;
+    // The turn of rr begins anew, so who has no template gets server 3.
+    for (client, expected) in [(SECOND, "22"), (CLIENT, "33"), (THIRD, "33")] {
+        assert_eq!(net.run(client, to, 2)?, expected, "{client}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn with_expire_nodest_conn_templates_end_with_their_server() -> Result<()> {
+    let (net, to) = serve("-s rr -p 60")?;
+    net.must("set expire_nodest_conn=1")?;
+    assert_eq!((net.run(CLIENT, to, 2)?, net.run(SECOND, to, 2)?), ("33".into(), "22".into()));
+    net.must(&format!("-d -t {to} -r {}", server(3)))?;
+    let second_alone = |all: Vec<Listed>| all.iter().all(|template| *template.client.ip() == SECOND);
+    wait::until("its templates are gone", SOON, || templates(&net).is_ok_and(second_alone))?;
+    net.must(&format!("-a -t {to} -r {} -g", server(3)))?;
+    net.wait_for_servers()?;
+    assert_eq!((net.run(CLIENT, to, 2)?, net.run(SECOND, to, 2)?), ("11".into(), "22".into()));
     Ok(())
 }
 

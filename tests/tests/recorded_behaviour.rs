@@ -1,5 +1,6 @@
 //! What real IPVS did in VS/DR, besides scheduling: counters, thresholds, weight 0, removal, persistence. The same steps with the
-//! same numbers. The record: Linux 6.1, lists of five are `Conns InPkts OutPkts InBytes OutBytes`, of three `Weight ActiveConn InActConn`.
+//! same numbers. The record: Linux 6.1; lists of five are the columns of `--stats`, lists of three those of `-L`: weight, active and
+//! inactive connections.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

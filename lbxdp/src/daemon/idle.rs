@@ -16,14 +16,15 @@ pub(super) struct Idle {
     new: HashSet<u64>,
     /// Asked after in this pass from its beginning on: whether a connection has told of it.
     asked: HashMap<u64, bool>,
-    /// Those that no connection told of in the last pass.
-    untold: HashSet<u64>,
-    /// When that pass began.
-    told_since: Ticks,
-    /// When this one began.
+    /// When this pass began.
     began: Ticks,
     /// In this pass connections were carried, maybe to where it has been already: they have not told.
     is_incomplete: bool,
+    /// Asked after in all of the last pass: whether a connection has told of it. Its answer is for templates that stand
+    /// before their connections in the table, too.
+    answered: HashMap<u64, bool>,
+    /// When that pass began.
+    answered_since: Ticks,
 }
 
 impl Idle {
@@ -48,30 +49,26 @@ impl Idle {
 
     /// A pass is over, and the next one begins.
     pub(super) fn next_pass(&mut self, now: Ticks) {
-        let asked = std::mem::take(&mut self.asked);
-        let told_since = std::mem::replace(&mut self.began, now);
+        let since = std::mem::replace(&mut self.began, now);
+        let mut asked = std::mem::take(&mut self.asked);
+        let mut again = HashSet::new();
         if std::mem::take(&mut self.is_incomplete) {
-            self.untold.clear();
-            self.asked =
-                asked.into_keys().chain(self.new.drain()).map(|template| (template, false)).collect();
-            return;
+            // Who has told has told; nothing follows from the others' silence.
+            again.extend(asked.iter().filter(|(_, is_held)| !**is_held).map(|(template, _)| *template));
+            asked.retain(|_, is_held| *is_held);
         }
-        self.told_since = told_since;
-        self.untold =
-            asked.into_iter().filter(|(_, is_held)| !is_held).map(|(template, _)| template).collect();
-        self.asked = self.new.drain().map(|template| (template, false)).collect();
+        self.asked = self.new.drain().chain(again).map(|template| (template, false)).collect();
+        (self.answered, self.answered_since) = (asked, since);
     }
 
     /// What is known of a template whose time is over, and whose last connection was opened at `last`; `None`: not yet
     /// anything. One that was opened after the pass had begun may stand where it had been already.
     pub(super) fn is_idle(&self, template: u64, last: Ticks) -> Option<bool> {
-        if self.untold.contains(&template) && last.since(self.told_since) < 0 {
-            return Some(true);
+        if self.asked.get(&template) == Some(&true) {
+            return Some(false);
         }
-        match self.asked.get(&template) {
-            Some(true) => Some(false),
-            _ => None,
-        }
+        let is_held = *self.answered.get(&template)?;
+        (is_held || last.since(self.answered_since) < 0).then_some(!is_held)
     }
 }
 
@@ -120,6 +117,8 @@ mod tests {
         idle.is_held(2);
         assert_eq!((idle.is_idle(1, BEFORE), idle.is_idle(2, BEFORE)), (Some(false), None));
         idle.next_pass(Ticks(0));
+        assert_eq!(idle.is_idle(1, BEFORE), Some(false));
+        idle.next_pass(Ticks(0));
         assert_eq!(idle.is_idle(1, BEFORE), None);
     }
 
@@ -130,5 +129,26 @@ mod tests {
         idle.next_pass(Ticks(100));
         idle.next_pass(Ticks(200));
         assert_eq!([99, 100, 150].map(|last| idle.is_idle(1, Ticks(last))), [Some(true), None, None]);
+    }
+
+    #[test]
+    fn it_does_not_matter_whether_a_template_or_its_connection_is_seen_first() {
+        for is_template_first in [true, false] {
+            let mut idle = Idle::default();
+            idle.ask(1);
+            idle.next_pass(Ticks(0));
+            let mut answers = Vec::new();
+            for _ in 0..2 {
+                if !is_template_first {
+                    idle.is_held(1);
+                }
+                answers.push(idle.is_idle(1, BEFORE));
+                if is_template_first {
+                    idle.is_held(1);
+                }
+                idle.next_pass(Ticks(0));
+            }
+            assert!(answers.contains(&Some(false)), "template first: {is_template_first}, {answers:?}");
+        }
     }
 }
