@@ -81,15 +81,17 @@ impl<'a> Client<'a> {
 
     /// The answer to one datagram.
     pub fn datagram(&self, to: SocketAddrV4, datagram: &[u8]) -> Result<Vec<u8>> {
+        self.talk(to)?.ask(datagram)
+    }
+
+    /// A socket for several datagrams from one port. One socket after the other with the same port may find it taken: a process
+    /// that is started at that moment by another thread has the old one too, until its program runs.
+    pub fn talk(&self, to: SocketAddrV4) -> Result<Talk> {
         let socket = self.namespace.inside(|| UdpSocket::bind(self.source))??;
         socket.set_read_timeout(Some(self.deadline))?;
         // Connected: an answer from another address than the one that was asked is not taken.
         socket.connect(to)?;
-        socket.send(datagram).with_context(|| format!("sending a datagram to {to}"))?;
-        let mut answer = vec![0; 1 << 16];
-        let length = socket.recv(&mut answer).with_context(|| format!("waiting for an answer of {to}"))?;
-        answer.truncate(length);
-        Ok(answer)
+        Ok(Talk { socket, to })
     }
 
     /// Called inside the namespace. The standard library cannot choose the port to connect from.
@@ -119,6 +121,26 @@ pub fn is_refused(error: &anyhow::Error) -> bool {
 enum Keep {
     Open,
     Close,
+}
+
+/// A UDP socket that asks one service.
+#[derive(Debug)]
+pub struct Talk {
+    socket: UdpSocket,
+    to: SocketAddrV4,
+}
+
+impl Talk {
+    /// The answer to a datagram.
+    pub fn ask(&self, datagram: &[u8]) -> Result<Vec<u8>> {
+        let to = self.to;
+        self.socket.send(datagram).with_context(|| format!("sending a datagram to {to}"))?;
+        let mut answer = vec![0; 1 << 16];
+        let length =
+            self.socket.recv(&mut answer).with_context(|| format!("waiting for an answer of {to}"))?;
+        answer.truncate(length);
+        Ok(answer)
+    }
 }
 
 /// A TCP connection that is held: for several HTTP requests, or for lines of the echo service.

@@ -11,8 +11,8 @@ const OTHER_PORT: u16 = 9998;
 
 /// Who answers so many datagrams of one socket's address.
 fn from_one_port(net: &Net, to: SocketAddrV4, datagrams: usize) -> Result<String> {
-    let sender = net.client(CLIENT);
-    (0..datagrams).map(|_| Ok(char::from(sender.datagram(to, b"x")?[0]))).collect()
+    let talk = net.client(CLIENT).talk(to)?;
+    (0..datagrams).map(|_| Ok(char::from(talk.ask(b"x")?[0]))).collect()
 }
 
 /// Who answers so many datagrams, each from another port.

@@ -316,6 +316,37 @@ fn a_template_does_not_care_for_weight_and_thresholds() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn a_full_table_keeps_clients_together_too() -> Result<()> {
+    const EACH: usize = 6;
+    let net = Net::build_with(&["--connections", "32"])?;
+    let to = vip(PORT);
+    net.offer(&format!("-t {to}"), "-s rr -p 60", &[1, 1, 1])?;
+    let clients: Vec<Ipv4Addr> = further_clients().collect();
+    let (mut held, mut served) = (Vec::new(), vec![String::new(); clients.len()]);
+    for _ in 0..EACH {
+        for (client, served) in clients.iter().zip(&mut served) {
+            let (connection, server) = net.open_from(*client, to)?;
+            held.push(connection);
+            served.push(server);
+        }
+    }
+    let listed = connections(&net.daemon)?.len();
+    ensure!(listed < held.len(), "all of {} found room: {listed} entries", held.len());
+    let mut servers = std::collections::BTreeSet::new();
+    for (client, served) in clients.iter().zip(&served) {
+        let first = &served[..1];
+        ensure!(*served == first.repeat(EACH), "{client} went to {served}");
+        servers.insert(first);
+    }
+    assert_eq!(servers.len(), 3, "{served:?}");
+    for connection in &mut held {
+        assert_eq!(connection.echo("still here")?, "still here");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn a_table_that_grows_loses_no_template() -> Result<()> {
     /// More than half of the places there are at first.
     const COUNT: u32 = 60_000;

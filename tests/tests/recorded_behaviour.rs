@@ -123,8 +123,8 @@ const STATS: &str = "-L -n --stats --exact";
 fn datagrams_are_counted_as_ipvs_counts_them() -> Result<()> {
     let (net, record, to) = (Net::build()?, Record::read()?, vip(9999));
     net.offer(&format!("-u {to}"), "-s rr", &[1, 1])?;
-    let sender = net.client(CLIENT);
-    let send = || sender.datagram(to, &[b'x'; 100]);
+    let talk = net.client(CLIENT).talk(to)?;
+    let send = || talk.ask(&[b'x'; 100]);
     for _ in 0..100 {
         send()?;
     }
