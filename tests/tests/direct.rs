@@ -138,13 +138,15 @@ fn datagrams_of_one_client_stay_with_their_server() -> Result<()> {
     for server in &lab.servers {
         daemon.must(&format!("-a -u {service} -r {}", server.address))?;
     }
-    let ask = |port: u16| -> Result<String> {
-        Ok(String::from_utf8_lossy(&lab.client().from_port(port).datagram(service, b"hello")?).into_owned())
+    let client = lab.client();
+    let sockets = [5001, 5002, 5003]
+        .map(|port| client.from_port(port).talk(service))
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+    let ask = |number: usize| -> Result<String> {
+        Ok(String::from_utf8_lossy(&sockets[number].ask(b"hello")?).into_owned())
     };
-    assert_eq!(
-        [ask(5001)?, ask(5002)?, ask(5001)?, ask(5003)?],
-        ["s2 hello", "s1 hello", "s2 hello", "s2 hello"]
-    );
+    assert_eq!([ask(0)?, ask(1)?, ask(0)?, ask(2)?], ["s2 hello", "s1 hello", "s2 hello", "s2 hello"]);
     let listed = connections(&daemon)?;
     let is_fresh_udp = |c: &&Listed| {
         (c.protocol.as_str(), c.state.as_str()) == ("UDP", "UDP") && (295..=300).contains(&c.expires_s)
