@@ -47,6 +47,9 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path.into())
 }
 
+/// What the daemon logs last before it answers.
+const READY: &str = " ready instance=";
+
 impl Daemon {
     /// Starts `lbxdp run` on interfaces of a namespace, with more arguments if wanted, and waits until it answers.
     pub fn start(
@@ -80,7 +83,8 @@ impl Daemon {
         let mut ended = None;
         let waited = wait::until("the daemon answers", DEADLINE, || {
             ended = self.child.try_wait().ok().flatten();
-            ended.is_some() || UnixStream::connect(&socket).is_ok()
+            // What it has logged before it answers may still be on its way here.
+            ended.is_some() || UnixStream::connect(&socket).is_ok() && self.log().contains(READY)
         });
         if let Some(status) = ended {
             self.finish_log();
