@@ -36,13 +36,7 @@ impl Thresholds {
 
     #[inline(always)]
     const fn has_room_beside(self, total: u64) -> bool {
-        if self.lower != 0 {
-            total < self.lower as u64
-        } else if self.upper != 0 {
-            4 * total < 3 * self.upper as u64
-        } else {
-            true
-        }
+        if self.lower != 0 { total < self.lower as u64 } else { 4 * total < 3 * self.upper as u64 }
     }
 }
 
@@ -134,8 +128,10 @@ impl<C: Cells> LoadRow<C> {
 
     #[inline(always)]
     fn relieve(self) {
-        if self.load().is_overloaded() {
-            let thresholds = self.thresholds();
+        let thresholds = self.thresholds();
+        // Without an upper threshold there is no mark: what looks like one is the borrow of a connection that is taken off
+        // before it was added, and goes when it is.
+        if thresholds.upper != 0 && self.load().is_overloaded() {
             self.judge(|load| {
                 (load.is_overloaded() && thresholds.has_room_beside(load.total()))
                     .then(|| load.without_overload())
@@ -212,6 +208,18 @@ mod tests {
             })
             .collect();
         assert_eq!(still, [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_connection_that_is_taken_off_before_it_was_added_leaves_no_mark() {
+        for thresholds in [Thresholds::default(), Thresholds { upper: 4, lower: 2 }] {
+            let cells = row();
+            let load = LoadRow(&cells[..]);
+            load.set_thresholds(thresholds);
+            load.lose(false);
+            load.gain(false);
+            assert_eq!(load.load(), Load(0), "{thresholds:?}");
+        }
     }
 
     #[test]

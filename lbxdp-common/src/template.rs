@@ -125,8 +125,9 @@ pub struct Wanted {
     pub is_datagram: bool,
 }
 
-/// Makes the template lead to the server that is wanted, a new one in `place` if there is none: to which server it leads then, for another CPU
-/// may have been faster; [`ServerId::NONE`] if there is no template then. The place is used or given back.
+/// Makes the template lead to the server that is wanted, a new one in `place` if there is none: to which server it leads
+/// then, for another CPU may have been faster; [`ServerId::NONE`] if there is no template then. The place is used or given
+/// back.
 #[inline(always)]
 pub fn remember<W: World>(
     world: &W,

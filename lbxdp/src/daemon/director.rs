@@ -246,10 +246,16 @@ impl Director {
         self.layout.change(state, &|address| next_hops.hop(address), Instant::now())
     }
 
+    /// The rules before the last ones may still be walked where the new ones are to stand: if there is anything to be
+    /// written, nobody does any more when this returns.
     fn plan_marks(&mut self, rules: &[MarkRule]) -> Result<Vec<Write>, LayoutError> {
         let next_hops = &self.next_hops;
         let index_of = |name: &str| next_hops.link_named(name).map(|(index, _)| index);
-        self.layout.change_marks(rules, &index_of)
+        let writes = self.layout.change_marks(rules, &index_of)?;
+        if !writes.is_empty() {
+            wait_for_packets();
+        }
+        Ok(writes)
     }
 
     fn plan_touched(&mut self, touched: Touched) -> Result<Vec<Write>, LayoutError> {
@@ -260,8 +266,6 @@ impl Director {
             Touched::One(key) => self.layout.change_service(key, self.state.services.get(&key), &hop, now),
             Touched::All => self.layout.change(&self.state, &hop, now),
             Touched::Marks => {
-                // The rules before the last ones may still be walked.
-                wait_for_packets();
                 let rules = self.state.marks.clone();
                 self.plan_marks(&rules)
             }
@@ -374,7 +378,6 @@ impl Director {
         if self.state.marks.iter().all(|rule| rule.interface.is_none()) {
             return;
         }
-        wait_for_packets();
         let rules = self.state.marks.clone();
         let planned = self.plan_marks(&rules);
         let written = planned.map_err(ChangeError::from).and_then(|writes| Ok(self.carry_out(&writes)?));

@@ -336,7 +336,7 @@ impl Work {
             pressure.is_recent(now, self.clock.ticks_of(1) / 4) && pressure.last().is_some_and(is_news);
         pressure.forget_after(now, self.clock.longest() / 2);
         let (buckets, limit) = (shape.home(), self.view.connections.rows());
-        let taken = self.connections() + self.templates();
+        let taken = self.sum(|row| connections_of(row) + templates_in(row));
         let half = |buckets: u32| u64::from(buckets) * WAYS as u64 / 2;
         // Half-open ones find no room long before the table is half full of them: there are few places for them.
         let half_open = self.half_open.load(Ordering::Relaxed);
@@ -368,7 +368,11 @@ impl Work {
                 self.write(Shape::steady(shape.home()));
                 self.answered = Some(self.clock.now());
                 let places = u64::from(shape.home()) * WAYS as u64;
-                tracing::info!(places, connections = self.connections(), "the connection table has grown");
+                tracing::info!(
+                    places,
+                    connections = self.sum(connections_of),
+                    "the connection table has grown"
+                );
                 return;
             }
             self.idle.places_have_changed();
@@ -407,18 +411,23 @@ impl Work {
         }
     }
 
-    /// All templates in the table, by their servers' counts.
-    fn templates(&self) -> u64 {
-        let rows = (0..self.view.loads.rows()).filter_map(|row| self.view.loads.row(row));
-        rows.map(|row| LoadRow(row).templates().cast_signed().max(0).cast_unsigned()).sum()
+    /// The sum of something over the counts of all servers.
+    fn sum(&self, of: impl Fn(LoadRow<&'static [AtomicU64]>) -> u64) -> u64 {
+        (0..self.view.loads.rows())
+            .filter_map(|row| self.view.loads.row(row))
+            .map(|row| of(LoadRow(row)))
+            .sum()
     }
+}
 
-    /// All connections in the table, by their servers' counts.
-    fn connections(&self) -> u64 {
-        // For a moment a count may be taken off before it was added: below 0, which looks like very many. (31 bits of a
-        // load are inactive connections.)
-        let some = |count: u32| if count >= 1 << 30 { 0 } else { u64::from(count) };
-        let loads = (0..self.view.loads.rows()).filter_map(|row| self.view.loads.row(row));
-        loads.map(|row| Load(row.load(0))).map(|load| some(load.active()) + some(load.inactive())).sum()
-    }
+/// For a moment a count may be taken off before it was added: below 0, which looks like very many. (31 bits of a load are
+/// inactive connections.)
+fn connections_of(row: LoadRow<&'static [AtomicU64]>) -> u64 {
+    let some = |count: u32| if count >= 1 << 30 { 0 } else { u64::from(count) };
+    let load = row.load();
+    some(load.active()) + some(load.inactive())
+}
+
+fn templates_in(row: LoadRow<&'static [AtomicU64]>) -> u64 {
+    row.templates().cast_signed().max(0).cast_unsigned()
 }
