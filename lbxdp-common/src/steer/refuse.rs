@@ -10,12 +10,10 @@ use crate::notice::Notice;
 use crate::settings::SettingsView;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::ethernet::{self, Ethernet};
-use crate::wire::icmp::{Icmp, MAX_ERROR_BYTES};
+use crate::wire::icmp::{ICMP, Icmp, MAX_ERROR_BYTES};
 use crate::wire::ipv4::{Ipv4, MIN_HEADER_BYTES};
 use crate::wire::{Frame, checksum};
 
-/// IANA's number of ICMP.
-const ICMP: u8 = 1;
 /// The error's time to live (`ip_default_ttl`).
 const TTL: u8 = 64;
 /// What an error takes over of a packet's type of service (`IPTOS_TOS_MASK`) …

@@ -29,6 +29,22 @@ pub const HEADER_BYTES: usize = size_of::<Ethernet>();
 
 /// The `ethertype` of IPv4.
 pub const IPV4: U16 = U16::new(0x0800);
+/// The `ethertype` of IPv6.
+pub const IPV6: U16 = U16::new(0x86dd);
+/// The `ethertype` of a VLAN tag (IEEE 802.1Q).
+pub const VLAN: U16 = U16::new(0x8100);
+/// The `ethertype` of a service VLAN tag (IEEE 802.1ad).
+pub const SERVICE_VLAN: U16 = U16::new(0x88a8);
+
+/// A VLAN tag, as it stands behind the addresses, before the ethertype it replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Tag {
+    /// [`VLAN`] or [`SERVICE_VLAN`].
+    pub ethertype: U16,
+    /// Priority (3 bits), drop eligible (1), the VLAN's number (12).
+    pub control: U16,
+}
 
 /// The header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

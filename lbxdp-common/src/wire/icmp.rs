@@ -1,11 +1,40 @@
-//! ICMP for IPv4 (RFC 792), as far as errors are made here.
+//! ICMP for IPv4 (RFC 792) and for IPv6 (RFC 4443), as far as errors are made or forwarded here.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The most bytes an error's packet has, IP header included (RFC 1812, 4.3.2.3).
 pub const MAX_ERROR_BYTES: u32 = 576;
 
-const DESTINATION_UNREACHABLE: u8 = 3;
+/// The most bytes an `ICMPv6` error's packet has: IPv6's least MTU (RFC 4443, 2.4 (c)).
+pub const MAX_V6_ERROR_BYTES: u32 = 1280;
+
+/// IANA's number of ICMP.
+pub const ICMP: u8 = 1;
+/// IANA's number of `ICMPv6`.
+pub const ICMP_V6: u8 = 58;
+
+/// Types of ICMP.
+pub mod kind {
+    /// Destination unreachable.
+    pub const DESTINATION_UNREACHABLE: u8 = 3;
+    /// Source quench (deprecated, but IPVS forwards it).
+    pub const SOURCE_QUENCH: u8 = 4;
+    /// Time exceeded.
+    pub const TIME_EXCEEDED: u8 = 11;
+}
+
+/// Types of `ICMPv6`; those below 128 are errors.
+pub mod kind_v6 {
+    /// Destination unreachable.
+    pub const DESTINATION_UNREACHABLE: u8 = 1;
+    /// Packet too big.
+    pub const PACKET_TOO_BIG: u8 = 2;
+    /// Time exceeded.
+    pub const TIME_EXCEEDED: u8 = 3;
+    /// The first type that is no error's.
+    pub const FIRST_INFORMATIONAL: u8 = 128;
+}
+
 const FRAGMENTATION_NEEDED: u8 = 4;
 
 /// The header of every ICMP packet. An error quotes the packet it is about behind it.
@@ -24,7 +53,7 @@ pub struct Icmp {
 
 impl Icmp {
     /// Nobody listens on the port.
-    pub const PORT_UNREACHABLE: Self = Self::error(DESTINATION_UNREACHABLE, 3, [0; 4]);
+    pub const PORT_UNREACHABLE: Self = Self::error(kind::DESTINATION_UNREACHABLE, 3, [0; 4]);
 
     /// An error, without its checksum.
     pub const fn error(kind: u8, code: u8, rest: [u8; 4]) -> Self {
@@ -35,7 +64,7 @@ impl Icmp {
     /// (`icmpv4_mask_allow`).
     #[inline(always)]
     pub const fn is_limited(self) -> bool {
-        !(self.kind == DESTINATION_UNREACHABLE && self.code == FRAGMENTATION_NEEDED)
+        !(self.kind == kind::DESTINATION_UNREACHABLE && self.code == FRAGMENTATION_NEEDED)
     }
 
     /// As a number, to be handed over.
