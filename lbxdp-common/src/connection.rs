@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::protocol::Protocol;
-use crate::server::ServerId;
+use crate::server::{Method, ServerId};
 use crate::state::State;
 use crate::time::Ticks;
 
@@ -74,9 +74,11 @@ pub enum Phase {
 /// Everything about a connection that changes, in one cell: it is seen whole, and changed by compare-and-swap.
 ///
 /// ```text
-///  63            32 31          8 7        6           5    2 1   0
-/// | due (ticks)    | server id   | moving | half open | state|phase|
+///  63            32 31    30 29          8 7        6           5    2 1   0
+/// | due (ticks)    | method | server id   | moving | half open | state|phase|
 /// ```
+///
+/// *Method*: how its packets go to the server; a connection keeps the one it began with (`ip_vs_conn_new` copies it).
 ///
 /// *Half open*: nothing but its opening packet has been seen, so its client may be forged; such entries get a bounded
 /// share of the table. *Moving*: the entry is being carried to the bucket where it belongs after the table has grown;
@@ -92,11 +94,14 @@ pub(crate) const HALF_OPEN_SHIFT: u32 = 6;
 const MOVING: u64 = 1 << MOVING_SHIFT;
 pub(crate) const MOVING_SHIFT: u32 = 7;
 const SERVER_SHIFT: u32 = 8;
-const SERVER_BITS: u64 = 0xff_ffff;
+const SERVER_BITS: u64 = (1 << ServerId::BITS) - 1;
+const METHOD_SHIFT: u32 = SERVER_SHIFT + ServerId::BITS;
+/// What a connection keeps for its life.
+const KEPT_BITS: u64 = (Method::MASK as u64) << METHOD_SHIFT | SERVER_BITS << SERVER_SHIFT;
 const DUE_SHIFT: u32 = 32;
 
 impl Word {
-    /// A live connection to `server`, in `state`, that expires at `due`.
+    /// A live connection to `server` by VS/DR, in `state`, that expires at `due`.
     #[inline(always)]
     pub const fn live(server: ServerId, state: State, due: Ticks) -> Self {
         Self(
@@ -105,6 +110,19 @@ impl Word {
                 | (state.raw() as u64) << STATE_SHIFT
                 | Phase::Live as u64,
         )
+    }
+
+    /// The same connection, by another forwarding method.
+    #[inline(always)]
+    #[must_use]
+    pub const fn by(self, method: Method) -> Self {
+        Self(self.0 & !((Method::MASK as u64) << METHOD_SHIFT) | (method.0 as u64) << METHOD_SHIFT)
+    }
+
+    /// How its packets go to the server.
+    #[inline(always)]
+    pub const fn method(self) -> Method {
+        Method((self.0 >> METHOD_SHIFT) as u32 & Method::MASK)
     }
 
     /// The same connection in another phase.
@@ -173,7 +191,12 @@ impl Word {
     #[inline(always)]
     #[must_use]
     pub const fn after(self, state: State, due: Ticks) -> Self {
-        Self::live(self.server(), state, due)
+        Self(
+            (due.0 as u64) << DUE_SHIFT
+                | self.0 & KEPT_BITS
+                | (state.raw() as u64) << STATE_SHIFT
+                | Phase::Live as u64,
+        )
     }
 
     /// Whether all but the due time is the same.
@@ -230,8 +253,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_word_gives_back_what_it_was_made_of(server in 0u32..1 << 24, state in 0u8..16, due: u32) {
+        fn a_word_gives_back_what_it_was_made_of(server in 0u32..1 << ServerId::BITS, method in 0u32..3, state in 0u8..16, due: u32) {
             let word = Word::live(ServerId(server), State::from_raw(state), Ticks(due));
+            prop_assert_eq!(word.method(), Method::DIRECT);
+            let word = word.by(Method(method));
+            prop_assert_eq!((word.method(), word.after(State::UDP, Ticks(0)).method()), (Method(method), Method(method)));
             prop_assert!(word.is_live());
             prop_assert_eq!(word.server(), ServerId(server));
             prop_assert_eq!(word.state(), State::from_raw(state));

@@ -46,7 +46,7 @@ pub mod walk;
 pub mod wire;
 
 pub use cells::Cells;
-pub use forward::Forward;
+pub use forward::{Forward, Tunnel, TunnelChecksum, TunnelKind};
 pub use notice::Notice;
 pub use overflow::Overflow;
 pub use protocol::Protocol;

@@ -36,7 +36,7 @@ pub fn key_of(service: ServiceKey, persistence: Persistence, client: [u8; 4]) ->
     let is_ftp = u16::from_ne_bytes(service.port) == u16::from_ne_bytes(FTP_PORT);
     Key {
         client: client.to_ne_bytes(),
-        vip: service.vip,
+        vip: service.vip_v4(),
         client_port: [0; 2],
         vip_port: if is_ftp { [0; 2] } else { service.port },
         protocol: service.protocol,

@@ -164,7 +164,7 @@ impl Choice {
 
     #[inline(always)]
     const fn server(self) -> ServerId {
-        ServerId(self.0 as u32 & 0xff_ffff)
+        ServerId(self.0 as u32 & ServerId::MASK)
     }
 
     #[inline(always)]

@@ -132,7 +132,7 @@ impl Played {
                     let row = self.servers[&member.server().row()];
                     assert_eq!(row.id, member.server().0, "a list names a server whose row is another's");
                     assert!(row.flags.has(ServerFlags::AVAILABLE), "a list names a deleted server");
-                    (row.address, member.weight())
+                    (lbxdp_common::service::narrowed(row.address), member.weight())
                 })
                 .collect(),
         )
