@@ -79,6 +79,12 @@ impl ServerFlags {
         self.0 & other.0 == other.0
     }
 
+    /// Whether some bits of `other` are set.
+    #[inline(always)]
+    pub const fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// The bits of both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
