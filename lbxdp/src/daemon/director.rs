@@ -356,7 +356,8 @@ impl Director {
     /// What is to be done every second or so.
     pub(super) async fn keep_house(&mut self) {
         self.next_hops.watch_only(&self.state.server_addresses());
-        let changed = self.next_hops.catch_up().await;
+        let mut changed = self.next_hops.catch_up().await;
+        changed.extend(self.next_hops.expire(Instant::now()).await);
         self.take_over_hops(&changed);
         self.next_hops.keep_alive().await;
         self.sync_saved();
