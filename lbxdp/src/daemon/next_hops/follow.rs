@@ -11,6 +11,7 @@ use rtnetlink::packet_core::NetlinkPayload;
 
 use super::kernel::{self, Event, Kernel, NetlinkError};
 use super::link::{Link, Links};
+use super::message::Message;
 use super::neighbour::{Neighbours, Place};
 use super::path_mtu::PathMtu;
 use super::ports::Ports;
@@ -347,7 +348,8 @@ impl NextHops {
     /// Whether routes may be others after this.
     fn learn(&mut self, event: Event) -> bool {
         let message = match event.payload {
-            NetlinkPayload::InnerMessage(message) => message,
+            NetlinkPayload::InnerMessage(Message::Readable(message)) => message,
+            NetlinkPayload::InnerMessage(Message::Unreadable) => return true,
             NetlinkPayload::Overrun(_) => {
                 self.has_missed_events = true;
                 return true;

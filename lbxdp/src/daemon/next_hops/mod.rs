@@ -4,8 +4,11 @@
 //! that XDP forwards do not), and never asks in the packet path.
 
 mod follow;
+#[cfg(test)]
+mod in_a_namespace;
 mod kernel;
 mod link;
+mod message;
 mod neighbour;
 mod path_mtu;
 mod ports;
