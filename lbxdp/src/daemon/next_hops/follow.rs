@@ -161,7 +161,6 @@ impl NextHops {
         self.watched.entry(address).or_insert(Watched { hop, inherited, ..Watched::default() });
         // A kernel that does not answer now is asked again, and what is known stays until then.
         self.resolve(address).await;
-        self.use_next_hop(address).await;
     }
 
     /// Follows an address from now on. Whether its hop is another one now.
@@ -170,9 +169,7 @@ impl NextHops {
             return false;
         }
         self.watched.insert(address, Watched::default());
-        let changed = self.resolve(address).await.is_some();
-        self.use_next_hop(address).await;
-        changed
+        self.resolve(address).await.is_some()
     }
 
     /// Follows no other addresses any more.
@@ -286,14 +283,19 @@ impl NextHops {
         self.watched.keys().copied().collect()
     }
 
-    /// Looks the route up anew.
+    /// Looks the route up anew, and the next hop if it is another one.
     async fn resolve(&mut self, address: IpAddr) -> Option<IpAddr> {
         let Ok(answer) = self.kernel.route(address).await else {
             self.has_missed_events = true;
             return None;
         };
         let route = answer.and_then(|answer| route(&answer, address));
-        self.watched.get_mut(&address)?.take_route(route, Instant::now());
+        let watched = self.watched.get_mut(&address)?;
+        let was = watched.via();
+        watched.take_route(route, Instant::now());
+        if watched.via().map(|via| via.place()) != was.map(|via| via.place()) {
+            self.use_next_hop(address).await;
+        }
         self.refresh(address)
     }
 
