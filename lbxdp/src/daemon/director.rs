@@ -21,12 +21,12 @@ use super::settings;
 use crate::cli::grammar::print;
 use crate::cli::names::Naming;
 use crate::command::{Command, Touched};
-use crate::layout::{Hop, Layout, LayoutError, Write};
+use crate::layout::{Hop, Layout, LayoutError, VlanTags, Write};
 use crate::message::{MOST_CHANGES, Request, Response};
 use crate::saved::Saved;
 use crate::snapshot::{
-    Counted, Counters, InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot,
-    Status, TableStatus,
+    Counted, Counters, InterfaceStatus, NextHop, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot,
+    Snapshot, Status, TableStatus, Way,
 };
 use crate::state::{MarkRule, ServiceKey, State};
 use crate::tables::{CounterRows, TableError, Tables, wait_for_packets};
@@ -541,17 +541,37 @@ impl Director {
         let notices = Notice::ALL.iter().map(|notice| {
             Ok(Counted { name: notice.name().into(), count: self.tables.notice_count(*notice)? })
         });
-        let is_unknown = |address: &IpAddr| !self.next_hops.hop(*address).is_usable();
         Ok(Status {
             interfaces: self.interfaces.clone(),
             table: self.table_status(),
             overflows: overflows.collect::<Result<_, TableError>>()?,
             repaired: self.drift.repaired,
             unsaved: self.saved.trouble().map(Into::into),
-            unresolved: self.state.server_addresses().into_iter().filter(is_unknown).collect(),
+            next_hops: self
+                .state
+                .server_addresses()
+                .into_iter()
+                .map(|server| self.next_hop(server))
+                .collect(),
             not_forwarded: not_forwarded.collect::<Result<_, TableError>>()?,
             notices: notices.collect::<Result<_, TableError>>()?,
         })
+    }
+
+    fn next_hop(&self, server: IpAddr) -> NextHop {
+        let hop = self.next_hops.hop(server);
+        let interface = || self.link(hop.ifindex).map(|link| link.name.clone()).unwrap_or_default();
+        let way = match hop.mac {
+            _ if hop.is_local => Way::Local,
+            None => Way::Unknown,
+            Some(mac) => Way::Out {
+                mac: mac_text(mac),
+                interface: interface(),
+                vlans: hop.vlan.iter().flat_map(VlanTags::ids).collect(),
+                mtu: hop.mtu,
+            },
+        };
+        NextHop { server, way }
     }
 
     fn table_status(&self) -> TableStatus {

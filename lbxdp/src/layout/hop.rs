@@ -33,6 +33,13 @@ pub struct VlanTags {
     pub inner: Option<Tag>,
 }
 
+impl VlanTags {
+    /// The numbers of the VLANs, the outer one first.
+    pub fn ids(&self) -> impl Iterator<Item = u16> {
+        std::iter::once(self.outer).chain(self.inner).map(|tag| tag.control & Tag::ID)
+    }
+}
+
 /// A VLAN tag, in host byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
@@ -60,4 +67,11 @@ impl Hop {
     pub fn is_usable(&self) -> bool {
         self.is_local || self.mac.is_some()
     }
+}
+
+impl Tag {
+    /// The bits of [`Tag::control`] that say which VLAN.
+    pub const ID: u16 = 0x0fff;
+    /// Where the priority begins in [`Tag::control`].
+    pub const PRIORITY_SHIFT: u16 = 13;
 }

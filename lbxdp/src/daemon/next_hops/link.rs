@@ -126,7 +126,7 @@ fn vlan_tag(info: &LinkInfo) -> Option<Tag> {
     let (mut id, mut protocol, mut priority) = (None, VlanProtocol::Ieee8021Q, 0);
     for attribute in info {
         match attribute {
-            InfoVlan::Id(found) => id = Some(found & VLAN_ID),
+            InfoVlan::Id(found) => id = Some(found & Tag::ID),
             InfoVlan::Protocol(found) => protocol = *found,
             // What is forwarded has no priority of its own, so it gets what 0 is mapped to.
             InfoVlan::EgressQos(found) => {
@@ -139,12 +139,8 @@ fn vlan_tag(info: &LinkInfo) -> Option<Tag> {
             _ => {}
         }
     }
-    Some(Tag { ethertype: protocol.into(), control: priority << PRIORITY_SHIFT | id? })
+    Some(Tag { ethertype: protocol.into(), control: priority << Tag::PRIORITY_SHIFT | id? })
 }
-
-/// The bits of a tag that say which VLAN.
-const VLAN_ID: u16 = 0x0fff;
-const PRIORITY_SHIFT: u16 = 13;
 
 fn attached_xdp(attributes: &[LinkXdp]) -> Option<AttachedXdp> {
     let program = attributes.iter().find_map(|attribute| match attribute {
@@ -153,4 +149,88 @@ fn attached_xdp(attributes: &[LinkXdp]) -> Option<AttachedXdp> {
     });
     let is_generic = attributes.contains(&LinkXdp::Attached(XdpAttached::SocketBuffer));
     program.map(|program| AttachedXdp { program, is_generic })
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::link::InfoKind;
+
+    use super::*;
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    fn message(index: u32, more: Vec<LinkAttribute>) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        let name = LinkAttribute::IfName(format!("link{index}"));
+        message.attributes = vec![name, LinkAttribute::Address(MAC.into()), LinkAttribute::Mtu(1500)];
+        message.attributes.extend(more);
+        message
+    }
+
+    fn vlan(index: u32, lower: u32, info: Vec<InfoVlan>) -> LinkMessage {
+        let info = vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(InfoData::Vlan(info))];
+        message(index, vec![LinkAttribute::Link(lower), LinkAttribute::LinkInfo(info)])
+    }
+
+    fn learned(messages: &[LinkMessage]) -> Links {
+        let mut links = Links::default();
+        for message in messages {
+            links.learn(message);
+        }
+        links
+    }
+
+    #[test]
+    fn vlans_lead_to_what_lies_below_them() {
+        let links = learned(&[
+            // The order does not matter.
+            vlan(5, 4, vec![InfoVlan::Id(7)]),
+            vlan(4, 3, vec![InfoVlan::Id(6), InfoVlan::Protocol(VlanProtocol::Ieee8021Ad)]),
+            message(3, vec![]),
+            vlan(6, 5, vec![InfoVlan::Id(8)]),
+            vlan(7, 99, vec![InfoVlan::Id(9)]),
+        ]);
+        let way = |ifindex| links.way_out(ifindex).map(|way| (way.ifindex, way.vlan));
+        let six = Tag { ethertype: 0x88a8, control: 6 };
+        let seven = Tag { ethertype: 0x8100, control: 7 };
+        assert_eq!(way(3), Some((3, None)));
+        assert_eq!(way(4), Some((3, Some(VlanTags { outer: six, inner: None }))));
+        assert_eq!(way(5), Some((3, Some(VlanTags { outer: six, inner: Some(seven) }))));
+        assert_eq!(way(6), None, "three tags are too many");
+        assert_eq!(way(7), None, "what lies below is not known");
+        assert_eq!(way(8), None, "no such interface");
+    }
+
+    #[test]
+    fn a_vlan_of_another_namespace_leads_nowhere() {
+        let mut elsewhere = vlan(4, 3, vec![InfoVlan::Id(6)]);
+        elsewhere.attributes.push(LinkAttribute::LinkNetNsId(0));
+        assert_eq!(learned(&[message(3, vec![]), elsewhere]).way_out(4), None);
+        // One end of a veth names the other so, which is nothing to its frames.
+        let veth = message(4, vec![LinkAttribute::Link(9), LinkAttribute::LinkNetNsId(0)]);
+        assert_eq!(learned(&[veth]).way_out(4), Some(WayOut { ifindex: 4, vlan: None }));
+    }
+
+    #[test]
+    fn packets_have_the_priority_that_none_is_mapped_to() {
+        let mappings = vec![VlanQosMapping::Mapping(1, 6), VlanQosMapping::Mapping(0, 3)];
+        let links = learned(&[
+            message(3, vec![]),
+            vlan(4, 3, vec![InfoVlan::EgressQos(mappings), InfoVlan::Id(0xfff)]),
+        ]);
+        let tags = links.way_out(4).and_then(|way| way.vlan).unwrap();
+        assert_eq!(tags.outer.control, 0x6fff);
+        assert_eq!(tags.ids().collect::<Vec<_>>(), [0xfff]);
+    }
+
+    #[test]
+    fn what_a_bridge_says_of_its_port_hides_nothing() {
+        let program = LinkAttribute::Xdp(vec![LinkXdp::ProgId(42)]);
+        let mut of_bridge = message(3, vec![]);
+        of_bridge.header.interface_family = AddressFamily::Bridge;
+        let links = learned(&[message(3, vec![program]), of_bridge]);
+        let xdp = links.get(3).and_then(|link| link.xdp);
+        assert_eq!(xdp, Some(AttachedXdp { program: 42, is_generic: false }));
+    }
 }

@@ -65,3 +65,54 @@ impl Neighbours {
         (state == NeighbourState::Failed).then_some(place)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::AddressFamily;
+
+    use super::*;
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+    fn message(address: IpAddr, state: NeighbourState, mac: Option<[u8; 6]>) -> NeighbourMessage {
+        let mut message = NeighbourMessage::default();
+        message.header.ifindex = 3;
+        message.header.state = state;
+        message.attributes.push(NeighbourAttribute::Destination(match address {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => address.into(),
+        }));
+        message.attributes.extend(mac.map(|mac| NeighbourAttribute::LinkLocalAddress(mac.into())));
+        message
+    }
+
+    #[test]
+    fn a_neighbour_of_either_family_comes_and_goes() {
+        for address in ["10.0.0.2", "fe80::2"] {
+            let address: IpAddr = address.parse().unwrap();
+            let place = (3, address);
+            let mut neighbours = Neighbours::default();
+            let mut learn = |state, mac, exists| {
+                let nobody = neighbours.learn(&message(address, state, mac), exists);
+                (nobody, neighbours.get(place).copied())
+            };
+            let known = |is_fixed| Some(Neighbour { mac: MAC, is_fixed });
+            assert_eq!(learn(NeighbourState::Incomplete, None, true), (None, None));
+            assert_eq!(learn(NeighbourState::Reachable, Some(MAC), true), (None, known(false)));
+            assert_eq!(learn(NeighbourState::Stale, Some(MAC), true), (None, known(false)));
+            assert_eq!(learn(NeighbourState::Permanent, Some(MAC), true), (None, known(true)));
+            assert_eq!(learn(NeighbourState::Stale, Some(MAC), false), (None, None));
+            assert_eq!(learn(NeighbourState::Failed, Some(MAC), true), (Some(place), None));
+        }
+    }
+
+    #[test]
+    fn a_bridges_forwarding_entry_is_no_neighbour() {
+        let mut entry = message([10, 0, 0, 2].into(), NeighbourState::Permanent, Some(MAC));
+        entry.header.family = AddressFamily::Bridge;
+        entry.attributes.remove(0);
+        let mut neighbours = Neighbours::default();
+        assert_eq!(neighbours.learn(&entry, true), None);
+        assert!(neighbours.0.is_empty());
+    }
+}

@@ -96,3 +96,90 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::route::{RouteCacheInfo, RouteCacheInfoBuffer};
+    use rtnetlink::packet_core::Parseable;
+
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn answer(attributes: Vec<RouteAttribute>) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.kind = RouteType::Unicast;
+        message.header.flags = RouteFlags::Cloned;
+        message.attributes = vec![RouteAttribute::Oif(3)];
+        message.attributes.extend(attributes);
+        message
+    }
+
+    fn via(attributes: Vec<RouteAttribute>, address: IpAddr) -> Via {
+        match route(&answer(attributes), address) {
+            Some(Route::Via(via)) => via,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn expires(ticks: u32) -> RouteAttribute {
+        let mut bytes = [0; 32];
+        bytes[8..12].copy_from_slice(&ticks.to_ne_bytes());
+        RouteAttribute::CacheInfo(RouteCacheInfo::parse(&RouteCacheInfoBuffer::new(&bytes)).unwrap())
+    }
+
+    #[test]
+    fn the_next_hop_is_the_gateway_or_the_address_itself() {
+        let (v4, v6, gateway) = (address("10.0.0.2"), address("fd00::2"), address("fe80::1"));
+        let by = |attributes, address| via(attributes, address).place();
+        assert_eq!(by(vec![], v4), (3, v4));
+        assert_eq!(by(vec![], v6), (3, v6));
+        assert_eq!(by(vec![RouteAttribute::Gateway(gateway.into())], v6), (3, gateway));
+        assert_eq!(by(vec![RouteAttribute::Via(gateway.into())], v4), (3, gateway));
+    }
+
+    #[test]
+    fn only_an_exception_ends() {
+        let mtu = RouteAttribute::Metrics(vec![RouteMetric::Mtu(1400)]);
+        let server = address("fd00::2");
+        let of = |attributes| {
+            let found = via(attributes, server);
+            (found.mtu, found.mtu_expires)
+        };
+        assert_eq!(of(vec![]), (None, None));
+        assert_eq!(of(vec![mtu.clone(), expires(0)]), (Some(1400), None));
+        assert_eq!(of(vec![mtu.clone(), expires(4250)]), (Some(1400), Some(Duration::from_millis(42_500))));
+        assert_eq!(of(vec![expires(4250)]), (None, None));
+        // What a router advertises is no clone.
+        let mut advertised = answer(vec![mtu, expires(4250)]);
+        advertised.header.flags = RouteFlags::empty();
+        let Some(Route::Via(advertised)) = route(&advertised, server) else {
+            panic!("it leads somewhere");
+        };
+        assert_eq!((advertised.mtu, advertised.mtu_expires), (Some(1400), None));
+    }
+
+    #[test]
+    fn a_lock_on_the_mtu_is_told_from_other_locks() {
+        let locked = |bits| {
+            let metrics = vec![RouteMetric::Lock(bits), RouteMetric::Mtu(1400)];
+            via(vec![RouteAttribute::Metrics(metrics)], address("10.0.0.2")).is_mtu_locked
+        };
+        assert!(locked(1 << 2) && locked(0xffff) && !locked(1 << 8) && !locked(0));
+    }
+
+    #[test]
+    fn what_is_not_sent_has_no_route() {
+        for kind in [RouteType::BlackHole, RouteType::Unreachable, RouteType::Prohibit, RouteType::Broadcast]
+        {
+            let mut refused = answer(vec![]);
+            refused.header.kind = kind;
+            assert_eq!(route(&refused, address("10.0.0.2")), None);
+        }
+        let mut local = answer(vec![]);
+        local.header.kind = RouteType::Local;
+        assert_eq!(route(&local, address("::1")), Some(Route::Local));
+    }
+}
