@@ -629,7 +629,9 @@ fn hashed(tables: &Tables) -> Result<u64, TableError> {
 /// Logs what became of a next hop.
 fn report(address: IpAddr, hop: Hop) {
     match hop.mac {
-        Some(mac) => tracing::info!(%address, mac = mac_text(mac), ifindex = hop.ifindex, "next hop"),
+        Some(mac) => {
+            tracing::info!(%address, mac = mac_text(mac), ifindex = hop.ifindex, mtu = hop.mtu, "next hop");
+        }
         None if hop.is_local => tracing::info!(%address, "the server is the director itself"),
         None => tracing::warn!(%address, "next hop unknown: the server gets no connections while others can"),
     }
