@@ -32,7 +32,7 @@ use lbxdp_common::service::{self, List, Member, ServiceFlags, ServiceRow, Shares
 
 use crate::state::{Endpoint, Family, Mark, MarkRule, Options, Server, Service, ServiceKey, State};
 pub use contents::Contents;
-pub use hop::Hop;
+pub use hop::{Hop, Tag, VlanTags};
 pub use marks::IndexOf;
 use marks::Marks;
 use rows::{Rows, Runs, ServerIds};
