@@ -20,7 +20,7 @@ use super::oblivion::{Expirations, IDLE_S, Oblivion, forgotten};
 use super::settings;
 use crate::cli::grammar::print;
 use crate::cli::names::Naming;
-use crate::command::{Command, Touched};
+use crate::command::{Command, CommandError, Touched};
 use crate::layout::{Hop, Layout, LayoutError, Write};
 use crate::message::{MOST_CHANGES, Request, Response};
 use crate::saved::Saved;
@@ -166,6 +166,10 @@ impl Director {
         {
             changed_hops.push(address);
         }
+        if new_server(command).is_some_and(|address| self.is_of_a_stranger_on_a_link(address)) {
+            undo.take_back(&mut self.state);
+            return Response::Refused(CommandError::Invalid);
+        }
         let zeroed = match command {
             Command::Zero { service } => self.zero(service.as_ref()).map_err(Into::into),
             _ => Ok(()),
@@ -195,6 +199,12 @@ impl Director {
         }
         tracing::info!(command = words(command), "done");
         Response::Done
+    }
+
+    /// A link-local address says nothing without its link; IPVS takes it only if it is the director's own.
+    fn is_of_a_stranger_on_a_link(&self, address: IpAddr) -> bool {
+        matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+            && !self.next_hops.hop(address).is_local
     }
 
     /// Makes the tables mean `state`.

@@ -65,7 +65,7 @@ impl Layout {
         writes: &mut Vec<Write>,
     ) {
         let wanted: BTreeMap<_, _> =
-            self.services.iter().filter_map(|(key, laid)| Some((service_id(key)?, laid.index))).collect();
+            self.services.iter().map(|(key, laid)| (service_id(key), laid.index)).collect();
         for (key, index) in &wanted {
             if found.get(key) != Some(index) {
                 writes.push(Write::ServiceId { key: *key, index: *index });

@@ -30,7 +30,7 @@ use lbxdp_common::schedule::mh;
 use lbxdp_common::server::{ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{self, List, Member, ServiceFlags, ServiceRow, Shares};
 
-use crate::state::{Endpoint, Family, Mark, MarkRule, Options, Server, Service, ServiceKey, State};
+use crate::state::{Endpoint, Family, Mark, MarkRule, Options, Server, Service, ServiceKey, State, Tunnel};
 pub use contents::Contents;
 pub use hop::Hop;
 pub use marks::IndexOf;
@@ -333,7 +333,7 @@ impl Layout {
         } else {
             self.vips.begin_use(vip(&key));
             writes.push(Write::FreshService { index, waiting });
-            writes.extend(service_id(&key).map(|key| Write::ServiceId { key, index }));
+            writes.push(Write::ServiceId { key: service_id(&key), index });
         }
         self.services.insert(key, laid);
         Ok(())
@@ -421,7 +421,7 @@ impl Layout {
             return;
         };
         self.vips.end_use(vip(&key));
-        removals.extend(service_id(&key).map(|key| Write::RemoveServiceId { key }));
+        removals.push(Write::RemoveServiceId { key: service_id(&key) });
         let empty = Service { options: laid.service.options, servers: Vec::new() };
         self.bury(key, &laid, &empty, now, removals);
         self.runs.give_back(laid.list);
@@ -455,7 +455,7 @@ impl Laid {
             shares: Shares::of(&self.members),
             flags: flags(&self.service),
             persistence: persistence(&self.service),
-            key: service_id(key).unwrap_or_default(),
+            key: service_id(key),
             ..ServiceRow::default()
         };
         Write::Service { index: self.index, row }
@@ -515,13 +515,19 @@ fn server_row(key: &ServiceKey, server: &Server, id: ServerId, hop: &Hop, last_w
         flags,
         id: id.0,
         ifindex: hop.ifindex,
+        tunnel: tunnel(server.tunnel),
         address: service::octets(server.address),
         port_number: server.port.to_be_bytes(),
         forward: server.forward.raw(),
-        service: service_id(key).unwrap_or_default(),
+        service: service_id(key),
         last_weight: if server.weight > 0 { server.weight } else { last_weight },
         ..ServerRow::default()
     }
+}
+
+/// A tunnel as the tables have it.
+fn tunnel(Tunnel { kind, port, checksum }: Tunnel) -> lbxdp_common::Tunnel {
+    lbxdp_common::Tunnel { kind: kind.raw(), checksum: checksum.raw(), port: port.to_be_bytes() }
 }
 
 /// The row of a server once it is deleted.
@@ -529,14 +535,18 @@ fn waiting_row(row: ServerRow) -> ServerRow {
     ServerRow { flags: row.flags.without(ServerFlags::AVAILABLE), ..row }
 }
 
-fn service_id(key: &ServiceKey) -> Option<service::ServiceKey> {
+/// What packets find a service by.
+fn service_id(key: &ServiceKey) -> service::ServiceKey {
     match *key {
         ServiceKey::Address(Endpoint { protocol, address, port }) => {
-            let vip = ipv4(address)?.octets();
-            Some(service::ServiceKey::address(vip, port.to_be_bytes(), protocol.raw()))
+            let (port, protocol) = (port.to_be_bytes(), protocol.raw());
+            match address {
+                IpAddr::V4(vip) => service::ServiceKey::address(vip.octets(), port, protocol),
+                IpAddr::V6(vip) => service::ServiceKey::address_v6(vip.octets(), port, protocol),
+            }
         }
-        ServiceKey::Mark(Mark { family: Family::V4, mark }) => Some(service::ServiceKey::marked(mark)),
-        ServiceKey::Mark(Mark { family: Family::V6, .. }) => None,
+        ServiceKey::Mark(Mark { family: Family::V4, mark }) => service::ServiceKey::marked(mark),
+        ServiceKey::Mark(Mark { family: Family::V6, mark }) => service::ServiceKey::marked_v6(mark),
     }
 }
 

@@ -112,7 +112,7 @@ impl Director {
     fn connect(&self, client: Ipv4Addr, port: u16, vip: Ipv4Addr, is_active: bool) -> Option<u8> {
         let id = schedule::pick(&self, 0, client.into(), vip.into(), port)?;
         self.loads[id.row() as usize].fetch_add(Load::gained(is_active), Ordering::Relaxed);
-        let [.., last] = self.played.server(id.row()).address;
+        let [.., last] = service::narrowed(self.played.server(id.row()).address);
         Some(last)
     }
 }

@@ -10,13 +10,13 @@ use std::time::Instant;
 use lbxdp_common::overload::Thresholds;
 use lbxdp_common::server::{ServerId, ServerRow};
 use lbxdp_common::service::{self, List, Member, ServiceFlags, ServiceRow};
-use lbxdp_common::{Forward, Protocol, Scheduler};
+use lbxdp_common::{Forward, Protocol, Scheduler, TunnelChecksum, TunnelKind};
 
 use super::marks::Marks;
 use super::rows::{Rows, Runs, ServerIds};
 use super::vips::Vips;
 use super::{Contents, Gone, Laid, Layout, ServerKey, Write, scheduling, slots, vip, waiting_row};
-use crate::state::{FLAG_1, FLAG_2, FLAG_3, Options, Persistence, Server, Service, ServiceKey};
+use crate::state::{FLAG_1, FLAG_2, FLAG_3, Options, Persistence, Server, Service, ServiceKey, Tunnel};
 use crate::tables::TableError;
 
 /// What a take-over makes of tables.
@@ -137,6 +137,7 @@ impl<T: Contents> Found<'_, T> {
                 address: row.ip(),
                 port: u16::from_be_bytes(row.port_number),
                 forward: Forward::from_raw(row.forward).ok_or_else(stranger)?,
+                tunnel: tunnel(row.tunnel).ok_or_else(stranger)?,
                 weight: member.weight(),
                 upper,
                 lower,
@@ -200,10 +201,20 @@ fn options(row: &ServiceRow, scheduler: Scheduler) -> Options {
     }
 }
 
+/// What a server's row says of its tunnel; `None` for what this version does not know.
+fn tunnel(tunnel: lbxdp_common::Tunnel) -> Option<Tunnel> {
+    let lbxdp_common::Tunnel { kind, checksum, port } = tunnel;
+    Some(Tunnel {
+        kind: TunnelKind::from_raw(kind)?,
+        port: u16::from_be_bytes(port),
+        checksum: TunnelChecksum::from_raw(checksum)?,
+    })
+}
+
 /// The service of a key in the tables; `None` for the key of no service.
 fn service_key(key: service::ServiceKey) -> Option<ServiceKey> {
     if let Some(mark) = key.mark() {
-        return Some(ServiceKey::marked(mark));
+        return Some(if key.is_v6() { ServiceKey::marked_v6(mark) } else { ServiceKey::marked(mark) });
     }
     let protocol = Protocol::from_raw(key.protocol)?;
     Some(ServiceKey::at(protocol, key.address_of()?, u16::from_be_bytes(key.port)))

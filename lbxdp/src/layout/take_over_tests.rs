@@ -193,7 +193,7 @@ fn every_wrong_row_is_found_and_put_right() {
         assert_eq!(layout.drift(&wrong, SEED).expect("readable"), vec![], "{damage:?}");
     }
     // Strangers go.
-    let id = service_id(&key(99)).expect("IPv4");
+    let id = service_id(&key(99));
     played.play(&Write::ServiceId { key: id, index: 0 });
     played.play(&Write::Vip([10, 0, 0, 66].into()));
     let repairs = layout.drift(&played, SEED).expect("readable");
@@ -236,7 +236,7 @@ fn tables_that_contradict_themselves_are_refused() {
         )
         .is_ok()
     );
-    let key_of_80 = service_id(&key(80)).expect("IPv4");
+    let key_of_80 = service_id(&key(80));
     assert!(refusal(Write::ServiceId { key: key_of_80, index: 77 }).contains("not its own"));
     assert!(refusal(Write::ServiceId { key: key_of_80, index: 1 }).contains("another's"));
     let strange = service::ServiceKey { protocol: 99, ..key_of_80 };

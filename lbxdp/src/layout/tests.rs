@@ -123,7 +123,7 @@ impl Played {
     /// The RIPs and weights that packets to a port may be scheduled to; `None` if they find no service. Fails if any row
     /// on the way is not there, or is another server's.
     fn seen_by_packets(&self, port: u16) -> Option<Vec<([u8; 4], u32)>> {
-        let index = self.ids.get(&service_id(&key(port)).expect("IPv4"))?;
+        let index = self.ids.get(&service_id(&key(port)))?;
         let list = self.services[index].list;
         let rows = list.start..list.start + u32::from(list.length);
         Some(
@@ -132,7 +132,7 @@ impl Played {
                     let row = self.servers[&member.server().row()];
                     assert_eq!(row.id, member.server().0, "a list names a server whose row is another's");
                     assert!(row.flags.has(ServerFlags::AVAILABLE), "a list names a deleted server");
-                    (lbxdp_common::service::narrowed(row.address), member.weight())
+                    (service::narrowed(row.address), member.weight())
                 })
                 .collect(),
         )
