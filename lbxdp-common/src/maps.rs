@@ -14,6 +14,12 @@ macro_rules! for_each_map {
                 SETTINGS: "settings", $crate::settings::SETTINGS_CELLS, 1;
                 /// Buckets of VIPs ([`vip`]($crate::vip)).
                 VIPS: "vips", $crate::vip::VIP_CELLS, $crate::vip::VIP_BUCKETS;
+                /// Buckets of IPv6 VIPs.
+                VIPS6: "vips6", $crate::vip::VIP_CELLS_V6, $crate::vip::VIP_BUCKETS;
+                /// Buckets of the addresses of servers that some connection may reach by VS/NAT: of what replies come from.
+                SOURCES: "sources", $crate::vip::VIP_CELLS, $crate::vip::VIP_BUCKETS;
+                /// The same of IPv6.
+                SOURCES6: "sources6", $crate::vip::VIP_CELLS_V6, $crate::vip::VIP_BUCKETS;
                 /// Buckets of connections ([`table`]($crate::table)).
                 CONNECTIONS: "connections", $crate::table::BUCKET_CELLS, 1;
                 /// Rows of servers ([`server::ServerRow`]($crate::server::ServerRow)).

@@ -62,6 +62,12 @@ impl Rules {
     pub const FTP: Self = Self(1 << 18);
     /// A service for all ports of a VIP is there.
     pub const ALL_PORTS: Self = Self(1 << 19);
+    /// Some connection may reach its server by VS/NAT: replies have to be looked for.
+    pub const MASQUERADE: Self = Self(1 << 20);
+    /// Some connection may reach its server by VS/TUN.
+    pub const TUNNELS: Self = Self(1 << 21);
+    /// There is a service for IPv6 packets.
+    pub const IPV6: Self = Self(1 << 22);
 
     /// Whether all bits of `other` are set.
     #[inline(always)]
@@ -69,10 +75,19 @@ impl Rules {
         self.0 & other.0 == other.0
     }
 
+    /// The bits of rules named as sysctls.
+    pub const SYSCTLS: u32 = 0xffff;
+
+    /// The bits of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// With the bits of `other` if a condition holds.
     #[must_use]
     pub const fn with_if(self, other: Self, condition: bool) -> Self {
-        if condition { Self(self.0 | other.0) } else { self }
+        if condition { self.and(other) } else { self }
     }
 }
 
