@@ -20,6 +20,7 @@ extern crate std;
 pub mod cells;
 pub mod connection;
 pub mod counters;
+pub mod decap;
 pub mod forward;
 pub mod limit;
 mod maps;
