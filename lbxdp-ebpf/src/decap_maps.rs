@@ -2,12 +2,17 @@
 
 use core::ffi::c_void;
 
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::bpf_loop;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key as Prefix;
 use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray};
-use lbxdp_common::decap::{MAX_SOURCES, Refusal, Settings, Source, Tables, Tunnel};
+use aya_ebpf::programs::XdpContext;
+use lbxdp_common::decap::{MAX_SOURCES, Refusal, Sender, Settings, Source, Tables, Tunnel, parts};
 use lbxdp_common::walk::{Step, Walker};
+
+use crate::frame::Packet;
 
 /// The one row of settings.
 #[map(name = "decap_settings")]
@@ -26,8 +31,13 @@ static REFUSED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Refusal::COUNT 
 pub(crate) struct Kernel;
 
 /// A prefix that lies on the stack as its stores want it: the verifier of no kernel takes one that is not aligned there.
-#[repr(align(8))]
-struct Aligned(Prefix<Source>);
+#[repr(C, align(8))]
+struct Key {
+    bits: u32,
+    /// In network order.
+    family: u32,
+    address: [u64; 2],
+}
 
 impl Walker for Kernel {
     #[inline(always)]
@@ -50,18 +60,45 @@ unsafe extern "C" fn step<S: Step<Kernel>>(index: u32, steps: *mut c_void) -> i6
     i64::from(steps.step(&Kernel, index).is_break())
 }
 
-impl Tables for Kernel {
+impl Tables<Packet> for Kernel {
     #[inline(always)]
     fn settings(&self) -> Option<Settings> {
         SETTINGS.get(0).copied()
     }
 
     #[inline(always)]
-    fn is_allowed(&self, source: Source) -> bool {
-        let bits = if source.family.get() == 4 { 32 } else { 128 };
-        let key = Aligned(Prefix::new(Source::FAMILY_BITS + bits, source));
-        SOURCES.get(&key.0).is_some()
+    fn is_allowed(&self, sender: Sender) -> bool {
+        let bits = Source::FAMILY_BITS + sender.bits();
+        let key = Key { bits, family: sender.family.to_be(), address: sender.address };
+        // SAFETY: both are the number of bits, the family and the address, without padding, and the bytes of the second
+        // may have any value and alignment.
+        let prefix = unsafe { &*(&raw const key).cast::<Prefix<Source>>() };
+        SOURCES.get(prefix).is_some()
     }
+
+    #[inline(always)]
+    fn is_gue_port(&self, port: u32) -> u64 {
+        is_gue_port(port)
+    }
+
+    #[inline(always)]
+    fn checksum(&self, frame: &Packet, offset: u32, bytes: u32) -> u64 {
+        checksum(frame.0.as_ptr().cast(), offset, bytes)
+    }
+}
+
+// Functions with a name of their own are verified once, for all arguments there can be.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_gue_port(port: u32) -> u64 {
+    parts::is_gue_port::<Packet, _>(&Kernel, port)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn checksum(context: *mut xdp_md, offset: u32, bytes: u32) -> u64 {
+    parts::checksum(&Kernel, &Packet(XdpContext::new(context)), offset, bytes)
 }
 
 /// Counts a packet that was taken out of a tunnel.

@@ -1,48 +1,60 @@
 //! The inner packet: looked at before the tunnel is taken off, finished afterwards.
 
+use zerocopy::FromBytes;
+use zerocopy::big_endian::U16;
+
 use super::link::Link;
 use super::open::Opened;
 use super::refusal::Refusal;
 use super::remote_checksum::Completed;
-use crate::wire::ipv4::Ipv4;
-use crate::wire::ipv6::{self, Ipv6};
-use crate::wire::{Frame, checksum, ethernet};
+use crate::wire::{Frame, checksum, ethernet, ipv4, ipv6};
 
 /// Where the traffic class stands in an IPv4 header. In an IPv6 header its lower half is the upper half of this byte.
 const CLASS_OFFSET: usize = 1;
 /// Where the checksum stands in an IPv4 header.
 const CHECKSUM_OFFSET: usize = 10;
 
+/// The first twelve bytes of a header of either family. They are read in one place for both: the verifier does not follow
+/// a packet's address from before a fork into both of its ways.
+#[derive(Clone, Copy, FromBytes)]
+#[repr(C)]
+struct Front {
+    /// The version, and in IPv4 the length of the header in words.
+    version: u8,
+    class: u8,
+    /// IPv4: bytes of header and payload.
+    total_bytes: U16,
+    /// IPv6: bytes behind the header.
+    payload_bytes: U16,
+    between: [u8; 4],
+    /// IPv4: of the header.
+    checksum: u16,
+}
+
 /// What is needed of its header.
 pub(super) struct Inner {
     pub(super) traffic_class: u8,
     is_4: bool,
-    /// The byte at [`CLASS_OFFSET`], and the one before it.
-    first: [u8; 2],
-    /// Of an IPv4 header.
-    checksum: [u8; 2],
+    front: Front,
 }
-
 /// Reads it; lengths that contradict each other would be somebody else's bytes in the end. The checksum of an IPv4 header
 /// is the stack's to verify, as always.
 #[inline(always)]
 pub(super) fn read<F: Frame>(frame: &F, opened: &Opened) -> Result<Inner, Refusal> {
     let room = opened.end.saturating_sub(opened.inner as u32);
-    if opened.ethertype == ethernet::IPV4.get() {
-        let ip: Ipv4 = frame.read(opened.inner).ok_or(Refusal::InnerMalformed)?;
-        let (header_bytes, bytes) = (ip.header_bytes(), u32::from(ip.total_bytes.get()));
-        if header_bytes == 0 || bytes < header_bytes || bytes > room {
-            return Err(Refusal::InnerMalformed);
-        }
-        let first = [ip.version_and_length, ip.traffic_class];
-        return Ok(Inner { traffic_class: ip.traffic_class, is_4: true, first, checksum: ip.checksum });
-    }
-    let ip: Ipv6 = frame.read(opened.inner).ok_or(Refusal::InnerMalformed)?;
-    if !ip.is_version_6() || ipv6::HEADER_BYTES as u32 + u32::from(ip.payload_bytes.get()) > room {
+    let front: Front = frame.read(opened.inner).ok_or(Refusal::InnerMalformed)?;
+    let is_4 = opened.ethertype == ethernet::IPV4.get();
+    let (traffic_class, header_bytes, bytes) = if is_4 {
+        (front.class, ipv4::header_bytes(front.version), u32::from(front.total_bytes.get()))
+    } else {
+        let header_bytes = if front.version >> 4 == 6 { ipv6::HEADER_BYTES as u32 } else { 0 };
+        let traffic_class = front.version << 4 | front.class >> 4;
+        (traffic_class, header_bytes, header_bytes + u32::from(front.payload_bytes.get()))
+    };
+    if header_bytes == 0 || bytes < header_bytes || bytes > room {
         return Err(Refusal::InnerMalformed);
     }
-    let first: [u8; 2] = frame.read(opened.inner).ok_or(Refusal::InnerMalformed)?;
-    Ok(Inner { traffic_class: ip.traffic_class(), is_4: false, first, checksum: [0; 2] })
+    Ok(Inner { traffic_class, is_4, front })
 }
 
 /// Writes what the way has changed: congestion seen on it, and a checksum that was left to us.
@@ -56,9 +68,9 @@ pub(super) fn finish<F: Frame>(
 ) -> Option<()> {
     let offset = link.payload;
     if class != inner.traffic_class {
-        let [before, old] = inner.first;
+        let Front { version, class: old, checksum, .. } = inner.front;
         if inner.is_4 {
-            let checksum = checksum::after_change(inner.checksum, inner.first, [before, class]);
+            let checksum = checksum::after_change(checksum.to_ne_bytes(), [version, old], [version, class]);
             frame.write(offset + CLASS_OFFSET, class)?;
             frame.write(offset + CHECKSUM_OFFSET, checksum)?;
         } else {

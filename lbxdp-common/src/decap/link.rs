@@ -18,8 +18,12 @@ struct Front {
     ethertype: U16,
 }
 
-/// Both addresses.
-type Addresses = [u8; 12];
+/// Both addresses, cut where the kernel's stack has words.
+type Addresses = (u64, u32);
+/// Offset of the second part.
+const REST_OFFSET: usize = size_of::<u64>();
+/// Offset of the ethertype, or of a tag before it.
+const ETHERTYPE_OFFSET: usize = 12;
 
 /// What is needed of it.
 pub(super) struct Link {
@@ -47,19 +51,30 @@ pub(super) fn read<F: Frame>(frame: &F) -> Result<Link, Refusal> {
 /// Cuts off what is before the inner packet, and puts the Ethernet header there again.
 #[inline(always)]
 pub(super) fn bare<F: Frame>(frame: &mut F, link: &Link, opened: &Opened) -> Result<(), Refusal> {
-    let addresses: Addresses = frame.read(0).ok_or(Refusal::NotCut)?;
-    let tag: Option<Tag> =
-        (link.payload > ethernet::HEADER_BYTES).then(|| frame.read(size_of::<Addresses>())).flatten();
-    // What follows is written where it is sure to be: the frame has all of the inner header behind it.
+    let addresses = addresses(frame).ok_or(Refusal::NotCut)?;
+    let has_tag = link.payload > ethernet::HEADER_BYTES;
+    let tag: u32 = if has_tag { frame.read(ETHERTYPE_OFFSET).ok_or(Refusal::NotCut)? } else { 0 };
     let cut = (opened.inner - link.payload) as u32;
     frame.cut_front(cut).ok_or(Refusal::NotCut)?;
-    let ethertype = U16::new(opened.ethertype);
-    let written = match tag {
-        None => frame.write(0, addresses).and_then(|()| frame.write(size_of::<Addresses>(), ethertype)),
-        Some(tag) => frame
-            .write(0, addresses)
-            .and_then(|()| frame.write(size_of::<Addresses>(), tag))
-            .and_then(|()| frame.write(size_of::<Addresses>() + size_of::<Tag>(), ethertype)),
+    let ethertype = opened.ethertype.to_be();
+    // The frame has all of the inner header behind it: none of this fails.
+    let written = if has_tag {
+        write(frame, addresses)
+            .and_then(|()| frame.write(ETHERTYPE_OFFSET, tag))
+            .and_then(|()| frame.write(ETHERTYPE_OFFSET + size_of::<Tag>(), ethertype))
+    } else {
+        write(frame, addresses).and_then(|()| frame.write(ETHERTYPE_OFFSET, ethertype))
     };
     written.ok_or(Refusal::InnerMalformed)
+}
+
+#[inline(always)]
+fn addresses<F: Frame>(frame: &F) -> Option<Addresses> {
+    Some((frame.read(0)?, frame.read(REST_OFFSET)?))
+}
+
+#[inline(always)]
+fn write<F: Frame>(frame: &mut F, (start, rest): Addresses) -> Option<()> {
+    frame.write(0, start)?;
+    frame.write(REST_OFFSET, rest)
 }

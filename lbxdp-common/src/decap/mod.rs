@@ -14,9 +14,15 @@ mod remote_checksum;
 mod settings;
 mod source;
 
+/// Parts of the way, as [`Tables`] offers them.
+pub mod parts {
+    pub use super::remote_checksum::{NO_CHECKSUM, checksum};
+    pub use super::settings::is_gue_port;
+}
+
 pub use refusal::Refusal;
 pub use settings::{MAX_GUE_PORTS, Settings};
-pub use source::Source;
+pub use source::{Sender, Source};
 
 use crate::named_enum;
 use crate::walk::Walker;
@@ -47,25 +53,37 @@ const UDP: u8 = crate::protocol::Protocol::Udp.raw();
 pub const MAX_SOURCES: u32 = 1024;
 
 /// All that decapsulating may ask beside the packet.
-pub trait Tables: Walker {
+pub trait Tables<F: Frame>: Walker {
     /// The settings; `None` if there are none yet.
     fn settings(&self) -> Option<Settings>;
     /// Whether tunnel packets from this address are opened.
-    fn is_allowed(&self, source: Source) -> bool;
+    fn is_allowed(&self, sender: Sender) -> bool;
+
+    // What follows speaks in numbers, so that in the kernel each can be a function of its own, verified once for all that
+    // can come in.
+
+    /// Not 0 if GUE is spoken on this UDP port (host order).
+    fn is_gue_port(&self, port: u32) -> u64 {
+        parts::is_gue_port(self, port)
+    }
+    /// The checksum of so many bytes of a frame from an offset on, as it stands in a packet; [`parts::NO_CHECKSUM`] if the
+    /// frame, as far as it is seen, ends before.
+    fn checksum(&self, frame: &F, offset: u32, bytes: u32) -> u64 {
+        parts::checksum(self, frame, offset, bytes)
+    }
 }
 
 /// Takes the tunnel's headers off a frame, and says which tunnel it was. A frame that is refused is as it was.
 #[inline(always)]
-pub fn decapsulate<F: Frame, T: Tables>(mut frame: F, tables: &T) -> Result<Tunnel, Refusal> {
+pub fn decapsulate<F: Frame, T: Tables<F>>(mut frame: F, tables: &T) -> Result<Tunnel, Refusal> {
     let link = link::read(&frame)?;
     let outer = outer::read(&frame, &link)?;
-    let settings = tables.settings().ok_or(Refusal::NotReady)?;
-    let tunnel = recognise(&frame, &outer, &settings)?;
+    let tunnel = recognise(&frame, tables, &outer)?;
     // XDP sees frames for others too (a promiscuous interface, a bridge's port): they are not ours to open.
-    if link.destination_mac != settings.mac {
+    if link.destination_mac != tables.settings().ok_or(Refusal::NotReady)?.mac {
         return Err(Refusal::OtherHost);
     }
-    if !tables.is_allowed(outer.source) {
+    if !tables.is_allowed(outer.sender) {
         return Err(Refusal::SourceNotAllowed);
     }
     outer::check(&frame, &outer)?;
@@ -84,7 +102,7 @@ pub fn decapsulate<F: Frame, T: Tables>(mut frame: F, tables: &T) -> Result<Tunn
 
 /// Which tunnel's packet this is.
 #[inline(always)]
-fn recognise<F: Frame>(frame: &F, outer: &Outer, settings: &Settings) -> Result<Tunnel, Refusal> {
+fn recognise<F: Frame, T: Tables<F>>(frame: &F, tables: &T, outer: &Outer) -> Result<Tunnel, Refusal> {
     match outer.protocol {
         IPV4_INSIDE | IPV6_INSIDE => Ok(Tunnel::Ipip),
         gre::PROTOCOL => Ok(Tunnel::Gre),
@@ -94,7 +112,7 @@ fn recognise<F: Frame>(frame: &F, outer: &Outer, settings: &Settings) -> Result<
                 return Err(Refusal::NotATunnel);
             }
             let udp: Udp = frame.read(outer.payload).ok_or(Refusal::NotATunnel)?;
-            let is_gue = settings.has_gue_port(u16::from_be_bytes(udp.destination));
+            let is_gue = tables.is_gue_port(u16::from_be_bytes(udp.destination).into()) != 0;
             is_gue.then_some(Tunnel::Gue).ok_or(Refusal::NotATunnel)
         }
         _ => Err(Refusal::NotATunnel),

@@ -2,15 +2,18 @@
 
 use super::link::Link;
 use super::refusal::Refusal;
-use super::source::Source;
+use super::source::Sender;
 use super::{IPV4_INSIDE, IPV6_INSIDE, UDP};
 use crate::wire::ipv4::{self, Ipv4};
-use crate::wire::ipv6::{self, Fragment, Ipv6, extension};
-use crate::wire::{Frame, ethernet, gre};
+use crate::wire::ipv6::{self, Ipv6, extension};
+use crate::wire::{Frame, checksum, ethernet, gre};
+
+/// Where the source address stands in an IPv6 header.
+const SOURCE_OFFSET: usize = 8;
 
 /// What is needed of it, of either family.
 pub(super) struct Outer {
-    pub(super) source: Source,
+    pub(super) sender: Sender,
     /// IANA number of what follows.
     pub(super) protocol: u8,
     pub(super) traffic_class: u8,
@@ -24,20 +27,14 @@ pub(super) struct Outer {
 }
 
 /// The destination options that Linux's `ip6_tunnel` puts before the inner packet: a tunnel encapsulation limit (RFC 2473,
-/// 4.1.1) and padding. It is for those who would put a further tunnel around it.
-#[derive(Clone, Copy, zerocopy::FromBytes)]
-#[repr(C)]
-struct EncapsulationLimit {
-    next: u8,
-    /// Behind the first eight bytes: 0.
-    length: u8,
-    /// 4, one byte long.
-    option: [u8; 2],
-    _limit: u8,
-    /// `PadN`, one byte long.
-    padding: [u8; 2],
-    _zero: u8,
-}
+/// 4.1.1; kind 4, one byte) and padding (kind 1, one byte), eight bytes with the header. It is for those who would put a
+/// further tunnel around it. As a number in network order, without what follows and the limit itself.
+const ENCAPSULATION_LIMIT: u64 = 0x00_00_04_01_00_01_01_00;
+const ENCAPSULATION_LIMIT_MASK: u64 = 0x00_ff_ff_ff_00_ff_ff_ff;
+/// The offset in a fragment header, as a number in network order.
+const FRAGMENT_OFFSET_MASK: u64 = 0xfff8 << 32;
+/// Bytes of either header.
+const EXTENSION_BYTES: usize = size_of::<u64>();
 
 /// Reads it; what cannot be a tunnel's is refused at once.
 #[inline(always)]
@@ -62,18 +59,19 @@ fn read_4<F: Frame>(frame: &F, offset: usize) -> Result<Outer, Refusal> {
     if header_bytes == 0 || !may_be_a_tunnel(ip.protocol) {
         return Err(Refusal::NotATunnel);
     }
+    let words: [u32; 5] = frame.read(offset).ok_or(Refusal::NotATunnel)?;
     let soundness = if ip.is_fragment() {
         Err(Refusal::Fragment)
     } else if header_bytes as usize != ipv4::MIN_HEADER_BYTES {
         Err(Refusal::OuterOptions)
-    } else if ip.right_checksum() != [0; 2] {
+    } else if checksum::of_sum(words.iter().map(|word| u64::from(u32::from_le(*word))).sum()) != [0; 2] {
         // A header with its right checksum sums up to 0 (complemented).
         Err(Refusal::OuterMalformed)
     } else {
         Ok(())
     };
     Ok(Outer {
-        source: Source::ipv4(ip.source),
+        sender: Sender { family: 4, address: [u32::from_ne_bytes(ip.source).into(), 0] },
         protocol: ip.protocol,
         traffic_class: ip.traffic_class,
         payload: offset + header_bytes as usize,
@@ -88,7 +86,7 @@ fn read_6<F: Frame>(frame: &F, offset: usize) -> Result<Outer, Refusal> {
     let ip: Ipv6 = frame.read(offset).ok_or(Refusal::NotATunnel)?;
     let behind = offset + ipv6::HEADER_BYTES;
     let mut outer = Outer {
-        source: Source::ipv6(ip.source),
+        sender: Sender { family: 6, address: frame.read(offset + SOURCE_OFFSET).ok_or(Refusal::NotATunnel)? },
         protocol: ip.next,
         traffic_class: ip.traffic_class(),
         payload: behind,
@@ -96,19 +94,20 @@ fn read_6<F: Frame>(frame: &F, offset: usize) -> Result<Outer, Refusal> {
         is_later_fragment: false,
         soundness: Ok(()),
     };
-    if ip.next == extension::DESTINATION {
-        let limit: EncapsulationLimit = frame.read(behind).ok_or(Refusal::NotATunnel)?;
-        if limit.length != 0 || limit.option != [4, 1] || limit.padding != [1, 1] {
+    let is_fragment = ip.next == extension::FRAGMENT;
+    if is_fragment || ip.next == extension::DESTINATION {
+        // One number: what the compiler keeps on the kernel's stack must be aligned.
+        let header = frame.read::<u64>(behind).ok_or(Refusal::NotATunnel)?;
+        let header = u64::from_be(header);
+        if !is_fragment && header & ENCAPSULATION_LIMIT_MASK != ENCAPSULATION_LIMIT {
             return Err(Refusal::NotATunnel);
         }
-        outer.protocol = limit.next;
-        outer.payload = behind + size_of::<EncapsulationLimit>();
-    } else if ip.next == extension::FRAGMENT {
-        let fragment: Fragment = frame.read(behind).ok_or(Refusal::NotATunnel)?;
-        outer.protocol = fragment.next;
-        outer.payload = behind + size_of::<Fragment>();
-        outer.soundness = Err(Refusal::Fragment);
-        outer.is_later_fragment = fragment.offset() != 0;
+        outer.protocol = (header >> 56) as u8;
+        outer.payload = behind + EXTENSION_BYTES;
+        outer.is_later_fragment = is_fragment && header & FRAGMENT_OFFSET_MASK != 0;
+        if is_fragment {
+            outer.soundness = Err(Refusal::Fragment);
+        }
     }
     if !ip.is_version_6() || !may_be_a_tunnel(outer.protocol) {
         return Err(Refusal::NotATunnel);

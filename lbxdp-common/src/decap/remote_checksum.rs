@@ -3,6 +3,7 @@
 
 use core::ops::ControlFlow;
 
+use super::Tables;
 use super::open::Opened;
 use super::refusal::Refusal;
 use crate::walk::{Step, Walker};
@@ -14,6 +15,9 @@ const MAX_BYTES_MASK: u32 = 0x3fff;
 /// The least that has a checksum: a UDP header.
 const MIN_BYTES: u32 = 8;
 
+/// What cannot be reached has no checksum. It is no 16-bit number.
+pub const NO_CHECKSUM: u64 = u64::MAX;
+
 /// A checksum that was made.
 #[derive(Clone, Copy)]
 pub(super) struct Completed {
@@ -21,7 +25,8 @@ pub(super) struct Completed {
     is_there: u32,
     /// Where it goes, counted from the beginning of the inner packet.
     offset: u32,
-    checksum: [u8; 2],
+    /// As it stands in a packet.
+    checksum: u16,
 }
 
 impl Completed {
@@ -43,9 +48,13 @@ const fn small(bytes: u32) -> usize {
 
 /// The checksum that the inner packet wants, if it wants one.
 #[inline(always)]
-pub(super) fn of<F: Frame, W: Walker>(frame: &F, walker: &W, opened: &Opened) -> Result<Completed, Refusal> {
+pub(super) fn of<F: Frame, T: Tables<F>>(
+    frame: &F,
+    tables: &T,
+    opened: &Opened,
+) -> Result<Completed, Refusal> {
     if opened.wants_checksum == 0 {
-        return Ok(Completed { is_there: 0, offset: 0, checksum: [0; 2] });
+        return Ok(Completed { is_there: 0, offset: 0, checksum: 0 });
     }
     let (start, offset) = (opened.checksum_start, opened.checksum_offset);
     let inner_bytes = opened.end.saturating_sub(opened.inner as u32);
@@ -55,33 +64,35 @@ pub(super) fn of<F: Frame, W: Walker>(frame: &F, walker: &W, opened: &Opened) ->
     if inner_bytes > MAX_BYTES_MASK {
         return Err(Refusal::ChecksumOutOfReach);
     }
-    let sum = sum(walker, frame, opened.inner + small(start), inner_bytes - start)
-        .ok_or(Refusal::ChecksumOutOfReach)?;
-    let checksum = match checksum::of_sum(sum) {
-        // UDP keeps 0 for "none"; it is the same number.
-        [0, 0] => [0xff; 2],
-        checksum => checksum,
-    };
-    Ok(Completed { is_there: 1, offset, checksum })
+    let checksum = tables.checksum(frame, opened.inner as u32 + start, inner_bytes - start);
+    if checksum == NO_CHECKSUM {
+        return Err(Refusal::ChecksumOutOfReach);
+    }
+    Ok(Completed { is_there: 1, offset, checksum: checksum as u16 })
 }
 
-/// The sum of at least four bytes, as little-endian numbers (see [`checksum::of_sum`]). `None` if the frame, as far as the
-/// program sees it, ends before.
+/// The checksum of at least four bytes, 0xffff instead of 0, which is the same number but means "none" to UDP.
 #[inline(always)]
-fn sum<F: Frame, W: Walker>(walker: &W, frame: &F, offset: usize, bytes: u32) -> Option<u64> {
+pub fn checksum<F: Frame, W: Walker>(walker: &W, frame: &F, offset: u32, bytes: u32) -> u64 {
+    let offset = small(offset);
     let mut words = Words { frame, offset, sum: u64::from(walker.zero()), missing: walker.zero() };
     walker.repeat((bytes & MAX_BYTES_MASK) / 4, &mut words);
     let Words { sum, missing, .. } = words;
     if missing != 0 {
-        return None;
+        return NO_CHECKSUM;
     }
     // The bytes behind the last word, as if zeros followed: what the last four bytes have beside them is shifted out.
-    let last: [u8; 4] = frame.read(offset + small(bytes.wrapping_sub(4)))?;
+    let Some(last) = frame.read::<u32>(offset + small(bytes.wrapping_sub(4))) else {
+        return NO_CHECKSUM;
+    };
     let rest = match bytes % 4 {
         0 => 0,
-        rest => u32::from_le_bytes(last) >> (32 - 8 * rest),
+        rest => u32::from_le(last) >> (32 - 8 * rest),
     };
-    Some(sum + u64::from(rest))
+    match u16::from_ne_bytes(checksum::of_sum(sum + u64::from(rest))) {
+        0 => u16::MAX.into(),
+        checksum => checksum.into(),
+    }
 }
 
 struct Words<'a, F> {

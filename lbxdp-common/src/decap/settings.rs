@@ -2,6 +2,9 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::Tables;
+use crate::wire::Frame;
+
 /// How many UDP ports of GUE there may be.
 pub const MAX_GUE_PORTS: usize = 8;
 
@@ -25,4 +28,10 @@ impl Settings {
     pub fn has_gue_port(&self, port: u16) -> bool {
         port != 0 && self.gue_ports.contains(&port)
     }
+}
+
+/// Not 0 if the settings name this port.
+#[inline(always)]
+pub fn is_gue_port<F: Frame, T: Tables<F>>(tables: &T, port: u32) -> u64 {
+    tables.settings().is_some_and(|settings| settings.has_gue_port(port as u16)).into()
 }

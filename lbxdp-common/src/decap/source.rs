@@ -3,6 +3,29 @@
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// Who sent a tunnel packet, in numbers: what the compiler keeps on the kernel's stack must be aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// 4 or 6.
+    pub family: u32,
+    /// The address in memory order, zeros behind an IPv4 address.
+    pub address: [u64; 2],
+}
+
+impl Sender {
+    /// Bits of an address of this family.
+    #[inline(always)]
+    pub const fn bits(self) -> u32 {
+        if self.family == 4 { 32 } else { 128 }
+    }
+}
+
+impl From<Sender> for Source {
+    fn from(sender: Sender) -> Self {
+        Self { family: U32::new(sender.family), address: zerocopy::transmute!(sender.address) }
+    }
+}
+
 /// An address of either family. The family is a part of the prefix, so that no prefix of one has addresses of the other.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,

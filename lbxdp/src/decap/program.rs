@@ -57,9 +57,8 @@ fn verified(pins: impl FnOnce(&mut EbpfLoader<'_>)) -> Result<Ebpf, DecapError> 
     let mut ebpf = loader.load(object()?).map_err(|error| {
         if is_permission(&error) { DecapError::NotPermitted } else { DecapError::Object(error) }
     })?;
-    program(&mut ebpf)?.load().map_err(|error| {
-        if is_permission(&error) { DecapError::NotPermitted } else { DecapError::Verifier(error) }
-    })?;
+    // The verifier's refusal may look like a want of permission, which the tables would have shown.
+    program(&mut ebpf)?.load().map_err(DecapError::Verifier)?;
     Ok(ebpf)
 }
 
