@@ -1,0 +1,6 @@
+//! The decapsulator: on the host, in the kernel, and at work between hosts.
+
+mod cases;
+mod host;
+mod kernel;
+mod runner;
