@@ -3,4 +3,6 @@
 mod cases;
 mod host;
 mod kernel;
+mod lab;
 mod runner;
+mod traffic;
