@@ -137,7 +137,7 @@ impl Lab {
     /// What is counted by this name.
     pub(crate) fn count(&self, name: &str) -> Result<u64> {
         let (status, _) = self.must("status")?;
-        let mut lines = status.lines().map(str::split_whitespace);
+        let mut lines = status.lines().filter_map(|line| line.strip_prefix("  ")).map(str::split_whitespace);
         let count = lines.find_map(|mut words| (words.next() == Some(name)).then(|| words.next()).flatten());
         Ok(count.map_or(Ok(0), str::parse)?)
     }
