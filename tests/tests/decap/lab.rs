@@ -13,7 +13,7 @@ use lbxdp_tests::background::{Background, Stop};
 use lbxdp_tests::link::{End, join, mac};
 use lbxdp_tests::traffic::{Macs, Sender};
 use lbxdp_tests::tunnel::{Kind, Tunnel};
-use lbxdp_tests::{Label, Namespace, body, daemon};
+use lbxdp_tests::{Label, Namespace, body, daemon, leftovers};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
@@ -60,6 +60,7 @@ impl Drop for Lab {
 impl Lab {
     /// Tunnels end at the server's interface of this name.
     pub(crate) fn build(end: &str) -> Result<Self> {
+        leftovers::remove()?;
         let label = Label::unique();
         let host = |name: &str| Namespace::create(format!("{label}-{name}"));
         let (client, director, server) = (host("client")?, host("director")?, host("server")?);

@@ -157,8 +157,8 @@ fn what_cannot_be_started_says_so_and_leaves_nothing() -> Result<()> {
     refuses(&lab, &format!("start -i {TUNNEL_END} {from}"), "already carries another XDP program")?;
     drop(pass);
     refuses(&lab, &format!("start -i eth9 {from}"), "there is no interface eth9")?;
-    let ports: String = (1..10).map(|port| format!(" --gue-port {port}")).collect();
-    refuses(&lab, &format!("start -i {TUNNEL_END} {from}{ports}"), "at most 8 ports of GUE")?;
+    let ports: Vec<String> = (1..10).map(|port| format!("--gue-port {port}")).collect();
+    refuses(&lab, &format!("start -i {TUNNEL_END} {from} {}", ports.join(" ")), "at most 8 ports of GUE")?;
     assert!(!lab.pins().exists());
     Ok(())
 }
