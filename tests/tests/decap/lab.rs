@@ -41,7 +41,7 @@ const LOOK_EVERY_S: i64 = 1;
 pub(crate) struct Lab {
     pub(crate) client: Namespace,
     pub(crate) server: Namespace,
-    _director: Namespace,
+    director: Namespace,
     /// `None` once it is to stop.
     relay: Option<Background<()>>,
     tunnel: Arc<Mutex<Tunnel>>,
@@ -103,7 +103,7 @@ impl Lab {
         let (through, own) = (Arc::clone(&tunnel), mac(end_of(&director, "inside"))?);
         let relay = Background::start(&director, "relay", move |stop| relay(stop, &through, own))?;
         let instance = label.to_string();
-        Ok(Self { client, server, _director: director, relay: Some(relay), tunnel, instance })
+        Ok(Self { client, server, director, relay: Some(relay), tunnel, instance })
     }
 
     /// Where the decapsulators' pins are.
@@ -117,6 +117,33 @@ impl Lab {
         let mut tunnel = self.tunnel.lock().unwrap_or_else(PoisonError::into_inner);
         (tunnel.kind, tunnel.from, tunnel.to) = (kind, ends[0].parse()?, ends[1].parse()?);
         Ok(())
+    }
+
+    /// Has the director's kernel do it from now on, by a device of `ip link add` with these words; whether it can.
+    pub(crate) fn go_by_kernel(&mut self, device: &str, by_6: bool) -> Result<bool> {
+        // The relay's part is over.
+        if let Some(relay) = self.relay.take() {
+            relay.finish()?;
+            self.director.ip(&format!("address add {DIRECTOR_4}/24 dev outside"))?;
+            self.director.ip(&format!("address add {DIRECTOR_6}/64 dev outside nodad"))?;
+            self.director.set("ipv4/ip_forward", "1")?;
+            self.director.set("ipv6/conf/all/forwarding", "1")?;
+        }
+        // The one of before.
+        let _ = self.director.ip("link delete tunnel");
+        let (local, remote) = if by_6 { (DIRECTOR_6, SERVER_6) } else { (DIRECTOR_4, SERVER_4) };
+        let (kind, options) = device.split_once(' ').unwrap_or((device, ""));
+        let words = format!("link add tunnel type {kind} local {local} remote {remote} {options}");
+        if let Err(error) = self.director.ip(&words) {
+            let version = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+            eprintln!("left out, for kernel {} has no such tunnel: {error:#}", version.trim());
+            return Ok(false);
+        }
+        self.director.ip("link set tunnel up")?;
+        // The client's packets are short enough for whatever is put around them.
+        self.director.ip(&format!("route replace {VIP_4} dev tunnel"))?;
+        self.director.ip(&format!("route replace {VIP_6} dev tunnel"))?;
+        Ok(true)
     }
 
     /// Runs `lbxdp decap` on the server.

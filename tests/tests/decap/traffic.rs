@@ -64,6 +64,46 @@ fn a_driver_without_xdp_does_it_in_generic_mode_and_says_so() -> Result<()> {
     Ok(())
 }
 
+/// Devices of Linux's own, by which family they go, which they carry (4, 6), and what is counted.
+const KERNELS_OWN: [(&str, bool, &[bool], &str); 12] = [
+    ("ipip", false, &[false], "ipip"),
+    ("sit", false, &[true], "ipip"),
+    // With an encapsulation limit, as they are if nothing is said, and without.
+    ("ip6tnl mode any", true, &[false, true], "ipip"),
+    ("ip6tnl mode any encaplimit none", true, &[false, true], "ipip"),
+    ("gre", false, &[false, true], "gre"),
+    ("gre ocsum", false, &[false, true], "gre"),
+    ("ip6gre", true, &[false, true], "gre"),
+    ("ip6gre ocsum encaplimit none", true, &[false, true], "gre"),
+    ("ipip encap gue encap-sport auto encap-dport 6080 noencap-csum", false, &[false], "gue"),
+    ("ipip encap gue encap-sport auto encap-dport 6080 encap-csum", false, &[false], "gue"),
+    ("ipip encap gue encap-sport auto encap-dport 6080 encap-csum encap-remcsum", false, &[false], "gue"),
+    ("sit encap gue encap-sport auto encap-dport 6080 encap-csum encap-remcsum", false, &[true], "gue"),
+];
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn what_linux_puts_around_is_taken_off() -> Result<()> {
+    let mut lab = Lab::build(TUNNEL_END)?;
+    lab.must(&format!("start -i {TUNNEL_END} --from {DIRECTOR_4} --from {DIRECTOR_6}"))?;
+    for (device, by_6, families, counter) in KERNELS_OWN {
+        if !lab.go_by_kernel(device, by_6)? {
+            continue;
+        }
+        // Only what has no complete checksum yet can have it left to the receiver.
+        let is_remote = device.contains("remcsum");
+        lab.client.run(&format!("ethtool -K way tx {}", if is_remote { "on" } else { "off" }))?;
+        for is_6 in families {
+            let what = || format!("{device}, 6 inside: {is_6}");
+            let before = lab.count(counter)?;
+            assert!(lab.datagram_arrives(*is_6, DEADLINE).with_context(what)?, "{}: no datagram", what());
+            lab.transfer(*is_6, MEGABYTE / 4).with_context(what)?;
+            assert!(lab.count(counter)? > before + 100, "{}", what());
+        }
+    }
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn only_those_who_may_are_opened() -> Result<()> {
