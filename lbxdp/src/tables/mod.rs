@@ -5,6 +5,7 @@
 mod addresses;
 mod cache;
 mod counted;
+pub mod decap;
 #[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
 mod mapped;
 #[expect(unsafe_code, reason = "aya has no call that reads many rows")]
