@@ -2,6 +2,7 @@
 //! and the real tables, and its answer becomes an action.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 #[expect(unsafe_code, reason = "all map pointers and kernel helpers are here")]
 mod decap_maps;
