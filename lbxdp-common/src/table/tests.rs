@@ -285,7 +285,11 @@ proptest! {
 
 fn bucket_of(words: [Word; WAYS]) -> [AtomicU64; BUCKET_CELLS] {
     core::array::from_fn(|cell| {
-        AtomicU64::new(if cell % ENTRY_CELLS == V4::KEY_CELLS { words[cell / ENTRY_CELLS].0 } else { u64::MAX })
+        AtomicU64::new(if cell % ENTRY_CELLS == V4::KEY_CELLS {
+            words[cell / ENTRY_CELLS].0
+        } else {
+            u64::MAX
+        })
     })
 }
 
@@ -299,9 +303,15 @@ fn all_phases_in_all_ways_are_told_apart() {
     for number in 0..256 {
         let words = core::array::from_fn(|way| word(7, 99).in_phase(PHASES[number >> (way * 2) & 3]));
         let bucket = bucket_of(words);
-        assert_eq!(Words::of::<V4, _>(&bucket[..]).empty().0, set_of(words, |word| word.phase() == Phase::Empty));
+        assert_eq!(
+            Words::of::<V4, _>(&bucket[..]).empty().0,
+            set_of(words, |word| word.phase() == Phase::Empty)
+        );
         assert_eq!(Words::of::<V4, _>(&bucket[..]).overdue(Ticks(98)).0, 0);
-        assert_eq!(Words::of::<V4, _>(&bucket[..]).overdue(Ticks(99)).0, set_of(words, |word| word.is_live()));
+        assert_eq!(
+            Words::of::<V4, _>(&bucket[..]).overdue(Ticks(99)).0,
+            set_of(words, |word| word.is_live())
+        );
     }
 }
 
