@@ -180,7 +180,7 @@ struct V6Front {
 pub(super) const ADDRESSES: usize = 8;
 
 /// Offsets of transport headers in IPv6 packets: a mask, for the verifier must see that they are small.
-const V6_OFFSET_MASK: u32 = 0xfff;
+pub(super) const V6_OFFSET_MASK: u32 = 0xfff;
 
 impl<F: Frame, W> Step<W> for Extensions<'_, F> {
     #[inline(always)]
