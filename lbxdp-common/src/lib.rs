@@ -22,6 +22,8 @@ pub mod cells;
 pub mod connection;
 pub mod counters;
 pub mod forward;
+pub mod fragment;
+pub mod held;
 pub mod limit;
 mod maps;
 pub mod mark;

@@ -56,4 +56,10 @@ impl Frame for Packet {
         (unsafe { bpf_xdp_adjust_head(self.0.as_ptr().cast(), bytes.wrapping_neg().cast_signed()) } == 0)
             .then_some(())
     }
+
+    #[inline(always)]
+    fn cut_front(&mut self, bytes: u32) -> Option<()> {
+        // SAFETY: as in `cut`.
+        (unsafe { bpf_xdp_adjust_head(self.0.as_ptr().cast(), bytes.cast_signed()) } == 0).then_some(())
+    }
 }
