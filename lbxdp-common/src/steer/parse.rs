@@ -166,7 +166,7 @@ pub(super) struct Extensions<'a, F> {
 }
 
 /// Offsets of transport headers in IPv6 packets: a mask, for the verifier must see that they are small.
-const V6_OFFSET_MASK: u32 = 0xfff;
+pub(super) const V6_OFFSET_MASK: u32 = 0xfff;
 
 impl<F: Frame, W> Step<W> for Extensions<'_, F> {
     #[inline(always)]
