@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use aya::maps::lpm_trie::{Key as Prefix, LpmTrie};
-use aya::maps::{DevMap, HashMap, Map, MapData, MapError, ProgramArray};
+use aya::maps::{DevMap, HashMap, Map, MapData, MapError, ProgramArray, RingBuf};
 use lbxdp_common::address::Address;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::service::ServiceKey;
@@ -77,6 +77,8 @@ macro_rules! define_tables {
         }
     };
     (@kind HashMap<$key:ty, $value:ty>) => { HashMap<MapData, Row<$key>, $value> };
+    (@kind LruHashMap<$key:ty, $value:ty>) => { HashMap<MapData, Row<$key>, $value> };
+    (@kind RingBuf) => { RingBuf<MapData> };
     (@kind PerCpuArray<$value:ty>) => { PerCpu<$value> };
     (@kind LpmTrie<$key:ty, $value:ty>) => { LpmTrie<MapData, $key, $value> };
     (@kind ProgramArray) => { ProgramArray<MapData> };
