@@ -45,6 +45,11 @@ const POISONED: u64 = 1 << 63;
 const PASSES: u64 = 1 << 62;
 const KNOWN: u64 = 1 << 61;
 
+/// Whether a row tells what becomes of a datagram.
+pub fn is_known(cells: &[u64; FRAGMENT_CELLS]) -> bool {
+    cells.first().is_some_and(|fortune| fortune & KNOWN != 0)
+}
+
 /// What all fragments of a datagram have in common (RFC 791, RFC 8200 4.5).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,

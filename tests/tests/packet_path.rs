@@ -1,14 +1,16 @@
 //! The loaded program, run by the kernel on single frames: it must do what `steer` does on the host, to the byte.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
 use aya::Ebpf;
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use lbxdp::daemon::load::{self, Interface, Sizes};
-use lbxdp::tables::{Mapped, Tables};
+use lbxdp::tables::{Fragments, Mapped, Ring, Tables};
 use lbxdp_common::cells::Cells;
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::held::HeldHeader;
 use lbxdp_common::limit::TOTAL_ROW;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::server::ServerId;
@@ -24,6 +26,8 @@ use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Outcome,
 struct Kernel {
     ebpf: Ebpf,
     tables: Tables,
+    fragments: Fragments,
+    ring: Ring,
     services: Vec<ServiceKey>,
     mark_runs: Vec<Destination>,
     overflows_before: Vec<u64>,
@@ -56,6 +60,8 @@ impl Kernel {
         Self {
             ebpf,
             tables,
+            fragments: Fragments::open(&pins.0).expect("the table is pinned"),
+            ring: Ring::open(&pins.0).expect("the ring is pinned"),
             services: Vec::new(),
             mark_runs: Vec::new(),
             overflows_before: vec![0; Overflow::COUNT],
@@ -123,13 +129,21 @@ impl Runner for Kernel {
     }
 
     fn put_mark_run(&mut self, destination: Destination, run: MarkRun) {
-        self.tables.put_mark_run(destination, run).expect("room for a run");
+        let put = match destination {
+            (IpAddr::V4(address), bits) => self.tables.put_mark_run((address.octets(), bits), run),
+            (IpAddr::V6(address), bits) => self.tables.put_mark_run_v6((address.octets(), bits), run),
+        };
+        put.expect("room for a run");
         self.mark_runs.push(destination);
     }
 
     fn forget(&mut self) {
         for destination in self.mark_runs.drain(..) {
-            self.tables.remove_mark_run(destination).expect("it was there");
+            let removed = match destination {
+                (IpAddr::V4(address), bits) => self.tables.remove_mark_run((address.octets(), bits)),
+                (IpAddr::V6(address), bits) => self.tables.remove_mark_run_v6((address.octets(), bits)),
+            };
+            removed.expect("it was there");
         }
         for key in self.services.drain(..) {
             self.tables.remove_service_id(key).expect("it was there");
@@ -137,6 +151,8 @@ impl Runner for Kernel {
         for (key, _) in self.tables.cached().expect("what was remembered") {
             self.tables.forget_cached(key).expect("it goes");
         }
+        self.fragments.forget().expect("they go");
+        self.held();
         self.overflows_before = self.all_overflows();
         self.notices_before = self.all_notices();
         for row in 0..SERVERS {
@@ -159,6 +175,10 @@ impl Runner for Kernel {
     fn now(&mut self) -> Ticks {
         let clock = load::clock(&mut self.ebpf).expect("the object has a clock");
         Ticks(test_run(clock, &[0; 14]).0)
+    }
+
+    fn held(&mut self) -> Vec<(HeldHeader, Vec<u8>)> {
+        std::iter::from_fn(|| self.ring.next()).collect()
     }
 
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
