@@ -1,12 +1,13 @@
 //! What a frame holds, as far as balancing needs it.
 
+use core::marker::PhantomData;
 use core::ops::ControlFlow;
 
-use zerocopy::big_endian::U16;
+use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::kind::Kind;
-use crate::address::{V4, V6};
+use crate::address::{Address, V4, V6};
 use crate::connection::Key;
 use crate::fragment::Units;
 use crate::protocol::Protocol;
@@ -16,7 +17,7 @@ use crate::walk::{Step, Walker};
 use crate::wire::Frame;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4;
-use crate::wire::ipv6::{Extension, Fragment, HEADER_BYTES, Ipv6, extension};
+use crate::wire::ipv6::{Extension, Fragment, HEADER_BYTES, extension};
 use crate::wire::sctp::{Chunk, ChunkKind, Sctp};
 use crate::wire::tcp::Tcp;
 use crate::wire::udp::Udp;
@@ -63,8 +64,9 @@ pub(super) struct Headers {
 pub(super) const IP_OFFSET: usize = ethernet::HEADER_BYTES;
 
 /// A client's packet.
-pub(super) struct Packet<A = V4> {
-    pub(super) key: Key<A>,
+pub(super) struct Packet<A: Address = V4> {
+    /// Of its key. Not the key itself: bytes that are carried apart are loaded apart.
+    pub(super) key: A::Cells,
     pub(super) kind: Kind,
     /// Bytes from the IP header on.
     pub(super) ip_bytes: u32,
@@ -111,7 +113,7 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
         kind: Key::CONNECTION,
         pad: [0; 2],
     };
-    Ok(Packet { key, kind, ip_bytes: headers.ip_bytes })
+    Ok(Packet { key: key.cells(), kind, ip_bytes: headers.ip_bytes })
 }
 
 /// What a transport header says.
@@ -163,8 +165,8 @@ pub(super) const fn least_bytes(protocol: u8) -> Option<u32> {
 
 /// A fragment of a datagram.
 pub(super) struct Piece<A> {
-    pub(super) source: A,
-    pub(super) destination: A,
+    /// Source and destination, as [`Address::wide`] has them; numbers, as all of [`Headers`] are.
+    pub(super) addresses: [[u64; 2]; 2],
     /// Of the transport header, where there is one.
     pub(super) protocol: u8,
     pub(super) identification: u32,
@@ -175,6 +177,7 @@ pub(super) struct Piece<A> {
     pub(super) transport: u32,
     /// Bytes from the IP header on.
     pub(super) ip_bytes: u32,
+    width: PhantomData<A>,
 }
 
 impl<A> Piece<A> {
@@ -196,32 +199,33 @@ pub(super) fn v4_piece<F: Frame>(frame: &F) -> Result<Piece<V4>, Reason> {
     }
     let has_more = ip.has_more_fragments();
     Ok(Piece {
-        source: ip.source,
-        destination: ip.destination,
+        addresses: [ip.source, ip.destination].map(|address| [u32::from_ne_bytes(address).into(), 0]),
         protocol: ip.protocol,
         identification: ip.identification.get().into(),
         units: Piece::<V4>::units(ip.fragment_offset().into(), ip_bytes - start, has_more)?,
         has_more,
         transport: start,
         ip_bytes,
+        width: PhantomData,
     })
 }
 
 /// The fragment in an IPv6 frame.
 #[inline(always)]
 pub(super) fn v6_piece<F: Frame, W: Walker>(frame: &F, walker: &W) -> Result<Piece<V6>, Reason> {
-    let ip: Ipv6 = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
+    let front: V6Front = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
+    let addresses = frame.read(IP_OFFSET + ADDRESSES).ok_or(Reason::Malformed)?;
     let zero = walker.zero();
     let mut extensions = Extensions {
         frame,
-        next: u32::from(ip.next) + zero,
+        next: u32::from(front.next) + zero,
         offset: HEADER_BYTES as u32 + zero,
         fragment: zero,
         is_malformed: zero,
     };
     walker.repeat(MAX_EXTENSIONS, &mut extensions);
     let Extensions { next, offset, fragment, is_malformed, .. } = extensions;
-    let ip_bytes = u32::from(ip.payload_bytes.get()) + HEADER_BYTES as u32;
+    let ip_bytes = u32::from(front.payload_bytes.get()) + HEADER_BYTES as u32;
     let start = (fragment & V6_OFFSET_MASK) + size_of::<Fragment>() as u32;
     if is_malformed != 0 || fragment == 0 || ip_bytes < start || IP_OFFSET as u32 + ip_bytes > frame.bytes() {
         return Err(Reason::Malformed);
@@ -230,14 +234,14 @@ pub(super) fn v6_piece<F: Frame, W: Walker>(frame: &F, walker: &W) -> Result<Pie
         frame.read(IP_OFFSET + (fragment & V6_OFFSET_MASK) as usize).ok_or(Reason::Malformed)?;
     let has_more = header.has_more();
     Ok(Piece {
-        source: ip.source,
-        destination: ip.destination,
+        addresses,
         protocol: next as u8,
         identification: header.identification.get(),
         units: Piece::<V6>::units(header.offset().into(), ip_bytes - start, has_more)?,
         has_more,
         transport: offset & V6_OFFSET_MASK,
         ip_bytes,
+        width: PhantomData,
     })
 }
 
@@ -269,6 +273,19 @@ pub(super) struct Extensions<'a, F> {
     /// 1 if the packet ends before its headers do.
     pub(super) is_malformed: u32,
 }
+
+/// What stands before the addresses in an IPv6 header.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct V6Front {
+    version_class_flow: U32,
+    payload_bytes: U16,
+    next: u8,
+    hop_limit: u8,
+}
+
+/// Where the addresses stand in an IPv6 header.
+pub(super) const ADDRESSES: usize = 8;
 
 /// Offsets of transport headers in IPv6 packets: a mask, for the verifier must see that they are small.
 pub(super) const V6_OFFSET_MASK: u32 = 0xfff;
@@ -304,11 +321,11 @@ impl<F: Frame, W> Step<W> for Extensions<'_, F> {
 /// The IPv6 packet in a frame.
 #[inline(always)]
 pub(super) fn v6_packet<F: Frame, W: Walker>(frame: &F, world: &W) -> Result<Packet<V6>, Reason> {
-    let ip: Ipv6 = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
-    if !ip.is_version_6() {
+    let front: V6Front = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
+    if front.version_class_flow.get() >> 28 != 6 {
         return Err(Reason::Malformed);
     }
-    let (mut protocol, mut offset) = (ip.next, HEADER_BYTES as u32);
+    let (mut protocol, mut offset) = (front.next, HEADER_BYTES as u32);
     if Protocol::from_raw(protocol).is_none() {
         let zero = world.zero();
         let mut extensions = Extensions {
@@ -327,18 +344,20 @@ pub(super) fn v6_packet<F: Frame, W: Walker>(frame: &F, world: &W) -> Result<Pac
         }
         (protocol, offset) = (extensions.next as u8, extensions.offset & V6_OFFSET_MASK);
     }
-    let ip_bytes = u32::from(ip.payload_bytes.get()) + HEADER_BYTES as u32;
+    let ip_bytes = u32::from(front.payload_bytes.get()) + HEADER_BYTES as u32;
     let Transport { ports: [client_port, vip_port], kind } = transport(frame, protocol, offset, ip_bytes)?;
     let key = Key {
-        client: ip.source,
-        vip: ip.destination,
+        client: [0; 4],
+        vip: [0; 4],
         client_port: client_port.to_ne_bytes(),
         vip_port: vip_port.to_ne_bytes(),
         protocol,
         kind: Key::CONNECTION,
         pad: [0; 2],
     };
-    Ok(Packet { key, kind, ip_bytes })
+    let [_, rest] = key.cells();
+    let [client, vip]: [[u64; 2]; 2] = frame.read(IP_OFFSET + ADDRESSES).ok_or(Reason::Malformed)?;
+    Ok(Packet { key: [client[0], client[1], vip[0], vip[1], rest], kind, ip_bytes })
 }
 
 /// What an SCTP packet means: its first chunk, but an ABORT that is bundled with a cookie or its answer counts as such
@@ -356,10 +375,12 @@ fn sctp_event<F: Frame>(frame: &F, start: u32, end: u32, first: Chunk) -> Option
     // A second chunk below the end of the first one is what the mask makes of one that is too far away.
     let has_second = chunk_bytes >= size_of::<Chunk>() as u32 && second_chunk >= chunk_bytes;
     if is_cookie && has_second && !ends_before(second_chunk) {
-        // All of it, though the first byte would do: the compiler makes of "one byte before the end" a comparison from
-        // which the verifier learns nothing.
-        let second = frame.read::<Chunk>(IP_OFFSET + first_chunk as usize + second_chunk as usize);
-        if second.is_some_and(|second| second.kind == ChunkKind::ABORT) {
+        // Two bytes, as a number: of one byte the compiler makes a comparison that the verifier does not understand, and a
+        // chunk that may be missing is none to carry along.
+        let second: u16 = frame
+            .read(IP_OFFSET + first_chunk as usize + second_chunk as usize)
+            .map_or(u16::MAX, u16::from_le_bytes);
+        if second as u8 == ChunkKind::ABORT.0 {
             return Some(Event::sctp(ChunkKind::ABORT));
         }
     }

@@ -5,6 +5,7 @@
 mod addresses;
 mod cache;
 mod counted;
+pub mod decap;
 mod fragments;
 #[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
 mod mapped;
