@@ -45,6 +45,11 @@ const POISONED: u64 = 1 << 63;
 const PASSES: u64 = 1 << 62;
 const KNOWN: u64 = 1 << 61;
 
+/// Whether a row tells what becomes of a datagram.
+pub fn is_known(cells: &[u64; FRAGMENT_CELLS]) -> bool {
+    cells.first().is_some_and(|fortune| fortune & KNOWN != 0)
+}
+
 /// What all fragments of a datagram have in common (RFC 791, RFC 8200 4.5).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -52,28 +57,18 @@ const KNOWN: u64 = 1 << 61;
 #[repr(C, align(8))]
 pub struct FragmentKey {
     /// Source and destination, as [`Address::wide`] has them.
-    source: [u8; 16],
-    destination: [u8; 16],
-    /// As a number.
-    identification: u32,
-    /// Of IPv4; IPv6's fragments have it in the first one only.
-    protocol: u8,
-    is_v6: u8,
-    pad: [u8; 2],
+    addresses: [[u64; 2]; 2],
+    /// The identification (32 bits), the protocol of IPv4 (IPv6's fragments have it in the first one only; 8 bits), and
+    /// whether it is IPv6 (1 bit).
+    rest: u64,
 }
 
 impl FragmentKey {
-    /// The key of a packet's fragments.
+    /// The key of the fragments of a packet from the first of two addresses to the second one.
     #[inline(always)]
-    pub fn new<A: Address>(source: A, destination: A, identification: u32, protocol: u8) -> Self {
-        Self {
-            source: source.wide(),
-            destination: destination.wide(),
-            identification,
-            protocol: if A::IS_V6 { 0 } else { protocol },
-            is_v6: A::IS_V6.into(),
-            pad: [0; 2],
-        }
+    pub fn new<A: Address>(addresses: [[u64; 2]; 2], identification: u32, protocol: u8) -> Self {
+        let rest = if A::IS_V6 { 1 << 40 } else { u64::from(protocol) << 32 };
+        Self { addresses, rest: rest | u64::from(identification) }
     }
 }
 

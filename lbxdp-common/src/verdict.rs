@@ -65,6 +65,9 @@ named_enum! {
         OverlappingFragment = 21 => "overlapping_fragment",
         /// A packet for the daemon for which its ring has no room, or that is too long to be held.
         HeldFull = 22 => "held_full",
+        /// A packet that was held and not sent again: a fragment whose first one did not come, or a packet that could not be
+        /// cut or sent. The daemon counts these.
+        HeldLost = 23 => "held_lost",
     }
 }
 
@@ -104,7 +107,8 @@ impl Reason {
             | Self::EarlyFragment
             | Self::TinyFragment
             | Self::OverlappingFragment
-            | Self::HeldFull => Fate::Drop,
+            | Self::HeldFull
+            | Self::HeldLost => Fate::Drop,
         }
     }
 }

@@ -7,9 +7,10 @@ use std::sync::atomic::AtomicU64;
 use aya::Ebpf;
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use lbxdp::daemon::load::{self, Interface, Sizes};
-use lbxdp::tables::{Mapped, Tables};
+use lbxdp::tables::{Fragments, Mapped, Ring, Tables};
 use lbxdp_common::cells::Cells;
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::held::HeldHeader;
 use lbxdp_common::limit::TOTAL_ROW;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::server::ServerId;
@@ -25,6 +26,8 @@ use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Outcome,
 struct Kernel {
     ebpf: Ebpf,
     tables: Tables,
+    fragments: Fragments,
+    ring: Ring,
     services: Vec<ServiceKey>,
     mark_runs: Vec<Destination>,
     overflows_before: Vec<u64>,
@@ -57,6 +60,8 @@ impl Kernel {
         Self {
             ebpf,
             tables,
+            fragments: Fragments::open(&pins.0).expect("the table is pinned"),
+            ring: Ring::open(&pins.0).expect("the ring is pinned"),
             services: Vec::new(),
             mark_runs: Vec::new(),
             overflows_before: vec![0; Overflow::COUNT],
@@ -146,6 +151,8 @@ impl Runner for Kernel {
         for (key, _) in self.tables.cached().expect("what was remembered") {
             self.tables.forget_cached(key).expect("it goes");
         }
+        self.fragments.forget().expect("they go");
+        self.held();
         self.overflows_before = self.all_overflows();
         self.notices_before = self.all_notices();
         for row in 0..SERVERS {
@@ -168,6 +175,10 @@ impl Runner for Kernel {
     fn now(&mut self) -> Ticks {
         let clock = load::clock(&mut self.ebpf).expect("the object has a clock");
         Ticks(test_run(clock, &[0; 14]).0)
+    }
+
+    fn held(&mut self) -> Vec<(HeldHeader, Vec<u8>)> {
+        std::iter::from_fn(|| self.ring.next()).collect()
     }
 
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {

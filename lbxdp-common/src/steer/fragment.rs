@@ -61,9 +61,10 @@ fn first<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     }
     let Transport { ports: [client_port, vip_port], kind } =
         parse::transport(frame, piece.protocol, piece.transport, piece.ip_bytes)?;
+    let [client, vip] = piece.addresses.map(|words| A::of_wide(zerocopy::transmute!(words)));
     let key = Key {
-        client: piece.source,
-        vip: piece.destination,
+        client,
+        vip,
         client_port: client_port.to_ne_bytes(),
         vip_port: vip_port.to_ne_bytes(),
         protocol: piece.protocol,
@@ -176,7 +177,8 @@ pub fn remember_fragment<A: Address, W: Ways<A>>(world: &W, fortune: u64) -> u64
     };
     let (identification, end) = desk.piece();
     let Key { client, vip, protocol, .. } = desk.key::<A>();
-    let key = FragmentKey::new(client, vip, identification, protocol);
+    let addresses = [client, vip].map(|address| zerocopy::transmute!(address.wide()));
+    let key = FragmentKey::new::<A>(addresses, identification, protocol);
     let due = desk.now() + settings.ticks_of(LIFETIME_S);
     if let Some(row) = world.new_fragment(key) {
         FragmentRow(row).begin(world, Fortune(fortune), desk.hash(), due, end);
@@ -200,7 +202,7 @@ impl<A: Address> Piece<A> {
     /// What its datagram is remembered by.
     #[inline(always)]
     pub(super) fn key(&self) -> FragmentKey {
-        FragmentKey::new(self.source, self.destination, self.identification, self.protocol)
+        FragmentKey::new::<A>(self.addresses, self.identification, self.protocol)
     }
 
     /// The part of the datagram between two bytes of it, if there is such a part.

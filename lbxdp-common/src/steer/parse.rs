@@ -1,5 +1,6 @@
 //! What a frame holds, as far as balancing needs it.
 
+use core::marker::PhantomData;
 use core::ops::ControlFlow;
 
 use zerocopy::big_endian::{U16, U32};
@@ -164,8 +165,8 @@ pub(super) const fn least_bytes(protocol: u8) -> Option<u32> {
 
 /// A fragment of a datagram.
 pub(super) struct Piece<A> {
-    pub(super) source: A,
-    pub(super) destination: A,
+    /// Source and destination, as [`Address::wide`] has them; numbers, as all of [`Headers`] are.
+    pub(super) addresses: [[u64; 2]; 2],
     /// Of the transport header, where there is one.
     pub(super) protocol: u8,
     pub(super) identification: u32,
@@ -176,6 +177,7 @@ pub(super) struct Piece<A> {
     pub(super) transport: u32,
     /// Bytes from the IP header on.
     pub(super) ip_bytes: u32,
+    width: PhantomData<A>,
 }
 
 impl<A> Piece<A> {
@@ -197,32 +199,33 @@ pub(super) fn v4_piece<F: Frame>(frame: &F) -> Result<Piece<V4>, Reason> {
     }
     let has_more = ip.has_more_fragments();
     Ok(Piece {
-        source: ip.source,
-        destination: ip.destination,
+        addresses: [ip.source, ip.destination].map(|address| [u32::from_ne_bytes(address).into(), 0]),
         protocol: ip.protocol,
         identification: ip.identification.get().into(),
         units: Piece::<V4>::units(ip.fragment_offset().into(), ip_bytes - start, has_more)?,
         has_more,
         transport: start,
         ip_bytes,
+        width: PhantomData,
     })
 }
 
 /// The fragment in an IPv6 frame.
 #[inline(always)]
 pub(super) fn v6_piece<F: Frame, W: Walker>(frame: &F, walker: &W) -> Result<Piece<V6>, Reason> {
-    let ip: Ipv6 = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
+    let front: V6Front = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
+    let addresses = frame.read(IP_OFFSET + ADDRESSES).ok_or(Reason::Malformed)?;
     let zero = walker.zero();
     let mut extensions = Extensions {
         frame,
-        next: u32::from(ip.next) + zero,
+        next: u32::from(front.next) + zero,
         offset: HEADER_BYTES as u32 + zero,
         fragment: zero,
         is_malformed: zero,
     };
     walker.repeat(MAX_EXTENSIONS, &mut extensions);
     let Extensions { next, offset, fragment, is_malformed, .. } = extensions;
-    let ip_bytes = u32::from(ip.payload_bytes.get()) + HEADER_BYTES as u32;
+    let ip_bytes = u32::from(front.payload_bytes.get()) + HEADER_BYTES as u32;
     let start = (fragment & V6_OFFSET_MASK) + size_of::<Fragment>() as u32;
     if is_malformed != 0 || fragment == 0 || ip_bytes < start || IP_OFFSET as u32 + ip_bytes > frame.bytes() {
         return Err(Reason::Malformed);
@@ -231,14 +234,14 @@ pub(super) fn v6_piece<F: Frame, W: Walker>(frame: &F, walker: &W) -> Result<Pie
         frame.read(IP_OFFSET + (fragment & V6_OFFSET_MASK) as usize).ok_or(Reason::Malformed)?;
     let has_more = header.has_more();
     Ok(Piece {
-        source: ip.source,
-        destination: ip.destination,
+        addresses,
         protocol: next as u8,
         identification: header.identification.get(),
         units: Piece::<V6>::units(header.offset().into(), ip_bytes - start, has_more)?,
         has_more,
         transport: offset & V6_OFFSET_MASK,
         ip_bytes,
+        width: PhantomData,
     })
 }
 

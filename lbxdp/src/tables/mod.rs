@@ -6,6 +6,7 @@ mod addresses;
 mod cache;
 mod counted;
 pub mod decap;
+mod fragments;
 #[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
 mod mapped;
 #[expect(unsafe_code, reason = "aya has no call that reads many rows")]
@@ -29,6 +30,7 @@ use lbxdp_common::{Notice, Overflow, Reason, for_each_map};
 
 pub use addresses::AddressSet;
 pub use counted::CounterRows;
+pub use fragments::{Fragments, Ring};
 pub use mapped::{Mapped, wait_for_packets};
 use per_cpu::PerCpu;
 use row::Row;

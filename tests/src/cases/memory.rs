@@ -7,6 +7,7 @@ use lbxdp_common::address::Address;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::connection::{Key, Phase, Word};
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::held::HeldHeader;
 use lbxdp_common::limit::{LIMIT_CELLS, LIMIT_ROWS};
 use lbxdp_common::mark::{MARK_CELLS, MARK_ROWS, MarkRun};
 use lbxdp_common::overload::LoadRow;
@@ -155,6 +156,8 @@ pub trait Runner {
     fn now(&mut self) -> Ticks;
     /// Runs a frame; its bytes are then as they leave.
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome;
+    /// The frames that were held for the daemon since this was asked last.
+    fn held(&mut self) -> Vec<(HeldHeader, Vec<u8>)>;
     /// What `steer` said of the last frame, if that can be known.
     fn last(&self) -> Option<Result<Verdict, Reason>> {
         None
