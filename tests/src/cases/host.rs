@@ -1,6 +1,6 @@
 //! The packet path on the host: `steer` itself, on tables in ordinary memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::AtomicU64;
@@ -15,7 +15,7 @@ use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::{ServiceKey, narrowed};
 use lbxdp_common::settings::SettingsView;
-use lbxdp_common::steer::{ARRIVAL_CELLS, Stages, Ways, World, steer};
+use lbxdp_common::steer::{ARRIVAL_CELLS, Stage, Stages, Ways, World, steer};
 use lbxdp_common::table::Buckets;
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::Walker;
@@ -38,7 +38,10 @@ pub struct Host {
     now: Ticks,
     cache: RefCell<BTreeMap<CacheKey, &'static [AtomicU64]>>,
     last: Option<Result<Verdict, Reason>>,
+    /// What a stage has said of the frame that is run.
+    decided: Cell<Option<Result<Verdict, Reason>>>,
     desk: Vec<AtomicU64>,
+    set_rows: Vec<(Table, u32)>,
 }
 
 const NOW: Ticks = Ticks(u32::MAX - 500);
@@ -81,7 +84,9 @@ impl Default for Host {
             now: NOW,
             cache: RefCell::default(),
             last: None,
+            decided: Cell::default(),
             desk: (0..ARRIVAL_CELLS).map(|_| AtomicU64::new(0)).collect(),
+            set_rows: Vec::new(),
         }
     }
 }
@@ -112,6 +117,10 @@ impl Runner for Host {
         self.notices.borrow_mut().fill(0);
     }
 
+    fn set_rows(&mut self) -> &mut Vec<(Table, u32)> {
+        &mut self.set_rows
+    }
+
     fn overflows(&self) -> Vec<u64> {
         self.overflows.borrow().clone()
     }
@@ -131,6 +140,7 @@ impl Runner for Host {
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
         let mut memory = [&[0; HEADROOM], &frame[..]].concat();
         let mut buffer = Buffer::new(&mut memory, HEADROOM);
+        self.decided.set(None);
         let result = steer(&mut &mut buffer, &&*self);
         *frame = buffer.frame().to_vec();
         self.last = Some(result);
@@ -304,4 +314,14 @@ fn first_bits(address: IpAddr, bits: u32) -> IpAddr {
     }
 }
 
-impl<F: Frame> Stages<F> for &Host {}
+impl<F: Frame> Stages<F> for &Host {
+    /// In the kernel nobody comes back from a stage. Here all come back, so the first answer is everybody's.
+    fn enter(&self, stage: Stage, frame: &mut F) -> Result<Verdict, Reason> {
+        if let Some(decided) = self.decided.get() {
+            return decided;
+        }
+        let decided = stage.run(self, frame);
+        self.decided.set(Some(self.decided.get().unwrap_or(decided)));
+        decided
+    }
+}
