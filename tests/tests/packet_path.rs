@@ -32,6 +32,7 @@ struct Kernel {
     mark_runs: Vec<Destination>,
     overflows_before: Vec<u64>,
     notices_before: Vec<u64>,
+    set_rows: Vec<(Table, u32)>,
     _pins: Pins,
 }
 
@@ -66,6 +67,7 @@ impl Kernel {
             mark_runs: Vec::new(),
             overflows_before: vec![0; Overflow::COUNT],
             notices_before: vec![0; Notice::COUNT],
+            set_rows: Vec::new(),
             _pins: pins,
         }
     }
@@ -160,6 +162,10 @@ impl Runner for Kernel {
         }
     }
 
+    fn set_rows(&mut self) -> &mut Vec<(Table, u32)> {
+        &mut self.set_rows
+    }
+
     fn overflows(&self) -> Vec<u64> {
         self.all_overflows().iter().zip(&self.overflows_before).map(|(now, before)| now - before).collect()
     }
@@ -217,14 +223,14 @@ fn assert_same(kernel: &Snapshot, host: &Snapshot, at: &str) {
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn every_case_in_the_kernel_as_on_the_host() {
-    let mut kernel = Kernel::load();
+    let (mut kernel, mut host) = (Kernel::load(), Host::default());
     let cases = cases::all();
     for case in &cases {
         let in_kernel = cases::run(&mut kernel, case);
         // A host that sees what the kernel sees: frames too short for it are left out there too.
         let mut case = case.clone();
         case.steps.retain(|step| step.frame.len() >= Kernel::MIN_FRAME_BYTES);
-        assert_same(&in_kernel, &cases::run(&mut Host::default(), &case), &case.name);
+        assert_same(&in_kernel, &cases::run(&mut host, &case), &case.name);
     }
     assert!(cases.len() > 30);
 }

@@ -46,6 +46,7 @@ pub struct Host {
     held: RefCell<Vec<HeldFrame>>,
     /// The stage that was entered.
     next: Cell<Option<Stage>>,
+    set_rows: Vec<(Table, u32)>,
 }
 
 /// A frame, and what stands before it.
@@ -95,6 +96,7 @@ impl Default for Host {
             held: RefCell::default(),
             next: Cell::default(),
             desk: (0..ARRIVAL_CELLS).map(|_| AtomicU64::new(0)).collect(),
+            set_rows: Vec::new(),
         }
     }
 }
@@ -125,6 +127,10 @@ impl Runner for Host {
         self.held.borrow_mut().clear();
         self.overflows.borrow_mut().fill(0);
         self.notices.borrow_mut().fill(0);
+    }
+
+    fn set_rows(&mut self) -> &mut Vec<(Table, u32)> {
+        &mut self.set_rows
     }
 
     fn overflows(&self) -> Vec<u64> {
