@@ -55,6 +55,8 @@ named_enum! {
         LocalPort = 16 => "local_port",
         /// A connection by VS/NAT for which the table has no room: without an entry its replies could not be told.
         TableFull = 17 => "table_full",
+        /// Too long for the way out, and to be fragmented.
+        MustFragment = 18 => "must_fragment",
     }
 }
 
@@ -89,7 +91,8 @@ impl Reason {
             | Self::TooBig
             | Self::NoTunnel
             | Self::LocalPort
-            | Self::TableFull => Fate::Drop,
+            | Self::TableFull
+            | Self::MustFragment => Fate::Drop,
         }
     }
 }

@@ -5,6 +5,7 @@
 mod addresses;
 mod cache;
 mod counted;
+pub mod decap;
 #[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
 mod mapped;
 mod marks;
@@ -20,6 +21,7 @@ use std::path::Path;
 
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, ProgramArray};
+use lbxdp_common::address::Address;
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::table::Buckets;
 use lbxdp_common::walk::Walker;
@@ -108,7 +110,7 @@ fn failed(what: &'static str, table: &'static str, source: MapError) -> TableErr
 
 impl Walker for Mapped {}
 
-impl Buckets for Mapped {
+impl<A: Address> Buckets<A> for Mapped {
     type Bucket = &'static [std::sync::atomic::AtomicU64];
 
     fn bucket(&self, index: u32) -> Option<Self::Bucket> {
