@@ -22,7 +22,7 @@ const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 /// `r0 = XDP_PASS; exit`, as the kernel reads it: opcode, registers, offset, immediate value.
 const PASS: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
 
-/// Passes every packet, but gives a VLAN tag's EtherType, 0x8100 or 0x88a8, the number [`UNVEILED`] or [`UNVEILED_SERVICE`]. A
+/// Passes every packet, but gives a VLAN tag's type, 0x8100 or 0x88a8, the number [`UNVEILED`] or [`UNVEILED_SERVICE`]. A
 /// received frame's outer tag is taken off by the kernel before a packet socket sees it; one with such a number is not known.
 const UNVEIL: [[u8; 8]; 14] = [
     [0x61, 0x12, 0, 0, 0, 0, 0, 0],        //  0  r2 = data
@@ -41,7 +41,7 @@ const UNVEIL: [[u8; 8]; 14] = [
     [0x95, 0, 0, 0, 0, 0, 0, 0],           // 13  exit
 ];
 
-/// What [`Pass::attach_unveiling`] makes of the EtherType of a tag (0x8100): one for local experiments (IEEE 802).
+/// What [`Pass::attach_unveiling`] makes of the type of a tag (0x8100): one for local experiments (IEEE 802).
 pub const UNVEILED: u16 = 0x88b5;
 
 /// What it makes of that of a service tag (0x88a8).
@@ -88,7 +88,7 @@ impl Pass {
         Self::attach_program(end, &PASS)
     }
 
-    /// As [`Pass::attach`], with a program that gives the outer VLAN tag of received frames an EtherType that the kernel leaves
+    /// As [`Pass::attach`], with a program that gives the outer VLAN tag of received frames a type that the kernel leaves
     /// alone.
     pub fn attach_unveiling(end: End<'_>) -> Result<Self> {
         Self::attach_program(end, &UNVEIL)

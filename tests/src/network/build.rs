@@ -101,10 +101,20 @@ impl Network {
         self.sites.iter().find(|site| site.plan.name == name).expect("the host is in the plan")
     }
 
+    /// The first client.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
     pub fn client(&self) -> &Site {
         self.sites.iter().find(|site| site.plan.role == Role::Client).expect("a plan with a client")
     }
 
+    /// The director.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
     pub fn director(&self) -> &Site {
         let mut sites = self.sites.iter();
         sites.find(|site| matches!(site.plan.role, Role::Director(_))).expect("a plan with a director")
@@ -119,6 +129,10 @@ impl Network {
     }
 
     /// A host's first address of a family; for a server this is its RIP.
+    ///
+    /// # Panics
+    ///
+    /// If the host is nowhere.
     pub fn address(&self, site: &Site, family: Family) -> IpAddr {
         let spot = site.plan.spots.first().expect("a host is somewhere");
         self.at(*spot, family)

@@ -1,4 +1,4 @@
-//! The two families of addresses, and how a host's address follows from its net and its number: 10.0.NET.HOST, fd00:NET::HOST.
+//! The two families of addresses, and how a host's address follows from its net and its number: `10.0.NET.HOST`, `fd00:NET::HOST`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -37,6 +37,7 @@ impl Family {
         }
     }
 
+    #[must_use]
     pub fn other(self) -> Self {
         match self {
             Self::V4 => Self::V6,

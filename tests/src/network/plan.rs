@@ -100,6 +100,10 @@ impl Plan {
     pub const VIPS: u8 = 2;
 
     /// The same with another MTU of a net, in bytes.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such net.
     #[must_use]
     pub fn with_mtu(mut self, net: &str, mtu: u32) -> Self {
         let net = self.nets.iter_mut().find(|found| found.name == net).expect("the net is in the plan");

@@ -23,9 +23,9 @@ pub enum Tags {
 }
 
 /// Priority 5 and VLAN 100: a rewritten tag is to keep both.
-const INNER: u16 = 5 << 13 | 100;
+const INNER: u16 = (5 << 13) | 0x064;
 /// Priority 3 and VLAN 200.
-const OUTER: u16 = 3 << 13 | 200;
+const OUTER: u16 = (3 << 13) | 0x0c8;
 
 const VLAN: u16 = 0x8100;
 const SERVICE_VLAN: u16 = 0x88a8;
@@ -36,7 +36,7 @@ const IPV6: u16 = 0x86dd;
 const MACS: usize = 12;
 
 impl Tags {
-    /// The tags as bytes, with the EtherTypes as they are on the wire.
+    /// The tags as bytes, with the types as they are on the wire.
     fn bytes(self) -> Vec<u8> {
         self.words(VLAN, SERVICE_VLAN)
     }
@@ -123,19 +123,19 @@ fn relay(
     Ok(())
 }
 
-fn ether_type(frame: &[u8]) -> u16 {
+fn kind(frame: &[u8]) -> u16 {
     frame.get(MACS..MACS + 2).map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
 }
 
 /// Neighbour discovery: ICMPv6 of types 133 to 137.
 fn finds_neighbours(frame: &[u8]) -> bool {
-    ether_type(frame) == IPV6
+    kind(frame) == IPV6
         && frame.get(20) == Some(&58)
         && frame.get(54).is_some_and(|kind| (133..=137).contains(kind))
 }
 
 fn put_on(frame: &[u8], tags: Tags) -> Vec<u8> {
-    if !matches!(ether_type(frame), IPV4 | IPV6) || finds_neighbours(frame) {
+    if !matches!(kind(frame), IPV4 | IPV6) || finds_neighbours(frame) {
         return frame.to_vec();
     }
     let (macs, rest) = frame.split_at(MACS);
@@ -149,7 +149,7 @@ fn take_off(frame: &[u8], tags: Tags, seen: &Seen) -> Option<Vec<u8>> {
         seen.tagged.fetch_add(1, Ordering::Relaxed);
         return Some([macs, packet].concat());
     }
-    if matches!(ether_type(frame), UNVEILED | UNVEILED_SERVICE) {
+    if matches!(kind(frame), UNVEILED | UNVEILED_SERVICE) {
         let begin = rest.get(..rest.len().min(16)).unwrap_or_default();
         seen.strange.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{begin:02x?}"));
         return None;
