@@ -145,11 +145,22 @@ impl Talk {
     pub fn ask(&self, datagram: &[u8]) -> Result<Vec<u8>> {
         let to = self.to;
         self.socket.send(datagram).with_context(|| format!("sending a datagram to {to}"))?;
+        self.receive()
+    }
+
+    /// The next answer, whoever has sent the question for this socket.
+    pub fn receive(&self) -> Result<Vec<u8>> {
+        let to = self.to;
         let mut answer = vec![0; 1 << 16];
         let length =
             self.socket.recv(&mut answer).with_context(|| format!("waiting for an answer of {to}"))?;
         answer.truncate(length);
         Ok(answer)
+    }
+
+    /// Where it asks from.
+    pub fn source(&self) -> Result<SocketAddr> {
+        Ok(self.socket.local_addr()?)
     }
 }
 

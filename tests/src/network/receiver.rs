@@ -91,6 +91,7 @@ fn make_devices(host: &Namespace) -> Result<()> {
 #[derive(Debug)]
 pub(super) struct Decap {
     binary: PathBuf,
+    instance: String,
     /// The path of the server's namespace.
     namespace: PathBuf,
 }
@@ -102,18 +103,21 @@ impl Decap {
     fn start(server: &Namespace, directors: &[IpAddr]) -> Result<Self> {
         let binary = daemon::binary()?;
         let mut command = server.command(&binary);
-        command.args(["decap", "start", "--interface", INTERFACE, "--port", &GUE_PORT.to_string()]);
+        // An instance of its own: servers have interfaces of the same name.
+        command.env("LBXDP_INSTANCE", server.name());
+        command.args(["decap", "start", "--interface", INTERFACE, "--gue-port", &GUE_PORT.to_string()]);
         for director in directors {
             command.args(["--from", &director.to_string()]);
         }
         command::read(&mut command).context("starting the decapsulator")?;
-        Ok(Self { binary, namespace: server.path() })
+        Ok(Self { binary, instance: server.name().to_owned(), namespace: server.path() })
     }
 }
 
 impl Drop for Decap {
     fn drop(&mut self) {
         let mut stop = Command::new("nsenter");
+        stop.env("LBXDP_INSTANCE", &self.instance);
         stop.arg(format!("--net={}", self.namespace.display())).arg("--").arg(&self.binary);
         if let Err(error) = command::read(stop.args(["decap", "stop", "--interface", INTERFACE])) {
             eprintln!("{error:#}");

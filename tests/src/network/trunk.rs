@@ -127,7 +127,7 @@ fn kind(frame: &[u8]) -> u16 {
     frame.get(MACS..MACS + 2).map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
 }
 
-/// Neighbour discovery: ICMPv6 of types 133 to 137.
+/// Neighbour discovery: types 133 to 137 of IPv6's ICMP.
 fn finds_neighbours(frame: &[u8]) -> bool {
     kind(frame) == IPV6
         && frame.get(20) == Some(&58)
