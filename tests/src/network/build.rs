@@ -269,8 +269,10 @@ impl Network {
         let at_switch = |interface| End { namespace: &self.switch, interface };
         if let Some(tags) = tags {
             let (tagged, untagged) = (format!("t-{interface}"), format!("u-{interface}"));
-            // Links have room for one tag beside their MTU.
-            join(near, at_switch(&tagged), net.mtu + tags.further_bytes())?;
+            // A link has room for one tag beside its MTU; a packet socket takes that of 802.1Q for one, and no other.
+            let further = tags.further_bytes();
+            join(near, at_switch(&tagged), net.mtu + further)?;
+            self.switch.ip(&format!("link set {tagged} mtu {}", net.mtu + 2 * further))?;
             join(at_switch(&untagged), at_switch(&port), net.mtu)?;
             self.peers.push(face_tagged_native_xdp(at_switch(&tagged))?);
             // What is read there is sent as it is: whole frames with their checksums.
