@@ -8,6 +8,7 @@ use lbxdp_tests::body;
 use lbxdp_tests::http::{HTTP_PORT, RECEIPT_PORT};
 use lbxdp_tests::link::mac;
 use lbxdp_tests::network::lore::{Back, Place, gateway, one_net, routed};
+use lbxdp_tests::network::plan::SourceCheck;
 use lbxdp_tests::network::{
     Damage, Ear, Exchange, Family, IcmpKind, Method, Network, Offer, Packet, Plan, Probe, Receiver, Tags,
     Tunnel,
@@ -46,9 +47,14 @@ fn clients_reach_servers_without_a_director() -> Result<()> {
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn direct_routing_serves_where_servers_are_neighbours() -> Result<()> {
     let mut damage = Damage::default();
-    for (name, plan) in
-        [("one net", one_net(Back::Straight)), ("routed", routed(Place::Inner, Back::Straight))]
-    {
+    let routed =
+        |check| routed(Place::Inner, Back::Straight).with_director(|director| director.source_check = check);
+    for (name, plan) in [
+        ("one net", one_net(Back::Straight)),
+        ("routed", routed(SourceCheck::Off)),
+        ("routed, strict", routed(SourceCheck::Strict)),
+        ("routed, loose", routed(SourceCheck::Loose)),
+    ] {
         let network = Network::build(plan)?;
         let daemon = network.start_daemon()?;
         let offer = Offer::make(&network, &daemon, Family::V4, Method::Direct, Family::V4)?;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::build::{Network, Site};
 use super::family::Family;
@@ -61,19 +61,30 @@ impl Offer {
     pub fn make_of(vip: IpAddr, daemon: &Daemon, method: Method, servers: &[IpAddr]) -> Result<Self> {
         let shift = if method == Method::Masquerade { SHIFT } else { 0 };
         let mut offer = Self { vip, method, shift, lines: vec![] };
+        match offer.add_all(daemon, servers) {
+            Ok(()) => Ok(offer),
+            Err(error) => {
+                // Half an offer would be in the next one's way; what went wrong first is what counts.
+                let _ = offer.end(daemon);
+                Err(error)
+            }
+        }
+    }
+
+    fn add_all(&mut self, daemon: &Daemon, servers: &[IpAddr]) -> Result<()> {
         for (option, port) in PROGRAMS {
-            let service = offer.service(port);
-            offer.lines.push(format!("{option} {service}"));
+            let service = self.service(port);
             daemon.must(&format!("-A {option} {service} -s rr"))?;
+            self.lines.push(format!("{option} {service}"));
             for server in servers {
                 let server = SocketAddr::new(*server, port);
-                daemon.must(&format!("-a {option} {service} -r {server} {method}"))?;
+                daemon.must(&format!("-a {option} {service} -r {server} {}", self.method))?;
             }
         }
         wait::until("all servers are found", DEADLINE, || {
             status(daemon).is_ok_and(|text| !text.contains("UNKNOWN"))
-        })?;
-        Ok(offer)
+        })
+        .with_context(|| format!("status says:\n{}", status(daemon).unwrap_or_default()))
     }
 
     /// The virtual service of a program, by the port it has on servers.
