@@ -2,59 +2,106 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::address::{Address, V4};
 use crate::protocol::Protocol;
-use crate::server::ServerId;
+use crate::server::{Method, ServerId};
 use crate::state::State;
 use crate::time::Ticks;
 
 /// What identifies a connection: the 5-tuple of a client's packet, as it stands in the packet (network order).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(8))]
-pub struct Key {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key<A = V4> {
     /// CIP.
-    pub client: [u8; 4],
-    /// VIP.
-    pub vip: [u8; 4],
+    pub client: A,
+    /// VIP; of a [reply](kind::REPLY) RIP.
+    pub vip: A,
     /// The client's port.
     pub client_port: [u8; 2],
-    /// The port of the VIP.
+    /// The port of the VIP; of a reply the server's.
     pub vip_port: [u8; 2],
     /// IANA number, as in the IP header.
     pub protocol: u8,
-    /// What the entry is: [`Key::CONNECTION`] or [`Key::TEMPLATE`].
+    /// What the entry is: see [`kind`].
     pub kind: u8,
     /// Always zero.
     pub pad: [u8; 2],
 }
 
-impl Key {
-    /// [`Key::kind`] of a connection.
+/// What an entry of the connection table is.
+pub mod kind {
+    /// A connection.
     pub const CONNECTION: u8 = 0;
-    /// [`Key::kind`] of a template; see [`crate::template`].
+    /// A template; see [`crate::template`].
     pub const TEMPLATE: u8 = 1;
+    /// How the replies of a connection by VS/NAT find it; see [`crate::reply`].
+    pub const REPLY: u8 = 2;
+}
 
-    /// The key as two cells.
+/// A key without its addresses: its last cell.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+struct Rest {
+    client_port: [u8; 2],
+    vip_port: [u8; 2],
+    protocol: u8,
+    kind: u8,
+    pad: [u8; 2],
+}
+
+impl<A: Address> Key<A> {
+    /// The key as cells.
     #[inline(always)]
-    pub fn cells(self) -> [u64; 2] {
-        zerocopy::transmute!(self)
+    pub fn cells(self) -> A::Cells {
+        let Self { client, vip, client_port, vip_port, protocol, kind, pad } = self;
+        A::cells(client, vip, zerocopy::transmute!(Rest { client_port, vip_port, protocol, kind, pad }))
     }
 
-    /// The key of two cells.
+    /// The key of such cells.
     #[inline(always)]
-    pub fn from_cells(cells: [u64; 2]) -> Self {
-        zerocopy::transmute!(cells)
-    }
-
-    /// The client's address as a number, in memory order.
-    #[inline(always)]
-    pub const fn client_number(self) -> u32 {
-        u32::from_ne_bytes(self.client)
+    pub fn from_cells(cells: A::Cells) -> Self {
+        let (client, vip, rest) = A::parts(cells);
+        let Rest { client_port, vip_port, protocol, kind, pad } = zerocopy::transmute!(rest);
+        Self { client, vip, client_port, vip_port, protocol, kind, pad }
     }
 
     /// The protocol; `None` for bytes that never were a key.
     #[inline(always)]
     pub fn protocol(self) -> Option<Protocol> {
         Protocol::from_raw(self.protocol)
+    }
+}
+
+impl Key {
+    /// See [`kind::CONNECTION`].
+    pub const CONNECTION: u8 = kind::CONNECTION;
+    /// See [`kind::TEMPLATE`].
+    pub const TEMPLATE: u8 = kind::TEMPLATE;
+}
+
+/// Where packets go: to which server, and by which forwarding method (24 bits: the method above the server's id).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Course(pub u32);
+
+impl Course {
+    /// All bits of a course.
+    pub const MASK: u32 = (1 << (ServerId::BITS + Method::BITS)) - 1;
+
+    /// To a server by a method.
+    #[inline(always)]
+    pub const fn new(server: ServerId, method: Method) -> Self {
+        Self(method.0 << ServerId::BITS | server.0)
+    }
+
+    /// The server.
+    #[inline(always)]
+    pub const fn server(self) -> ServerId {
+        ServerId(self.0 & ServerId::MASK)
+    }
+
+    /// The forwarding method.
+    #[inline(always)]
+    pub const fn method(self) -> Method {
+        Method(self.0 >> ServerId::BITS & Method::MASK)
     }
 }
 
@@ -74,9 +121,11 @@ pub enum Phase {
 /// Everything about a connection that changes, in one cell: it is seen whole, and changed by compare-and-swap.
 ///
 /// ```text
-///  63            32 31          8 7        6           5    2 1   0
-/// | due (ticks)    | server id   | moving | half open | state|phase|
+///  63            32 31    30 29          8 7        6           5    2 1   0
+/// | due (ticks)    | method | server id   | moving | half open | state|phase|
 /// ```
+///
+/// *Method*: how its packets go to the server; a connection keeps the one it began with (`ip_vs_conn_new` copies it).
 ///
 /// *Half open*: nothing but its opening packet has been seen, so its client may be forged; such entries get a bounded
 /// share of the table. *Moving*: the entry is being carried to the bucket where it belongs after the table has grown;
@@ -92,11 +141,14 @@ pub(crate) const HALF_OPEN_SHIFT: u32 = 6;
 const MOVING: u64 = 1 << MOVING_SHIFT;
 pub(crate) const MOVING_SHIFT: u32 = 7;
 const SERVER_SHIFT: u32 = 8;
-const SERVER_BITS: u64 = 0xff_ffff;
+const SERVER_BITS: u64 = (1 << ServerId::BITS) - 1;
+const METHOD_SHIFT: u32 = SERVER_SHIFT + ServerId::BITS;
+/// What a connection keeps for its life.
+const KEPT_BITS: u64 = (Method::MASK as u64) << METHOD_SHIFT | SERVER_BITS << SERVER_SHIFT;
 const DUE_SHIFT: u32 = 32;
 
 impl Word {
-    /// A live connection to `server`, in `state`, that expires at `due`.
+    /// A live connection to `server` by VS/DR, in `state`, that expires at `due`.
     #[inline(always)]
     pub const fn live(server: ServerId, state: State, due: Ticks) -> Self {
         Self(
@@ -105,6 +157,19 @@ impl Word {
                 | (state.raw() as u64) << STATE_SHIFT
                 | Phase::Live as u64,
         )
+    }
+
+    /// The same connection, by another forwarding method.
+    #[inline(always)]
+    #[must_use]
+    pub const fn by(self, method: Method) -> Self {
+        Self(self.0 & !((Method::MASK as u64) << METHOD_SHIFT) | (method.0 as u64) << METHOD_SHIFT)
+    }
+
+    /// How its packets go to the server.
+    #[inline(always)]
+    pub const fn method(self) -> Method {
+        Method((self.0 >> METHOD_SHIFT) as u32 & Method::MASK)
     }
 
     /// The same connection in another phase.
@@ -163,6 +228,12 @@ impl Word {
         ServerId((self.0 >> SERVER_SHIFT & SERVER_BITS) as u32)
     }
 
+    /// Where its packets go.
+    #[inline(always)]
+    pub const fn course(self) -> Course {
+        Course((self.0 >> SERVER_SHIFT) as u32 & Course::MASK)
+    }
+
     /// When it expires unless a packet comes.
     #[inline(always)]
     pub const fn due(self) -> Ticks {
@@ -173,7 +244,12 @@ impl Word {
     #[inline(always)]
     #[must_use]
     pub const fn after(self, state: State, due: Ticks) -> Self {
-        Self::live(self.server(), state, due)
+        Self(
+            (due.0 as u64) << DUE_SHIFT
+                | self.0 & KEPT_BITS
+                | (state.raw() as u64) << STATE_SHIFT
+                | Phase::Live as u64,
+        )
     }
 
     /// Whether all but the due time is the same.
@@ -226,12 +302,16 @@ impl Word {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::V6;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
-        fn a_word_gives_back_what_it_was_made_of(server in 0u32..1 << 24, state in 0u8..16, due: u32) {
+        fn a_word_gives_back_what_it_was_made_of(server in 0u32..1 << ServerId::BITS, method in 0u32..3, state in 0u8..16, due: u32) {
             let word = Word::live(ServerId(server), State::from_raw(state), Ticks(due));
+            prop_assert_eq!(word.method(), Method::DIRECT);
+            let word = word.by(Method(method));
+            prop_assert_eq!((word.method(), word.after(State::UDP, Ticks(0)).method()), (Method(method), Method(method)));
             prop_assert!(word.is_live());
             prop_assert_eq!(word.server(), ServerId(server));
             prop_assert_eq!(word.state(), State::from_raw(state));
@@ -251,7 +331,12 @@ mod tests {
 
         #[test]
         fn a_key_is_its_two_cells(cells: [u64; 2]) {
-            prop_assert_eq!(Key::from_cells(cells).cells(), cells);
+            prop_assert_eq!(Key::<V4>::from_cells(cells).cells(), cells);
+        }
+
+        #[test]
+        fn a_wide_key_is_its_five_cells(cells: [u64; 5]) {
+            prop_assert_eq!(Key::<V6>::from_cells(cells).cells(), cells);
         }
     }
 }

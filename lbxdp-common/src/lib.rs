@@ -17,6 +17,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod address;
 pub mod cells;
 pub mod connection;
 pub mod counters;
@@ -45,8 +46,9 @@ pub mod vip;
 pub mod walk;
 pub mod wire;
 
+pub use address::{Address, V4, V6};
 pub use cells::Cells;
-pub use forward::Forward;
+pub use forward::{Forward, Tunnel, TunnelChecksum, TunnelKind};
 pub use notice::Notice;
 pub use overflow::Overflow;
 pub use protocol::Protocol;

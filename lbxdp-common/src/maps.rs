@@ -14,8 +14,16 @@ macro_rules! for_each_map {
                 SETTINGS: "settings", $crate::settings::SETTINGS_CELLS, 1;
                 /// Buckets of VIPs ([`vip`]($crate::vip)).
                 VIPS: "vips", $crate::vip::VIP_CELLS, $crate::vip::VIP_BUCKETS;
-                /// Buckets of connections ([`table`]($crate::table)).
+                /// Buckets of IPv6 VIPs ([`vip`]($crate::vip)).
+                VIPS_V6: "vips_v6", $crate::vip::VIP_V6_CELLS, $crate::vip::VIP_BUCKETS;
+                /// Buckets of the addresses of servers that are reached by VS/NAT ([`vip`]($crate::vip)).
+                SOURCES: "sources", $crate::vip::VIP_CELLS, $crate::vip::VIP_BUCKETS;
+                /// Buckets of such addresses of IPv6.
+                SOURCES_V6: "sources_v6", $crate::vip::VIP_V6_CELLS, $crate::vip::VIP_BUCKETS;
+                /// Buckets of IPv4 connections ([`table`]($crate::table)).
                 CONNECTIONS: "connections", $crate::table::BUCKET_CELLS, 1;
+                /// Buckets of IPv6 connections.
+                CONNECTIONS_V6: "connections_v6", $crate::table::BUCKET_V6_CELLS, 1;
                 /// Rows of servers ([`server::ServerRow`]($crate::server::ServerRow)).
                 SERVERS: "servers", $crate::server::SERVER_CELLS, 1;
                 /// How many connections each server has ([`server::Load`]($crate::server::Load)).
@@ -42,6 +50,8 @@ macro_rules! for_each_map {
             maps {
                 /// The run of rules for the marks of packets to a destination.
                 MARK_RUNS: "mark_runs", LpmTrie<[u8; 4], u64>, $crate::mark::MAX_DESTINATIONS;
+                /// The same for IPv6.
+                MARK_RUNS_V6: "mark_runs_v6", LpmTrie<[u8; 16], u64>, $crate::mark::MAX_DESTINATIONS;
                 /// Index of a service by what a packet carries.
                 SERVICE_IDS: "service_ids", HashMap<$crate::service::ServiceKey, u32>, 1;
                 /// What lblc and lblcr remember of addresses ([`schedule::cache`]($crate::schedule::cache)).
@@ -49,12 +59,16 @@ macro_rules! for_each_map {
                     $crate::schedule::cache::MAX_CACHED, on demand;
                 /// What is counted for each server.
                 COUNTERS: "counters", PerCpuArray<$crate::counters::ServerCounters>, 1;
+                /// The packet that a CPU handles ([`steer::Desk`]($crate::steer::Desk)).
+                DESK: "desk", PerCpuArray<[u64; $crate::steer::ARRIVAL_CELLS]>, 1;
                 /// How many packets were not forwarded, by [`Reason`]($crate::Reason).
                 REASONS: "reasons", PerCpuArray<u64>, $crate::Reason::COUNT as u32;
                 /// How often something was done for want of room, by [`Overflow`]($crate::Overflow).
                 OVERFLOWS: "overflows", PerCpuArray<u64>, $crate::Overflow::COUNT as u32;
                 /// How often a sender was told why its packet was not forwarded, by [`Notice`]($crate::Notice).
                 NOTICES: "notices", PerCpuArray<u64>, $crate::Notice::COUNT as u32;
+                /// The programs of the stages, by [`steer::Stage`]($crate::steer::Stage).
+                STAGES: "stages", ProgramArray, $crate::steer::Stage::COUNT as u32;
                 /// The interfaces packets may be redirected to.
                 PORTS: "ports", DevMap, 64;
             }

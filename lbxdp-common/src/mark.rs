@@ -8,9 +8,10 @@ use core::ops::ControlFlow;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::address::Address;
 use crate::cells::Cells;
 use crate::connection::Key;
-use crate::steer::World;
+use crate::steer::{Ways, World};
 use crate::walk::Step;
 
 /// The most rules there can be.
@@ -35,10 +36,10 @@ pub struct MarkRun {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
 pub struct MarkRow {
-    /// Where it comes from, as in a packet; bits outside the mask are 0.
-    pub source: [u8; 4],
+    /// Where it comes from, as in a packet; bits outside the mask are 0. An IPv4 address is followed by zeros.
+    pub source: [u8; 16],
     /// Which bits of the source count, as in a packet; 0: none.
-    pub source_mask: [u8; 4],
+    pub source_mask: [u8; 16],
     /// The first port and the last, as numbers.
     pub first_port: u16,
     /// See `first_port`.
@@ -71,30 +72,33 @@ impl MarkRow {
     }
 
     #[inline(always)]
-    fn matches(self, key: Key, ifindex: u32) -> bool {
-        let (client, port) = (u32::from_ne_bytes(key.client), u16::from_be_bytes(key.vip_port));
-        client & u32::from_ne_bytes(self.source_mask) == u32::from_ne_bytes(self.source)
+    fn matches<A: Address>(self, key: Key<A>, ifindex: u32) -> bool {
+        let port = u16::from_be_bytes(key.vip_port);
+        let [client, mask, source]: [[u64; 2]; 3] =
+            zerocopy::transmute!([key.client.wide(), self.source_mask, self.source]);
+        client[0] & mask[0] == source[0]
+            && client[1] & mask[1] == source[1]
             && (self.protocol == 0 || self.protocol == key.protocol)
             && (self.first_port..=self.last_port).contains(&port)
             && (self.ifindex == 0 || self.ifindex == ifindex)
     }
 }
 
-struct Walk {
-    key: [u64; 2],
+struct Walk<A: Address> {
+    key: A::Cells,
     ifindex: u32,
     start: u32,
     mark: u32,
 }
 
-impl<W: World> Step<W> for Walk {
+impl<A: Address, W: World> Step<W> for Walk<A> {
     #[inline(always)]
     fn step(&mut self, world: &W, index: u32) -> ControlFlow<()> {
         let Some(row) = world.mark_row(self.start.wrapping_add(index)) else {
             return ControlFlow::Break(());
         };
-        let rule = MarkRow::from_cells([row.load(0), row.load(1), row.load(2)]);
-        if rule.matches(Key::from_cells(self.key), self.ifindex) {
+        let rule = MarkRow::from_cells(core::array::from_fn(|cell| row.load(cell)));
+        if rule.matches(Key::<A>::from_cells(self.key), self.ifindex) {
             self.mark = rule.mark;
             return ControlFlow::Break(());
         }
@@ -104,13 +108,13 @@ impl<W: World> Step<W> for Walk {
 
 /// The mark of a packet; 0: none.
 #[inline(always)]
-pub fn mark_of<W: World>(world: &W, key: Key) -> u32 {
+pub fn mark_of<A: Address, W: Ways<A>>(world: &W, key: Key<A>) -> u32 {
     let Some(run) = world.mark_run(key.vip) else {
         return 0;
     };
     let zero = world.zero();
     let (ifindex, start) = (world.ingress_ifindex(), run.start);
-    let mut walk = Walk { key: key.cells(), ifindex, start, mark: zero };
+    let mut walk = Walk::<A> { key: key.cells(), ifindex, start, mark: zero };
     world.repeat(run.length.min(MAX_RULES), &mut walk);
     walk.mark
 }
@@ -118,6 +122,7 @@ pub fn mark_of<W: World>(world: &W, key: Key) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::widened;
 
     const KEY: Key = Key {
         client: [192, 0, 2, 77],
@@ -134,8 +139,8 @@ mod tests {
         let all = MarkRow { last_port: u16::MAX, mark: 1, ..MarkRow::default() };
         assert!(all.matches(KEY, 3));
         let exact = MarkRow {
-            source: [192, 0, 2, 0],
-            source_mask: [255, 255, 255, 0],
+            source: widened([192, 0, 2, 0]),
+            source_mask: widened([255, 255, 255, 0]),
             first_port: 8080,
             last_port: 8080,
             protocol: 6,
@@ -144,7 +149,7 @@ mod tests {
         };
         assert!(exact.matches(KEY, 3));
         for other in [
-            MarkRow { source: [192, 0, 3, 0], ..exact },
+            MarkRow { source: widened([192, 0, 3, 0]), ..exact },
             MarkRow { first_port: 8081, last_port: 9000, ..exact },
             MarkRow { first_port: 1, last_port: 8079, ..exact },
             MarkRow { protocol: 17, ..exact },

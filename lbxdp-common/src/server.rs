@@ -1,16 +1,23 @@
 //! A real server as the packet path sees it: where its packets go, and how many connections it has.
 
+use core::net::IpAddr;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::cells::Cells;
-use crate::service::ServiceKey;
-use crate::wire::ethernet::Mac;
+use crate::forward::{Forward, Tunnel};
+use crate::service::{ServiceKey, ip};
+use crate::wire::ethernet::{Mac, Tag};
 
 /// The most rows of servers there can be.
 pub const MAX_SERVERS: u32 = 1 << ROW_BITS;
 const ROW_BITS: u32 = 16;
+const GENERATION_BITS: u32 = 6;
+/// The last generation of a row before the first comes again. A row waits until its last connection is gone, so few are
+/// enough.
+pub const MAX_GENERATION: u8 = (1 << GENERATION_BITS) - 1;
 
-/// Names one server of one service for its life (24 bits): the row, and above it the row's generation.
+/// Names one server of one service for its life (22 bits): the row, and above it the row's generation.
 ///
 /// A row that is used again gets a new generation, so a connection of the old server never goes to the new one.
 /// 0 names no server.
@@ -21,9 +28,14 @@ impl ServerId {
     /// No server.
     pub const NONE: Self = Self(0);
 
-    /// The row's id in its generation (1 to 255, then 1 again).
+    /// Bits of an id.
+    pub const BITS: u32 = ROW_BITS + GENERATION_BITS;
+    /// All of them.
+    pub const MASK: u32 = (1 << Self::BITS) - 1;
+
+    /// The row's id in its generation (1 to [`MAX_GENERATION`], then 1 again).
     pub const fn new(row: u32, generation: u8) -> Self {
-        Self((generation as u32) << ROW_BITS | row & (MAX_SERVERS - 1))
+        Self(((generation & MAX_GENERATION) as u32) << ROW_BITS | row & (MAX_SERVERS - 1))
     }
 
     /// Index of the row.
@@ -50,11 +62,27 @@ impl ServerFlags {
     pub const LOCAL: Self = Self(2);
     /// Its weight is 0.
     pub const QUIESCENT: Self = Self(4);
+    /// Its address is an IPv6 one.
+    pub const IPV6: Self = Self(8);
+    /// Packets to it leave with the VLAN tag [`ServerRow::tags`] begins with.
+    pub const TAGGED: Self = Self(0x10);
+    /// Behind that one stands a second one.
+    pub const TWICE_TAGGED: Self = Self(0x20);
+    /// New connections go to it by VS/TUN.
+    pub const TUNNEL: Self = Self(1 << METHOD_SHIFT);
+    /// New connections go to it by VS/NAT.
+    pub const MASQUERADE: Self = Self(2 << METHOD_SHIFT);
 
     /// Whether all bits of `other` are set.
     #[inline(always)]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether some bits of `other` are set.
+    #[inline(always)]
+    pub const fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// The bits of both.
@@ -68,9 +96,56 @@ impl ServerFlags {
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
+
+    /// With the bits of `other` if a condition holds.
+    #[must_use]
+    pub const fn with_if(self, other: Self, condition: bool) -> Self {
+        if condition { self.with(other) } else { self }
+    }
+
+    /// How new connections go to the server.
+    #[inline(always)]
+    pub const fn method(self) -> Method {
+        Method((self.0 >> METHOD_SHIFT) as u32 & Method::MASK)
+    }
+
+    /// With the bits of a method.
+    #[must_use]
+    pub const fn by(self, method: Method) -> Self {
+        Self(self.0 & !((Method::MASK as u16) << METHOD_SHIFT) | (method.0 as u16) << METHOD_SHIFT)
+    }
 }
 
-/// A row of the server table (64 bytes, one cache line): all that forwarding needs.
+const METHOD_SHIFT: u32 = 6;
+
+/// A forwarding method in two bits, as connections and servers' rows carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Method(pub(crate) u32);
+
+impl Method {
+    /// VS/DR.
+    pub const DIRECT: Self = Self(0);
+    /// VS/TUN.
+    pub const TUNNEL: Self = Self(1);
+    /// VS/NAT.
+    pub const MASQUERADE: Self = Self(2);
+    /// Bits of a method.
+    pub const BITS: u32 = 2;
+    pub(crate) const MASK: u32 = (1 << Self::BITS) - 1;
+}
+
+impl From<Forward> for Method {
+    fn from(forward: Forward) -> Self {
+        match forward {
+            Forward::Direct => Self::DIRECT,
+            Forward::Tunnel => Self::TUNNEL,
+            Forward::Masquerade => Self::MASQUERADE,
+        }
+    }
+}
+
+/// A row of the server table (128 bytes, two cache lines). The first line is all that forwarding needs; without a tunnel its
+/// first half will do.
 ///
 /// The first 12 bytes are the two MAC addresses as they stand in the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -88,30 +163,36 @@ pub struct ServerRow {
     pub id: u32,
     /// Index of the interface the packets leave by.
     pub ifindex: u32,
-    /// RIP, as in a packet.
-    pub address: [u8; 4],
-    /// The server's port, as in a packet.
+    /// The server's port, as in a packet; 0: the packet's.
     pub port_number: [u8; 2],
-    /// [`crate::Forward`], raw.
-    pub forward: u8,
-    /// Always zero.
-    pub pad: u8,
+    /// The longest packet that fits the way to it, in bytes from the IP header on; 0: not known.
+    pub mtu: u16,
+    /// For VS/TUN.
+    pub tunnel: Tunnel,
+    /// RIP, as in a packet; an IPv4 one with zeros behind it.
+    pub address: [u8; 16],
+    /// The director's address on the way to it, likewise: what tunnels come from.
+    pub tunnel_source: [u8; 16],
+    /// The VLAN tags that packets to it leave with, as they stand in a frame, the outer one first.
+    pub tags: [Tag; 2],
     /// The service it belongs to, so that a deleted server that waits can be told by its row alone; all zero in a row that
     /// no server has. The packet path does not read it.
     pub service: ServiceKey,
     /// Its last weight that was not 0; 0 only if it was added with weight 0 and has had no other since. For the tables of
     /// `mh`; the packet path does not read it.
     pub last_weight: u32,
+    /// [`crate::Forward`], raw. The packet path goes by the flags.
+    pub forward: u8,
     /// Always zero.
-    pub more: u32,
+    pub pad: [u8; 3],
     /// Always zero: the rest of the cache line.
-    pub rest: [u64; 2],
+    pub rest: [u64; 3],
 }
 
 /// Cells of a [`ServerRow`].
 pub const SERVER_CELLS: usize = size_of::<ServerRow>() / 8;
 /// The cell of [`ServerRow::service`].
-pub const SERVICE_CELL: usize = 4;
+pub const SERVICE_CELL: usize = 9;
 
 impl ServerRow {
     /// The row as cells.
@@ -122,6 +203,11 @@ impl ServerRow {
     /// The row of cells.
     pub fn from_cells(cells: [u64; SERVER_CELLS]) -> Self {
         zerocopy::transmute!(cells)
+    }
+
+    /// RIP.
+    pub fn ip(&self) -> IpAddr {
+        ip(self.address, self.flags.has(ServerFlags::IPV6))
     }
 }
 
@@ -150,6 +236,18 @@ impl Hop {
     }
 }
 
+/// The fourth cell of a row: how packets are changed for the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Change {
+    /// See [`ServerRow::port_number`].
+    pub port_number: [u8; 2],
+    /// See [`ServerRow::mtu`].
+    pub mtu: u16,
+    /// See [`ServerRow::tunnel`].
+    pub tunnel: Tunnel,
+}
+
 /// The third cell of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]
@@ -170,6 +268,30 @@ impl<C: Cells> Server<C> {
     pub fn identity(self) -> (ServerId, u32) {
         let Identity { id, ifindex } = zerocopy::transmute!(self.0.load(2));
         (ServerId(id), ifindex)
+    }
+
+    /// How packets are changed for it.
+    #[inline(always)]
+    pub fn change(self) -> Change {
+        zerocopy::transmute!(self.0.load(3))
+    }
+
+    /// RIP, as in a packet; an IPv4 one with zeros behind it.
+    #[inline(always)]
+    pub fn address(self) -> [u8; 16] {
+        zerocopy::transmute!([self.0.load(4), self.0.load(5)])
+    }
+
+    /// What tunnels come from, likewise.
+    #[inline(always)]
+    pub fn tunnel_source(self) -> [u8; 16] {
+        zerocopy::transmute!([self.0.load(6), self.0.load(7)])
+    }
+
+    /// The VLAN tags that packets to it leave with.
+    #[inline(always)]
+    pub fn tags(self) -> [Tag; 2] {
+        zerocopy::transmute!(self.0.load(8))
     }
 }
 
@@ -258,8 +380,8 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_row_is_a_cache_line_and_its_cells_are_seen_as_they_stand() {
-        assert_eq!(size_of::<ServerRow>(), 64);
+    fn a_row_is_two_cache_lines_and_its_cells_are_seen_as_they_stand() {
+        assert_eq!(size_of::<ServerRow>(), 128);
         let row = ServerRow {
             next_hop: [2, 0, 0, 0, 0, 0x99],
             source: [2, 0, 0, 0, 0, 1],
@@ -267,19 +389,28 @@ mod tests {
             flags: ServerFlags::AVAILABLE,
             id: ServerId::new(5, 3).0,
             ifindex: 42,
+            port_number: [0, 80],
+            mtu: 1500,
+            tunnel: Tunnel { kind: 1, checksum: 2, port: [3, 4] },
+            address: [5; 16],
+            tunnel_source: [6; 16],
             service: ServiceKey::address([10, 0, 0, 100], [0, 80], 6),
             ..ServerRow::default()
         };
-        let [.., service, _, _, _] = row.cells();
-        assert_eq!(row.cells()[SERVICE_CELL], service);
-        assert_ne!(service, 0);
+        let service: [u64; 3] = zerocopy::transmute!(row.service);
+        assert_eq!(row.cells()[SERVICE_CELL..SERVICE_CELL + 3], service);
         let cells = row.cells().map(core::sync::atomic::AtomicU64::new);
         let server = Server(&cells[..]);
         assert!(server.hop().is_resolved());
         assert_eq!(server.hop().macs, [2, 0, 0, 0, 0, 0x99, 2, 0, 0, 0, 0, 1]);
         assert_eq!((server.hop().port, server.hop().flags), (7, ServerFlags::AVAILABLE));
         assert_eq!(server.identity(), (ServerId::new(5, 3), 42));
+        assert_eq!(server.change(), Change { port_number: [0, 80], mtu: 1500, tunnel: row.tunnel });
+        assert_eq!((server.address(), server.tunnel_source()), ([5; 16], [6; 16]));
         assert_eq!(ServerRow::from_cells(row.cells()), row);
+        for method in [Method::DIRECT, Method::TUNNEL, Method::MASQUERADE] {
+            assert_eq!(ServerFlags::AVAILABLE.by(Method::MASQUERADE).by(method).method(), method);
+        }
         let unknown = ServerRow { next_hop: [0; 6], ..row }.cells().map(core::sync::atomic::AtomicU64::new);
         assert!(!Server(&unknown[..]).hop().is_resolved());
     }

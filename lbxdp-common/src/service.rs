@@ -1,5 +1,7 @@
 //! A virtual service as the packet path sees it: its key, its row, its list of servers.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::cells::Cells;
@@ -9,10 +11,12 @@ use crate::server::ServerId;
 /// What a packet that opens a connection must carry to be scheduled: the key of the service map.
 ///
 /// ```text
-/// address   VIP (4)                    port (2)   protocol (1)   0
-/// mark      mark, most significant (4) 0 (2)      0 (1)          1
+/// address   VIP (16)                    port (2)   protocol (1)   0   (IPv6: 2)   zero (4)
+/// mark      mark, most significant (16) 0 (2)      0 (1)          1   (IPv6: 3)   zero (4)
 ///           byte first
 /// ```
+///
+/// What is shorter than 16 bytes is followed by zeros.
 #[derive(
     Clone,
     Copy,
@@ -31,33 +35,101 @@ use crate::server::ServerId;
 #[repr(C, align(8))]
 pub struct ServiceKey {
     /// VIP, as in a packet; or a mark, its most significant byte first.
-    pub vip: [u8; 4],
+    pub vip: [u8; 16],
     /// Port, as in a packet; 0 stands for all ports, and with a mark.
     pub port: [u8; 2],
     /// IANA number; 0 with a mark.
     pub protocol: u8,
-    /// 1 with a mark, else 0.
-    pub by_mark: u8,
+    /// What the key is: [`ServiceKey::BY_MARK`] and [`ServiceKey::IPV6`].
+    pub kind: u8,
+    /// Always zero.
+    pub pad: [u8; 4],
 }
 
+/// Cells of a [`ServiceKey`].
+pub const SERVICE_KEY_CELLS: usize = size_of::<ServiceKey>() / 8;
+
 impl ServiceKey {
-    /// The key of a service at an address.
+    /// In [`ServiceKey::kind`]: packets are found by their mark.
+    pub const BY_MARK: u8 = 1;
+    /// In [`ServiceKey::kind`]: of IPv6 packets.
+    pub const IPV6: u8 = 2;
+
+    /// The key of a service at an IPv4 address.
     #[inline(always)]
     pub const fn address(vip: [u8; 4], port: [u8; 2], protocol: u8) -> Self {
-        Self { vip, port, protocol, by_mark: 0 }
+        Self { vip: widened(vip), port, protocol, kind: 0, pad: [0; 4] }
     }
 
-    /// The key of a service for packets with a mark.
+    /// The key of a service at an IPv6 address.
+    #[inline(always)]
+    pub const fn address_v6(vip: [u8; 16], port: [u8; 2], protocol: u8) -> Self {
+        Self { vip, port, protocol, kind: Self::IPV6, pad: [0; 4] }
+    }
+
+    /// The key of a service for IPv4 packets with a mark.
     #[inline(always)]
     pub const fn marked(mark: u32) -> Self {
-        Self { vip: mark.to_be_bytes(), port: [0; 2], protocol: 0, by_mark: 1 }
+        Self { kind: Self::BY_MARK, ..Self::address(mark.to_be_bytes(), [0; 2], 0) }
+    }
+
+    /// The key of a service for IPv6 packets with a mark.
+    #[inline(always)]
+    pub const fn marked_v6(mark: u32) -> Self {
+        Self { kind: Self::BY_MARK | Self::IPV6, ..Self::address(mark.to_be_bytes(), [0; 2], 0) }
     }
 
     /// The mark; `None` for a service at an address.
     #[inline(always)]
     pub const fn mark(self) -> Option<u32> {
-        if self.by_mark == 1 { Some(u32::from_be_bytes(self.vip)) } else { None }
+        if self.kind & Self::BY_MARK != 0 { Some(u32::from_be_bytes(self.vip_v4())) } else { None }
     }
+
+    /// The VIP; `None` with a mark.
+    pub const fn address_of(self) -> Option<IpAddr> {
+        if self.kind & Self::BY_MARK == 0 { Some(ip(self.vip, self.is_v6())) } else { None }
+    }
+
+    /// Whether it is for IPv6 packets.
+    #[inline(always)]
+    pub const fn is_v6(self) -> bool {
+        self.kind & Self::IPV6 != 0
+    }
+
+    /// The first four bytes of the address: all of an IPv4 one.
+    #[inline(always)]
+    pub const fn vip_v4(self) -> [u8; 4] {
+        narrowed(self.vip)
+    }
+}
+
+/// An IPv4 address where there is room for either kind: zeros follow.
+#[inline(always)]
+pub const fn widened([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
+/// An address of either kind in such a place.
+pub const fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => widened(address.octets()),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// The address in such a place.
+pub const fn ip(octets: [u8; 16], is_v6: bool) -> IpAddr {
+    if is_v6 {
+        IpAddr::V6(Ipv6Addr::from_octets(octets))
+    } else {
+        IpAddr::V4(Ipv4Addr::from_octets(narrowed(octets)))
+    }
+}
+
+/// The IPv4 address in such a place.
+#[inline(always)]
+pub const fn narrowed([a, b, c, d, ..]: [u8; 16]) -> [u8; 4] {
+    [a, b, c, d]
 }
 
 /// A row of the service table (64 bytes).
@@ -77,7 +149,7 @@ pub struct ServiceRow {
     /// What identifies it.
     pub key: ServiceKey,
     /// Always zero: the rest of the cache line.
-    pub rest: [u64; 3],
+    pub rest: [u64; 1],
 }
 
 /// What a service's templates are like.
@@ -86,7 +158,8 @@ pub struct ServiceRow {
 pub struct Persistence {
     /// How long one lasts after its last new connection.
     pub seconds: u32,
-    /// Clients that differ in no bit of this are one; as in a packet.
+    /// Clients that differ in no bit of this are one; as in a packet. Of IPv6: how many bits count, 1 to 128, most
+    /// significant byte first.
     pub netmask: [u8; 4],
 }
 
@@ -271,7 +344,7 @@ impl<C: Cells> Service<C> {
     /// What identifies it.
     #[inline(always)]
     pub fn key(self) -> ServiceKey {
-        zerocopy::transmute!(self.0.load(4))
+        zerocopy::transmute!([self.0.load(4), self.0.load(5), self.0.load(6)])
     }
 }
 
@@ -355,7 +428,7 @@ mod tests {
     #[test]
     fn a_mark_is_no_address() {
         let key = ServiceKey::marked(0x0a00_0064);
-        assert_eq!(key, ServiceKey { vip: [10, 0, 0, 100], port: [0; 2], protocol: 0, by_mark: 1 });
+        assert_eq!(key, ServiceKey { kind: 1, ..ServiceKey::address([10, 0, 0, 100], [0; 2], 0) });
         assert_eq!(key.mark(), Some(0x0a00_0064));
         assert_eq!(ServiceKey::address([10, 0, 0, 100], [0; 2], 0).mark(), None);
     }

@@ -2,6 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::address::{Address, V4};
 use crate::cells::Cells;
 use crate::protocol::Protocol;
 use crate::state::{State, Timer};
@@ -31,8 +32,11 @@ pub struct Settings {
     pub hertz: u32,
     /// How long a set of lblcr may stay as it is before a server leaves it, in ticks.
     pub lblcr_expiration: u32,
-    /// Always zero.
-    pub pad: u32,
+    /// Bits of the outer source address that differ from connection to connection, in its last 32 bits; most significant
+    /// byte first. 0: tunnels come from the director's own address.
+    pub tunnel_spread: u32,
+    /// [`Shape`] of the table of IPv6 connections.
+    pub shape_v6: u64,
     /// Always zero; see [`Walker::zero`](crate::walk::Walker::zero).
     pub zero: u64,
 }
@@ -63,6 +67,13 @@ impl Rules {
     /// A service for all ports of a VIP is there.
     pub const ALL_PORTS: Self = Self(1 << 19);
 
+    /// A server is reached by VS/NAT, or may still be: packets from it are looked at.
+    pub const MASQUERADE: Self = Self(1 << 20);
+    /// A server is reached by VS/TUN, or may still be: ICMP errors about tunnels are looked at.
+    pub const TUNNELS: Self = Self(1 << 21);
+    /// A service of IPv6 packets is there, or was.
+    pub const IPV6: Self = Self(1 << 22);
+
     /// Whether all bits of `other` are set.
     #[inline(always)]
     pub const fn has(self, other: Self) -> bool {
@@ -82,6 +93,8 @@ pub const SETTINGS_CELLS: usize = size_of::<Settings>() / 8;
 pub const ZERO_CELL: usize = SETTINGS_CELLS - 1;
 /// The cell that holds the table's shape.
 pub const SHAPE_CELL: usize = 2;
+/// The cell that holds that of IPv6's.
+pub const SHAPE_V6_CELL: usize = 14;
 const REFRESH_CELL: usize = 3;
 const TIMEOUTS_CELL: usize = 4;
 const REUSABLE_CELL: usize = 12;
@@ -129,10 +142,22 @@ impl<C: Cells> SettingsView<C> {
         Rules((self.0.load(REFRESH_CELL) >> 32) as u32)
     }
 
-    /// The connection table's shape.
+    /// The shape of the table of IPv4 connections.
     #[inline(always)]
     pub fn shape(self) -> Shape {
-        Shape(self.0.load(SHAPE_CELL))
+        self.shape_of::<V4>()
+    }
+
+    /// The shape of the connection table of a family.
+    #[inline(always)]
+    pub fn shape_of<A: Address>(self) -> Shape {
+        Shape(self.0.load(A::SHAPE_CELL))
+    }
+
+    /// See [`Settings::tunnel_spread`].
+    #[inline(always)]
+    pub fn tunnel_spread(self) -> u32 {
+        (self.0.load(LBLCR_CELL) >> 32) as u32
     }
 
     /// Ticks in a second.
@@ -180,6 +205,7 @@ impl<C: Cells> SettingsView<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::V6;
     use core::sync::atomic::AtomicU64;
 
     #[test]
@@ -195,7 +221,8 @@ mod tests {
             reusable_sctp: 1 << 13,
             hertz: 250,
             lblcr_expiration: 77,
-            pad: 0,
+            tunnel_spread: 0xff,
+            shape_v6: Shape::steady(5).0,
             zero: 0,
         };
         let cells = settings.cells().map(AtomicU64::new);
@@ -203,7 +230,8 @@ mod tests {
         assert_eq!(view.seed(), Seed { offset: 1, multiplier: 3 });
         assert_eq!(view.hertz(), 250);
         assert_eq!((view.refresh(), view.shape()), (31, Shape::new(7, 9)));
-        assert_eq!(view.lblcr_expiration(), 77);
+        assert_eq!((view.lblcr_expiration(), view.tunnel_spread()), (77, 0xff));
+        assert_eq!(view.shape_of::<V6>(), Shape::steady(5));
         assert!(view.rules().has(Rules::SLOPPY_TCP) && !view.rules().has(Rules::SECURE_TCP));
         for state in 0..16 {
             let reusable = |protocol| view.is_reusable(protocol, State::from_raw(state));

@@ -7,16 +7,19 @@
 //!
 //! Sources: Linux `ip_vs_sched_persist`, `ip_vs_check_template`, `ip_vs_conn_expire`.
 
+use core::marker::PhantomData;
 use core::ops::ControlFlow;
 
-use crate::connection::{Key, Word};
+use crate::address::Address;
+use crate::cells::Cells;
+use crate::connection::{Key, Word, kind};
 use crate::overload::LoadRow;
 use crate::server::{Server, ServerFlags, ServerId};
 use crate::service::{Persistence, ServiceKey};
 use crate::settings::{Rules, SettingsView};
 use crate::state::{State, Timer};
 use crate::steer::World;
-use crate::table::{self, Claim, Entry, Found, Hash, Pair, Published, Slot, WAYS};
+use crate::table::{self, Buckets, Claim, Entry, Found, Hash, Pair, Published, Slot, WAYS};
 use crate::time::Ticks;
 use crate::walk::Step;
 
@@ -31,32 +34,31 @@ const MAX_LOOKS: u32 = 2;
 
 /// The key of a client's template.
 #[inline(always)]
-pub fn key_of(service: ServiceKey, persistence: Persistence, client: [u8; 4]) -> Key {
-    let client = u32::from_ne_bytes(client) & u32::from_ne_bytes(persistence.netmask);
+pub fn key_of<A: Address>(service: ServiceKey, persistence: Persistence, client: A) -> Key<A> {
     let is_ftp = u16::from_ne_bytes(service.port) == u16::from_ne_bytes(FTP_PORT);
     Key {
-        client: client.to_ne_bytes(),
-        vip: service.vip,
+        client: client.masked(persistence.netmask),
+        vip: A::of_wide(service.vip),
         client_port: [0; 2],
         vip_port: if is_ftp { [0; 2] } else { service.port },
         protocol: service.protocol,
-        kind: Key::TEMPLATE,
+        kind: kind::TEMPLATE,
         pad: [0; 2],
     }
 }
 
 /// Where the template leads, if there is one whose server can be used; its time begins anew.
 #[inline(always)]
-pub fn consult<W: World>(
+pub fn consult<A: Address, W: World + Buckets<A>>(
     world: &W,
     settings: SettingsView<W::Row>,
-    key: Key,
+    key: Key<A>,
     is_datagram: bool,
     now: Ticks,
 ) -> Option<ServerId> {
     let hash = Hash::of(key, settings.seed());
     for _ in 0..MAX_LOOKS {
-        let (slot, word) = match table::find(world, settings.shape(), hash, key) {
+        let (slot, word) = match table::find(world, settings.shape_of::<A>(), hash, key) {
             None => return None,
             Some(Found::OnItsWay(word)) => return Some(word.server()),
             Some(Found::Here(slot, word)) => (slot, word),
@@ -75,17 +77,17 @@ pub fn consult<W: World>(
 /// How long a template lasts at most of which only a first packet has been seen: as long as that one's connection. So a flood
 /// of forged clients does not leave templates behind for longer than it leaves connections.
 #[inline(always)]
-fn opening<S: crate::Cells>(settings: SettingsView<S>, is_datagram: bool) -> u32 {
+fn opening<S: Cells>(settings: SettingsView<S>, is_datagram: bool) -> u32 {
     settings.timeout(if is_datagram { Timer::UDP } else { Timer::OPENING })
 }
 
 /// Begins its time anew; its server then, or `None` if it is not there any more: it has been carried elsewhere, or taken
 /// out, and then it must be made again, or its client's next connection would go elsewhere.
 #[inline(always)]
-fn renew<C: crate::Cells, S: crate::Cells>(
+fn renew<A: Address, C: Cells, S: Cells>(
     settings: SettingsView<S>,
-    slot: Slot<C>,
-    key: Key,
+    slot: Slot<C, A>,
+    key: Key<A>,
     mut word: Word,
     is_datagram: bool,
     now: Ticks,
@@ -129,16 +131,16 @@ pub struct Wanted {
 /// then, for another CPU may have been faster; [`ServerId::NONE`] if there is no template then. The place is used or given
 /// back.
 #[inline(always)]
-pub fn remember<W: World>(
+pub fn remember<A: Address, W: World + Buckets<A>>(
     world: &W,
     settings: SettingsView<W::Row>,
-    key: Key,
-    place: Option<Claim<W::Bucket>>,
+    key: Key<A>,
+    place: Option<Claim<W::Bucket, A>>,
     wanted: Wanted,
     now: Ticks,
 ) -> ServerId {
     let Wanted { server, lifetime, is_datagram } = wanted;
-    let (shape, hash) = (settings.shape(), Hash::of(key, settings.seed()));
+    let (shape, hash) = (settings.shape_of::<A>(), Hash::of(key, settings.seed()));
     // Until its first connection is more than a SYN, a template is half open: it is of no use to anybody else.
     let due = now + lifetime.min(opening(settings, is_datagram));
     let word = Word::live(server, State::TEMPLATE, due).half_open();
@@ -207,7 +209,8 @@ fn is_usable<W: World>(world: &W, settings: SettingsView<W::Row>, word: Word) ->
 
 /// Tells the template of a connection that its client is a real one. As little as can be is kept here: this walk stands on the
 /// deepest stack there is.
-struct Confirm {
+struct Confirm<A> {
+    width: PhantomData<A>,
     bond: u64,
     home: Pair,
     elsewhere: Pair,
@@ -215,7 +218,7 @@ struct Confirm {
     is_established: u32,
 }
 
-impl<W: World> Step<W> for Confirm {
+impl<A: Address, W: World + Buckets<A>> Step<W> for Confirm<A> {
     #[inline(always)]
     fn step(&mut self, world: &W, step: u32) -> ControlFlow<()> {
         let pair = if step / (2 * WAYS as u32) == 0 { self.home } else { self.elsewhere };
@@ -223,7 +226,7 @@ impl<W: World> Step<W> for Confirm {
         let Some(bucket) = world.bucket(bucket) else {
             return ControlFlow::Break(());
         };
-        let slot = Slot::new(bucket, step as usize % WAYS);
+        let slot = Slot::<_, A>::new(bucket, step as usize % WAYS);
         let (Some((key, word)), Some(settings)) = (slot.read(), world.settings().map(SettingsView)) else {
             return ControlFlow::Continue(());
         };
@@ -244,12 +247,13 @@ impl<W: World> Step<W> for Confirm {
 /// Tells the template that a connection of it has gone on: half open no more, and assured if the connection is
 /// established.
 #[inline(always)]
-pub fn confirm<W: World>(world: &W, bond: u64, is_established: u32) -> u64 {
+pub fn confirm<A: Address, W: World + Buckets<A>>(world: &W, bond: u64, is_established: u32) -> u64 {
     let Some(settings) = world.settings().map(SettingsView) else {
         return 0;
     };
-    let (shape, hash, zero) = (settings.shape(), Hash(bond), world.zero());
-    let mut confirm = Confirm {
+    let (shape, hash, zero) = (settings.shape_of::<A>(), Hash(bond), world.zero());
+    let mut confirm = Confirm::<A> {
+        width: PhantomData,
         bond,
         home: shape.home_of(hash),
         elsewhere: shape.elsewhere_of(hash),

@@ -6,6 +6,7 @@
 
 use core::ops::ControlFlow;
 
+use crate::address::{Address, V4, V6};
 use crate::connection::{Key, Word};
 use crate::overflow::Overflow;
 use crate::overload::LoadRow;
@@ -13,8 +14,8 @@ use crate::pressure::Pressure;
 use crate::protocol::Protocol;
 use crate::server::{Server, ServerFlags};
 use crate::settings::{Rules, SettingsView};
-use crate::steer::World;
-use crate::table::{self, Carried, Hash, Replaced, Slot, Stray, WAYS};
+use crate::steer::{Ways, World};
+use crate::table::{self, Buckets, Carried, Hash, Replaced, Slot, Stray, WAYS};
 use crate::template;
 use crate::walk::Step;
 
@@ -24,8 +25,8 @@ pub const MAX_ERRANDS: u32 = 256;
 /// An errand: a bucket that the daemon wants tended, and what it alone can know of its entries.
 ///
 /// ```text
-///  63     36 35              32 31     0
-/// | zero    | one a way        | bucket |
+///  63     37 36          35              32 31     0
+/// | zero    | IPv6's table | one a way        | bucket |
 /// ```
 ///
 /// The bit of a way is set if no connection of the template there lives.
@@ -44,6 +45,19 @@ impl Errand {
         Self(self.0 | 1 << (32 + way))
     }
 
+    const IN_V6: u64 = 1 << 36;
+
+    /// The same, of the table of IPv6 connections.
+    #[must_use]
+    pub const fn in_v6(self) -> Self {
+        Self(self.0 | Self::IN_V6)
+    }
+
+    #[inline(always)]
+    const fn is_in_v6(self) -> bool {
+        self.0 & Self::IN_V6 != 0
+    }
+
     #[inline(always)]
     const fn bucket(self) -> u32 {
         self.0 as u32
@@ -58,13 +72,13 @@ impl Errand {
 /// Looks at entry `way` of an errand's bucket: an overdue connection is taken out, so is one whose server has been deleted
 /// (if the rules say so), and one that belongs elsewhere by the table's shape is carried there.
 #[inline(always)]
-pub fn tend<W: World>(world: &W, errand: Errand, way: usize) {
+pub fn tend<A: Address, W: Ways<A>>(world: &W, errand: Errand, way: usize) {
     let index = errand.bucket();
-    let (Some(settings), Some(bucket)) = (world.settings(), world.bucket(index)) else {
+    let (Some(settings), Some(bucket)) = (world.settings(), Buckets::<A>::bucket(world, index)) else {
         return;
     };
     let (settings, now) = (SettingsView(settings), world.now());
-    let slot = Slot::new(bucket, way);
+    let slot = Slot::<_, A>::new(bucket, way);
     let Some((key, word)) = slot.read() else {
         return;
     };
@@ -87,7 +101,7 @@ pub fn tend<W: World>(world: &W, errand: Errand, way: usize) {
         }
         return;
     }
-    let (shape, hash) = (settings.shape(), Hash::of(key, settings.seed()));
+    let (shape, hash) = (settings.shape_of::<A>(), Hash::of(key, settings.seed()));
     if shape.home_of(hash).has(index) {
         return;
     }
@@ -109,11 +123,16 @@ pub fn tend<W: World>(world: &W, errand: Errand, way: usize) {
 /// Does all errands: tends each entry of the buckets that the daemon has listed, [`WAYS`] steps a bucket.
 pub struct Errands;
 
-impl<W: World> Step<W> for Errands {
+impl<W: Ways<V4> + Ways<V6>> Step<W> for Errands {
     #[inline(always)]
     fn step(&mut self, world: &W, index: u32) -> ControlFlow<()> {
         if let Some(errand) = world.errand(index / WAYS as u32) {
-            tend(world, errand, index as usize % WAYS);
+            let way = index as usize % WAYS;
+            if errand.is_in_v6() {
+                tend::<V6, _>(world, errand, way);
+            } else {
+                tend::<V4, _>(world, errand, way);
+            }
         }
         ControlFlow::Continue(())
     }
@@ -130,7 +149,7 @@ pub fn is_served<W: World>(world: &W, word: Word) -> bool {
 
 /// Takes an entry that has left the table off its server's counts.
 #[inline(always)]
-fn forget<W: World>(world: &W, key: Key, word: Word) {
+fn forget<A: Address, W: World>(world: &W, key: Key<A>, word: Word) {
     if let Some(row) = world.load_row(word.server())
         && word.is_template()
     {

@@ -46,6 +46,15 @@ named_enum! {
         NotReady = 12 => "not_ready",
         /// The interface that leads to the server cannot be redirected to (it is gone, or has just come).
         NoWayOut = 13 => "no_way_out",
+        /// Too long for the way out, and must not be fragmented.
+        TooBig = 14 => "too_big",
+        /// It would have to go by a tunnel whose way is too narrow for any packet.
+        NoTunnel = 15 => "no_tunnel",
+        /// The server is the director itself, by VS/NAT, and has another port than the service: the stack's answers would
+        /// not be given the service's port again.
+        LocalPort = 16 => "local_port",
+        /// A connection by VS/NAT for which the table has no room: without an entry its replies could not be told.
+        TableFull = 17 => "table_full",
     }
 }
 
@@ -76,7 +85,11 @@ impl Reason {
             | Self::ServerGone
             | Self::NextHopUnresolved
             | Self::TtlExpired
-            | Self::NoWayOut => Fate::Drop,
+            | Self::NoWayOut
+            | Self::TooBig
+            | Self::NoTunnel
+            | Self::LocalPort
+            | Self::TableFull => Fate::Drop,
         }
     }
 }

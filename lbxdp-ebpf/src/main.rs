@@ -18,6 +18,7 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use lbxdp_common::schedule::Pool;
+use lbxdp_common::steer::Stage;
 use lbxdp_common::table::WAYS;
 use lbxdp_common::tend::{Errands, MAX_ERRANDS};
 use lbxdp_common::walk::Walker;
@@ -27,7 +28,13 @@ use lbxdp_common::{Fate, Reason, Verdict, steer};
 /// The entry. `frags`: frames of several buffers (jumbo) are welcome; all headers are in the first.
 #[xdp(frags)]
 fn lbxdp(context: XdpContext) -> u32 {
-    match steer::steer(frame::Packet(context), &maps::Kernel) {
+    act(steer::steer(&mut frame::Packet(context), &maps::Kernel::<true>))
+}
+
+/// What the kernel is to do with a packet.
+#[inline(always)]
+fn act(decided: Result<Verdict, Reason>) -> u32 {
+    match decided {
         Ok(Verdict::Transmit) => xdp_action::XDP_TX,
         Ok(Verdict::Redirect(port)) => maps::redirect(port),
         Ok(Verdict::Local) => xdp_action::XDP_PASS,
@@ -46,10 +53,31 @@ fn lbxdp(context: XdpContext) -> u32 {
     }
 }
 
+macro_rules! stages {
+    ($( $name:ident = $stage:ident; )*) => {
+        $(
+            #[xdp(frags)]
+            fn $name(context: XdpContext) -> u32 {
+                maps::begin(&context);
+                act(Stage::$stage.run(&maps::Kernel::<false>, &mut frame::Packet(context)))
+            }
+        )*
+    };
+}
+
+// Each is called as its stage; the daemon puts it into that one's slot.
+stages! {
+    rare_v4 = RareV4;
+    v6 = V6;
+    rare_v6 = RareV6;
+    carry = Carry;
+    answer = Answer;
+}
+
 /// What time it is for [`lbxdp`]: the daemon runs this at its start to set its own clock. Never attached.
 #[xdp(frags)]
 fn clock(_: XdpContext) -> u32 {
-    Pool::now(&maps::Kernel).0
+    Pool::now(&maps::Kernel::<false>).0
 }
 
 /// Tends buckets of the connection table: the daemon lists them in `errands`, and the frame begins with how many. Never
@@ -57,7 +85,7 @@ fn clock(_: XdpContext) -> u32 {
 #[xdp(frags)]
 fn tend(context: XdpContext) -> u32 {
     let buckets: u32 = Frame::read(&frame::Packet(context), 0).unwrap_or(0);
-    maps::Kernel.repeat(buckets.min(MAX_ERRANDS) * WAYS as u32, &mut Errands);
+    maps::Kernel::<false>.repeat(buckets.min(MAX_ERRANDS) * WAYS as u32, &mut Errands);
     xdp_action::XDP_PASS
 }
 

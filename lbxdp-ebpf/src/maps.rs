@@ -7,7 +7,8 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, xdp_act
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_loop};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key as Prefix;
-use aya_ebpf::maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray};
+use aya_ebpf::maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray, ProgramArray};
+use aya_ebpf::programs::XdpContext;
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::schedule::cache::CACHE_CELLS;
@@ -15,14 +16,14 @@ use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::settings::{SettingsView, ZERO_CELL};
-use lbxdp_common::state::Event;
-use lbxdp_common::steer::World;
+use lbxdp_common::steer::{Desk, PREFIX_CELL, Stage, Stages, Ways, World};
 use lbxdp_common::table::{Buckets, Hash};
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::{Step, Walker};
-use lbxdp_common::{Cells, Notice, Overflow, Reason, Ticks, for_each_map};
+use lbxdp_common::{Address, Cells, Notice, Overflow, Reason, Ticks, V4, V6, Verdict, for_each_map};
 
 use crate::atomic::Row;
+use crate::frame::Packet;
 use crate::parts;
 
 macro_rules! define_maps {
@@ -56,8 +57,8 @@ static PORT_IFINDEX: Global<u32> = Global::new(0);
 /// A new row of the cache. Not on the stack, which is small.
 static NOTHING_CACHED: [u64; CACHE_CELLS] = [0; CACHE_CELLS];
 
-/// The real tables.
-pub(crate) struct Kernel;
+/// The real tables. `AT_PORT`: seen by the program that is made for its interface; the stages are the same for all.
+pub(crate) struct Kernel<const AT_PORT: bool>;
 
 #[inline(always)]
 fn row<const CELLS: usize>(map: &Array<[u64; CELLS]>, index: u32) -> Option<Row> {
@@ -65,16 +66,7 @@ fn row<const CELLS: usize>(map: &Array<[u64; CELLS]>, index: u32) -> Option<Row>
     map.get_ptr_mut(index).map(|cells| unsafe { Row::new(cells.cast()) })
 }
 
-impl Buckets for Kernel {
-    type Bucket = Row;
-
-    #[inline(always)]
-    fn bucket(&self, index: u32) -> Option<Row> {
-        row(&CONNECTIONS, index)
-    }
-}
-
-impl Pool for Kernel {
+impl<const AT_PORT: bool> Pool for Kernel<AT_PORT> {
     type Shared = Row;
 
     #[inline(always)]
@@ -128,7 +120,7 @@ impl Pool for Kernel {
     }
 }
 
-impl Walker for Kernel {
+impl<const AT_PORT: bool> Walker for Kernel<AT_PORT> {
     #[inline(always)]
     fn zero(&self) -> u32 {
         // A part of the settings that is always zero; the verifier sees only that it was loaded.
@@ -138,18 +130,21 @@ impl Walker for Kernel {
     #[inline(always)]
     fn repeat<S: Step<Self>>(&self, times: u32, steps: &mut S) {
         // SAFETY: `steps` outlives the call, which is the only user of it meanwhile, and `step` takes it for what it is.
-        unsafe { bpf_loop(times, step::<S> as *mut c_void, (&raw mut *steps).cast(), 0) };
+        unsafe { bpf_loop(times, step::<AT_PORT, S> as *mut c_void, (&raw mut *steps).cast(), 0) };
     }
 }
 
 /// One step of a walk, as `bpf_loop` wants it: 0 to go on, 1 to stop.
-unsafe extern "C" fn step<S: Step<Kernel>>(index: u32, steps: *mut c_void) -> i64 {
+unsafe extern "C" fn step<const AT_PORT: bool, S: Step<Kernel<AT_PORT>>>(
+    index: u32,
+    steps: *mut c_void,
+) -> i64 {
     // SAFETY: `repeat` passes the walk it got, and calls nobody else.
     let steps = unsafe { &mut *steps.cast::<S>() };
-    i64::from(steps.step(&Kernel, index).is_break())
+    i64::from(steps.step(&Kernel::<AT_PORT>, index).is_break())
 }
 
-impl World for Kernel {
+impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
     type Row = Row;
 
     #[inline(always)]
@@ -160,6 +155,21 @@ impl World for Kernel {
     #[inline(always)]
     fn vip_bucket(&self, index: u32) -> Option<Row> {
         row(&VIPS, index)
+    }
+
+    #[inline(always)]
+    fn vip_v6_bucket(&self, index: u32) -> Option<Row> {
+        row(&VIPS_V6, index)
+    }
+
+    #[inline(always)]
+    fn source_bucket(&self, index: u32) -> Option<Row> {
+        row(&SOURCES, index)
+    }
+
+    #[inline(always)]
+    fn source_v6_bucket(&self, index: u32) -> Option<Row> {
+        row(&SOURCES_V6, index)
     }
 
     #[inline(always)]
@@ -187,7 +197,7 @@ impl World for Kernel {
 
     #[inline(always)]
     fn ingress_ifindex(&self) -> u32 {
-        PORT_IFINDEX.load()
+        if AT_PORT { PORT_IFINDEX.load() } else { self.desk().map_or(0, |desk| Desk(desk).ifindex()) }
     }
 
     #[inline(always)]
@@ -206,64 +216,19 @@ impl World for Kernel {
     }
 
     #[inline(always)]
-    fn mark_run(&self, destination: [u8; 4]) -> Option<MarkRun> {
-        // The value is read whole: the daemon replaces it whole.
-        MARK_RUNS.get(&Prefix::new(32, destination)).map(|run| zerocopy::transmute!(*run))
-    }
-
-    #[inline(always)]
     fn mark_row(&self, index: u32) -> Option<Row> {
         row(&MARK_RULES, index)
     }
 
     #[inline(always)]
-    fn meet(&self, first: u64, second: u64, event: Event, hash: Hash, now: Ticks) -> u64 {
-        parts::meet(first, second, event.raw().into(), hash.0, now.0)
-    }
-
-    #[inline(always)]
-    fn confirm(&self, bond: u64, is_established: u32) -> u64 {
-        parts::confirm(bond, is_established)
-    }
-
-    #[inline(always)]
-    fn plan(&self, first: u64, second: u64, event: Event, now: Ticks) -> u64 {
-        parts::plan(first, second, event.raw().into(), now.0)
-    }
-
-    #[inline(always)]
-    fn claim(&self, hash: Hash, now: Ticks) -> u64 {
-        parts::claim(hash.0, now.0)
-    }
-
-    #[inline(always)]
-    fn template(&self, index: u32, client: u32) -> u64 {
-        parts::template(index, client)
-    }
-
-    #[inline(always)]
-    fn consult(&self, index: u32, client: u32, is_datagram: u32, now: Ticks) -> u64 {
-        parts::consult(index, client, is_datagram, now.0)
+    fn desk(&self) -> Option<Row> {
+        // SAFETY: the map's values are rows of `ARRIVAL_CELLS` cells.
+        DESK.get_ptr_mut(0).map(|cells| unsafe { Row::new(cells.cast()) })
     }
 
     #[inline(always)]
     fn by_hash(&self, index: u32, hash: Hash) -> u64 {
         parts::by_hash(index, hash.0)
-    }
-
-    #[inline(always)]
-    fn by_scheduler(&self, index: u32, first: u64, second: u64) -> u64 {
-        parts::by_scheduler(index, first, second)
-    }
-
-    #[inline(always)]
-    fn remember(&self, place: u64, index: u32, client: u32, is_datagram: u32, choice_and_now: u64) -> u64 {
-        parts::remember(place, index, client, is_datagram, choice_and_now)
-    }
-
-    #[inline(always)]
-    fn finish(&self, place: u64, first: u64, second: u64, plan: u64, choice_and_now: u64) -> u64 {
-        parts::finish(place, first, second, plan, choice_and_now)
     }
 
     #[inline(always)]
@@ -291,6 +256,114 @@ impl World for Kernel {
             row.bytes += more.bytes;
             row.connections += more.connections;
         }
+    }
+}
+
+/// The longest prefix there is: an address, where maps can read it. Not on the stack: a prefix is its length (4 bytes) and the
+/// address, packed, and the compiler would write it across the stack's slots of eight bytes.
+#[inline(always)]
+fn prefix_of<A: Address>(address: A) -> Option<&'static Prefix<A>> {
+    let desk = DESK.get_ptr_mut(0)?.cast::<u64>();
+    let [first, second]: [u64; 2] = zerocopy::transmute!(address.wide());
+    // SAFETY: the row is this CPU's own and longer than that; a prefix has no alignment, any bytes are one, and it is read
+    // before anybody writes there again.
+    unsafe {
+        let length = desk.add(PREFIX_CELL).cast::<u32>().add(1);
+        length.write(8 * size_of::<A>() as u32);
+        desk.add(PREFIX_CELL + 1).write(first);
+        desk.add(PREFIX_CELL + 2).write(second);
+        Some(&*length.cast::<Prefix<A>>())
+    }
+}
+
+macro_rules! ways {
+    ($width:ty: $connections:ident, $mark_runs:ident, $meet:ident, $confirm:ident, $plan:ident, $claim:ident, $template:ident,
+        $consult:ident, $by_scheduler:ident, $remember:ident, $finish:ident) => {
+        impl<const AT_PORT: bool> Buckets<$width> for Kernel<AT_PORT> {
+            type Bucket = Row;
+
+            #[inline(always)]
+            fn bucket(&self, index: u32) -> Option<Row> {
+                row(&$connections, index)
+            }
+        }
+
+        impl<const AT_PORT: bool> Ways<$width> for Kernel<AT_PORT> {
+            #[inline(always)]
+            fn mark_run(&self, destination: $width) -> Option<MarkRun> {
+                // The value is read whole: the daemon replaces it whole.
+                $mark_runs.get(prefix_of(destination)?).map(|run| zerocopy::transmute!(*run))
+            }
+
+            #[inline(always)]
+            fn meet(&self) -> u64 {
+                parts::$meet()
+            }
+
+            #[inline(always)]
+            fn confirm(&self, bond: u64, is_established: u32) -> u64 {
+                parts::$confirm(bond, is_established)
+            }
+
+            #[inline(always)]
+            fn plan(&self) -> u64 {
+                parts::$plan()
+            }
+
+            #[inline(always)]
+            fn claim_for(&self, hash: Hash) -> u64 {
+                parts::$claim(hash.0)
+            }
+
+            #[inline(always)]
+            fn template(&self, index: u32) -> u64 {
+                parts::$template(index)
+            }
+
+            #[inline(always)]
+            fn consult(&self, index: u32, is_datagram: u32) -> u64 {
+                parts::$consult(index, is_datagram)
+            }
+
+            #[inline(always)]
+            fn by_scheduler(&self, index: u32) -> u64 {
+                parts::$by_scheduler(index)
+            }
+
+            #[inline(always)]
+            fn remember(&self, place: u64, index: u32, is_datagram: u32, choice: u64) -> u64 {
+                parts::$remember(place, index, is_datagram, choice)
+            }
+
+            #[inline(always)]
+            fn finish(&self, place: u64, plan: u64, choice: u64) -> u64 {
+                parts::$finish(place, plan, choice)
+            }
+        }
+    };
+}
+
+ways!(V4: CONNECTIONS, MARK_RUNS, meet_v4, confirm_v4, plan_v4, claim_v4, template_v4, consult_v4, by_scheduler_v4,
+    remember_v4, finish_v4);
+ways!(V6: CONNECTIONS_V6, MARK_RUNS_V6, meet_v6, confirm_v6, plan_v6, claim_v6, template_v6, consult_v6,
+    by_scheduler_v6, remember_v6, finish_v6);
+
+impl<const AT_PORT: bool> Stages<Packet> for Kernel<AT_PORT> {
+    #[inline(always)]
+    fn enter(&self, stage: Stage, frame: &mut Packet) -> Result<Verdict, Reason> {
+        // SAFETY: a tail call does not come back if it succeeds.
+        unsafe { STAGES.tail_call(&frame.0, stage.raw()) };
+        Err(Reason::NotReady)
+    }
+}
+
+/// Begins a stage: from now on the interface that the packet came in by is on the desk.
+#[inline(always)]
+pub(crate) fn begin(context: &XdpContext) {
+    // SAFETY: the context is the program's own.
+    let ifindex = unsafe { (*context.ctx).ingress_ifindex };
+    if let Some(desk) = World::desk(&Kernel::<false>) {
+        Desk(desk).set_ifindex(ifindex);
     }
 }
 

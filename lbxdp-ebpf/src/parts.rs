@@ -3,37 +3,51 @@
 //! Only functions with a name of their own are taken so; those that the compiler makes of generic code are looked at again
 //! for every way that leads to them.
 
-use lbxdp_common::Ticks;
-use lbxdp_common::state::Event;
 use lbxdp_common::steer::parts;
 use lbxdp_common::table::Hash;
+use lbxdp_common::{V4, V6};
 
 use crate::maps::Kernel;
 
 macro_rules! parts {
-    ($( $name:ident ( $($argument:ident : $type:ty => $made:expr),* ); )*) => {
+    ($width:ty: $( $name:ident = $part:ident ($($argument:ident : $type:ty => $made:expr),* ); )*) => {
         $(
             #[unsafe(no_mangle)]
             #[inline(never)]
             pub(crate) extern "C" fn $name($($argument: $type),*) -> u64 {
-                parts::$name(&Kernel, $($made),*)
+                parts::$part::<$width, _>(&Kernel::<false>, $($made),*)
             }
         )*
     };
 }
 
-parts! {
-    meet(first: u64 => first, second: u64 => second, event: u32 => Event::from_raw(event as u8),
-        hash: u64 => Hash(hash), now: u32 => Ticks(now));
-    confirm(bond: u64 => bond, is_established: u32 => is_established);
-    plan(first: u64 => first, second: u64 => second, event: u32 => Event::from_raw(event as u8),
-        now: u32 => Ticks(now));
-    claim(hash: u64 => Hash(hash), now: u32 => Ticks(now));
-    template(index: u32 => index, client: u32 => client);
-    consult(index: u32 => index, client: u32 => client, is_datagram: u32 => is_datagram, now: u32 => Ticks(now));
-    by_hash(index: u32 => index, hash: u64 => Hash(hash));
-    by_scheduler(index: u32 => index, first: u64 => first, second: u64 => second);
-    remember(place: u64 => place, index: u32 => index, client: u32 => client, is_datagram: u32 => is_datagram, choice_and_now: u64 => choice_and_now);
-    finish(place: u64 => place, first: u64 => first, second: u64 => second, plan: u64 => plan,
-        choice_and_now: u64 => choice_and_now);
+parts! { V4:
+    meet_v4 = meet();
+    confirm_v4 = confirm(bond: u64 => bond, is_established: u32 => is_established);
+    plan_v4 = plan();
+    claim_v4 = claim_for(hash: u64 => Hash(hash));
+    template_v4 = template(index: u32 => index);
+    consult_v4 = consult(index: u32 => index, is_datagram: u32 => is_datagram);
+    by_scheduler_v4 = by_scheduler(index: u32 => index);
+    remember_v4 = remember(place: u64 => place, index: u32 => index, is_datagram: u32 => is_datagram, choice: u64 => choice);
+    finish_v4 = finish(place: u64 => place, plan: u64 => plan, choice: u64 => choice);
+}
+
+parts! { V6:
+    meet_v6 = meet();
+    confirm_v6 = confirm(bond: u64 => bond, is_established: u32 => is_established);
+    plan_v6 = plan();
+    claim_v6 = claim_for(hash: u64 => Hash(hash));
+    template_v6 = template(index: u32 => index);
+    consult_v6 = consult(index: u32 => index, is_datagram: u32 => is_datagram);
+    by_scheduler_v6 = by_scheduler(index: u32 => index);
+    remember_v6 = remember(place: u64 => place, index: u32 => index, is_datagram: u32 => is_datagram, choice: u64 => choice);
+    finish_v6 = finish(place: u64 => place, plan: u64 => plan, choice: u64 => choice);
+}
+
+/// The server by hash, whatever the width of addresses.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn by_hash(index: u32, hash: u64) -> u64 {
+    parts::by_hash(&Kernel::<false>, index, Hash(hash))
 }

@@ -49,6 +49,9 @@ enum Verb {
     Status {
         #[command(flatten)]
         instance: InstanceArgument,
+        /// Show the next hops of all servers, and how large a packet may be on the way.
+        #[arg(long)]
+        next_hops: bool,
     },
     /// Change settings, by the names of IPVS's sysctls: all that are given or none.
     Set {
@@ -125,7 +128,9 @@ fn main() -> ExitCode {
             run(daemon::Options { instance: instance.name, interfaces, connections, leave })
         }
         Verb::Unload { instance } => daemon::unload(&instance.name).map_err(Into::into),
-        Verb::Status { instance } => lbxdp::cli::status::print(&instance.name).map_err(Into::into),
+        Verb::Status { instance, next_hops } => {
+            lbxdp::cli::status::print(&instance.name, next_hops).map_err(Into::into)
+        }
         Verb::Set { instance, settings } => settings::set(&instance.name, settings).map_err(Into::into),
         Verb::Settings { instance, long, names } => {
             settings::print(&instance.name, &names, long).map_err(Into::into)

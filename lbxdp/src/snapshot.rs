@@ -68,12 +68,37 @@ pub struct Status {
     pub repaired: u64,
     /// Why the configuration is not saved; `None` if it is.
     pub unsaved: Option<String>,
-    /// Servers whose next hop is unknown.
-    pub unresolved: Vec<std::net::IpAddr>,
+    /// Where packets for the servers go, by the servers' addresses.
+    pub next_hops: Vec<NextHop>,
     /// How many packets were not forwarded, by reason; all reasons, in their order.
     pub not_forwarded: Vec<NotForwarded>,
     /// How often senders of such packets were told by ICMP, or why not; all kinds, in their order.
     pub notices: Vec<Counted>,
+}
+
+/// Where packets for a server go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHop {
+    pub server: std::net::IpAddr,
+    pub way: Way,
+}
+
+/// The way to an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// There is none, or nobody answers.
+    Unknown,
+    /// The address is the director's own.
+    Local,
+    Out {
+        /// MAC address of the next hop, as it is usually written.
+        mac: String,
+        interface: String,
+        /// The VLANs of the frames, the outer one first.
+        vlans: Vec<u16>,
+        /// The largest IP packet, in bytes; 0 if that is not known.
+        mtu: u16,
+    },
 }
 
 /// The connection table.

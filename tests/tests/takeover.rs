@@ -264,7 +264,7 @@ fn what_somebody_else_writes_into_the_tables_is_put_right() -> Result<()> {
         ("settings 1", Box::new(move |tables| put(tables.SETTINGS.row(0), 4, 1))),
         ("service_ids 1", Box::new(move |tables| tables.remove_service_id(key).expect("removed"))),
         ("service_ids 1", Box::new(move |tables| tables.put_service_id(stranger, index).expect("put"))),
-        ("vips 1", Box::new(move |tables| tables.remove_vip(key.vip.into(), seed))),
+        ("vips 1", Box::new(move |tables| tables.remove_vip(key.vip_v4().into(), seed))),
         ("vips 1", Box::new(move |tables| tables.put_vip([10, 0, 0, 66].into(), seed).expect("put"))),
     ];
     if let Some(slot) = (0..64).find(|slot| tables.port(*slot).is_some()) {

@@ -33,10 +33,15 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
 fn root_tests(arguments: &[OsString]) -> Result<()> {
     machine::require_lab("test")?;
     let built = build::build()?;
+    step::say("the root tests: what the kernel says of next hops");
+    let mut next_hops = project::cargo();
+    next_hops.args(["test", "--quiet", "--release", "--package", "lbxdp", "--lib"]);
+    let next_hops = step::run(next_hops.args(["--", "--ignored", "in_a_namespace"]));
     step::say("the root tests: the loaded program, in networks of namespaces");
     let mut cargo = project::cargo();
     cargo.args(["test", "--quiet", "--release", "--package", "lbxdp-tests", "--tests", "--no-fail-fast"]);
     cargo.args(["--", "--ignored"]).args(arguments);
     cargo.env(object::VARIABLE, &built.object).env(BINARY_VARIABLE, &built.binary);
-    step::run(&mut cargo)
+    // A failure of the one does not hide what the other has to say.
+    step::run(&mut cargo).and(next_hops)
 }

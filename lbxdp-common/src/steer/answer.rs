@@ -1,6 +1,6 @@
 //! What functions that are not inlined give back.
 
-use crate::server::ServerId;
+use crate::connection::Course;
 use crate::verdict::Reason;
 
 /// What became of a packet, in one number: functions that are not inlined can return no more.
@@ -13,9 +13,9 @@ impl Answer {
     pub(super) const STRANGER: u64 = 1 << 62;
 
     #[inline(always)]
-    pub(super) fn packed(decided: Result<(ServerId, bool), Reason>) -> u64 {
+    pub(super) fn packed(decided: Result<(Course, bool), Reason>) -> u64 {
         match decided {
-            Ok((server, is_new)) => u64::from(server.0) | if is_new { Self::NEW } else { 0 },
+            Ok((course, is_new)) => u64::from(course.0) | if is_new { Self::NEW } else { 0 },
             Err(reason) => Self::REFUSED | u64::from(reason.raw()),
         }
     }
@@ -26,12 +26,12 @@ impl Answer {
         packed & Self::REFUSED != 0
     }
 
-    /// The server, and how many connections are to be counted for it.
+    /// Where it goes, and how many connections are to be counted for it.
     #[inline(always)]
-    pub(super) fn unpacked(packed: u64) -> Result<(ServerId, u64), Reason> {
+    pub(super) fn unpacked(packed: u64) -> Result<(Course, u64), Reason> {
         if packed & Self::REFUSED != 0 {
             return Err(Reason::from_raw(packed as u32).unwrap_or(Reason::NotReady));
         }
-        Ok((ServerId(packed as u32), packed >> 32))
+        Ok((Course(packed as u32), packed >> 32))
     }
 }

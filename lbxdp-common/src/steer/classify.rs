@@ -1,14 +1,17 @@
 //! Is a packet for a VIP at all? Nearly every packet that is not leaves here, for a few nanoseconds.
 
-use super::World;
-use super::parse::Headers;
+use super::Ways;
+use super::parse::{Headers, IP_OFFSET};
+use crate::address::{Address, V4, V6};
 use crate::settings::{Rules, SettingsView};
 use crate::verdict::Reason;
 use crate::vip;
+use crate::wire::Frame;
+use crate::wire::ipv6::Ipv6;
 
 /// Whether the packet's destination is a VIP, and the frame's is this machine.
 #[inline(always)]
-pub(super) fn is_for_a_vip<W: World>(
+pub(super) fn is_for_a_vip<W: Ways<V4>>(
     world: &W,
     settings: SettingsView<W::Row>,
     headers: &Headers,
@@ -25,8 +28,27 @@ pub(super) fn is_for_a_vip<W: World>(
     Ok(())
 }
 
+/// The same for an IPv6 packet, whose frame is known to be for this machine.
+#[inline(always)]
+pub(super) fn is_for_a_v6_vip<F: Frame, W: Ways<V6>>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    frame: &F,
+) -> Result<(), Reason> {
+    let Some(ip) = frame.read::<Ipv6>(IP_OFFSET) else {
+        return Err(Reason::NotOurs);
+    };
+    let bucket = world.vip_v6_bucket(vip::bucket_v6(ip.destination, settings.seed()));
+    if !vip::holds_v6(bucket.ok_or(Reason::NotReady)?, ip.destination)
+        && !is_marked(world, settings, ip.destination)
+    {
+        return Err(Reason::NotOurs);
+    }
+    Ok(())
+}
+
 /// Whether rules give marks to packets for a destination that is no VIP.
 #[inline(always)]
-fn is_marked<W: World>(world: &W, settings: SettingsView<W::Row>, destination: [u8; 4]) -> bool {
+fn is_marked<A: Address, W: Ways<A>>(world: &W, settings: SettingsView<W::Row>, destination: A) -> bool {
     settings.rules().has(Rules::MARKED_NETS) && world.mark_run(destination).is_some()
 }

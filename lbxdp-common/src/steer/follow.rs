@@ -1,17 +1,17 @@
-//! A packet and its connection: the path of known connections. Whatever is not simply the next packet of one goes to
-//! [`meet`](super::meet) and [`open`].
+//! A packet and its connection: the path of known connections.
 
-use super::World;
-use super::answer::Answer;
+use super::arrival::{Arrival, Desk};
 use super::kind::Kind;
-use super::open::open;
 use super::parse::Packet;
-use crate::connection::{Key, Word};
+use super::{Ways, World};
+use crate::address::Address;
+use crate::cells::Cells;
+use crate::connection::{Course, Key, Word};
 use crate::counters::ServerCounters;
 use crate::overload::LoadRow;
-use crate::server::{Hop, Server, ServerFlags, ServerId};
+use crate::server::{Hop, Server, ServerFlags};
 use crate::settings::SettingsView;
-use crate::table::{self, Hash, Slot};
+use crate::table::{self, Hash, Shape, Slot};
 use crate::time::Ticks;
 use crate::verdict::Reason;
 
@@ -23,71 +23,106 @@ pub(super) struct Way {
     pub(super) hop: Hop,
     /// Index of the interface it leaves by.
     pub(super) ifindex: u32,
+    /// The longest packet that fits, in bytes from the IP header on.
+    pub(super) mtu: u32,
+    /// The packet's length, likewise.
+    pub(super) ip_bytes: u32,
+    pub(super) course: Course,
+    /// Of the connection's key.
+    pub(super) hash: Hash,
 }
 
-/// Finds the packet's connection, or makes one, and tells where the packet goes.
-#[inline(always)]
-pub(super) fn follow<W: World>(
-    world: &W,
-    settings: SettingsView<W::Row>,
-    packet: &Packet,
-) -> Result<Way, Reason> {
-    let now = world.now();
-    let hash = Hash::of(packet.key, settings.seed());
-    // Read once: what is not found by one shape must be looked for by the same one.
-    let shape = settings.shape();
-    let known = table::find_at_home(world, shape, hash, packet.key);
-    if let Some((slot, word)) = known
-        && !packet.kind.begins()
-        && !table::is_overdue(word, now)
-        && let Ok(way) = way_to(world, word.server())
-    {
-        advance(world, settings, packet.kind, packet.key, slot, word, now);
-        world.count(word.server(), packet.counted(0));
-        return Ok(way);
-    }
-    let [first, second] = packet.key.cells();
-    let mut answer = Answer::STRANGER;
-    if known.is_some() || !shape.is_steady() {
-        answer = world.meet(first, second, packet.kind.event, hash, now);
-    }
-    if answer == Answer::STRANGER {
-        answer = open(world, first, second, packet.kind.event, hash, now);
-    }
-    let (server, connections) = Answer::unpacked(answer)?;
-    let way = way_to(world, server)?;
-    world.count(server, packet.counted(connections));
-    Ok(way)
+/// A first look into the table.
+pub(super) struct Look<C, A> {
+    hash: Hash,
+    now: Ticks,
+    shape: Shape,
+    known: Option<(Slot<C, A>, Word)>,
 }
 
-impl Packet {
+impl<A: Address, C: Cells> Look<C, A> {
+    /// Looks for a packet's connection where it nearly always is.
     #[inline(always)]
-    fn counted(&self, connections: u64) -> ServerCounters {
-        ServerCounters { packets: 1, bytes: u64::from(self.ip_bytes), connections }
+    pub(super) fn at<W: Ways<A, Bucket = C>>(
+        world: &W,
+        settings: SettingsView<W::Row>,
+        packet: &Packet<A>,
+    ) -> Self {
+        let now = world.now();
+        let hash = Hash::of(packet.key, settings.seed());
+        // Read once: what is not found by one shape must be looked for by the same one.
+        let shape = settings.shape_of::<A>();
+        let known = table::find_at_home(world, shape, hash, packet.key);
+        Self { hash, now, shape, known }
+    }
+
+    /// The way of a packet that is simply the next one of its connection, which moves on.
+    #[inline(always)]
+    pub(super) fn go_on<W: Ways<A, Bucket = C>>(
+        &self,
+        world: &W,
+        settings: SettingsView<W::Row>,
+        packet: &Packet<A>,
+    ) -> Option<Way> {
+        if let Some((slot, word)) = self.known
+            && !packet.kind.begins()
+            && !table::is_overdue(word, self.now)
+            && let Ok(way) = way_to(world, word.course(), packet.ip_bytes, self.hash)
+        {
+            advance(world, settings, packet.kind, packet.key, slot, word, self.now);
+            world.count(word.server(), counted(packet.ip_bytes, 0));
+            return Some(way);
+        }
+        None
+    }
+
+    /// Lays any other packet down, for the stage that comes next.
+    #[inline(always)]
+    pub(super) fn lay_down<W: Ways<A, Bucket = C>>(
+        &self,
+        world: &W,
+        packet: &Packet<A>,
+    ) -> Result<(), Reason> {
+        let desk = world.desk().map(Desk).ok_or(Reason::NotReady)?;
+        desk.put(Arrival {
+            key: packet.key,
+            event: packet.kind.event,
+            hash: self.hash,
+            now: self.now,
+            ip_bytes: packet.ip_bytes,
+            may_be_known: self.known.is_some() || !self.shape.is_steady(),
+        });
+        Ok(())
     }
 }
 
-/// The server's row, if it is still that server's and the server has not been deleted.
+/// What is counted for a packet of so many bytes.
 #[inline(always)]
-fn way_to<W: World>(world: &W, id: ServerId) -> Result<Way, Reason> {
-    let server = Server(world.server_row(id).ok_or(Reason::ServerGone)?);
+pub(super) const fn counted(ip_bytes: u32, connections: u64) -> ServerCounters {
+    ServerCounters { packets: 1, bytes: ip_bytes as u64, connections }
+}
+
+/// The way to a course's server, if its row is still that server's and the server has not been deleted.
+#[inline(always)]
+pub(super) fn way_to<W: World>(world: &W, course: Course, ip_bytes: u32, hash: Hash) -> Result<Way, Reason> {
+    let server = Server(world.server_row(course.server()).ok_or(Reason::ServerGone)?);
     let (row_id, ifindex) = server.identity();
     let hop = server.hop();
-    if row_id != id || !hop.flags.has(ServerFlags::AVAILABLE) {
+    if row_id != course.server() || !hop.flags.has(ServerFlags::AVAILABLE) {
         return Err(Reason::ServerGone);
     }
-    Ok(Way { hop, ifindex })
+    Ok(Way { hop, ifindex, mtu: server.change().mtu.into(), ip_bytes, course, hash })
 }
 
 /// Moves a connection on by one packet; false if it is not there any more to be moved. Only the CPU whose exchange
 /// succeeds moves the server's counts.
 #[inline(always)]
-pub(super) fn advance<W: World>(
+pub(super) fn advance<A: Address, W: Ways<A>>(
     world: &W,
     settings: SettingsView<W::Row>,
     kind: Kind,
-    key: Key,
-    slot: Slot<W::Bucket>,
+    key: Key<A>,
+    slot: Slot<W::Bucket, A>,
     mut word: Word,
     now: Ticks,
 ) -> bool {
@@ -124,7 +159,13 @@ pub(super) fn advance<W: World>(
 
 /// Tells a connection's template, if it has one, what its first packets after the opening one show.
 #[inline(always)]
-fn confirm_template<W: World>(world: &W, kind: Kind, slot: Slot<W::Bucket>, word: Word, next: Word) {
+fn confirm_template<A: Address, W: Ways<A>>(
+    world: &W,
+    kind: Kind,
+    slot: Slot<W::Bucket, A>,
+    word: Word,
+    next: Word,
+) {
     let is_confirmed = word.is_half_open() && !next.is_half_open();
     // One that began in its midst is established already.
     let is_established =

@@ -1,15 +1,16 @@
 //! A packet and a connection that is not simply going on: one that begins anew, has ended, waits for its server, or
 //! stands elsewhere because the table grows.
 
-use super::World;
 use super::answer::Answer;
+use super::arrival::{Arrival, Desk};
 use super::follow::advance;
 use super::kind::Kind;
-use crate::connection::{Key, Word};
-use crate::server::{Server, ServerFlags, ServerId};
+use super::{Ways, World};
+use crate::address::Address;
+use crate::connection::{Course, Word};
+use crate::server::{Server, ServerFlags};
 use crate::settings::{Rules, SettingsView};
-use crate::state::Event;
-use crate::table::{self, Found, Hash};
+use crate::table::{self, Found};
 use crate::tend::{is_served, uncount};
 use crate::time::Ticks;
 use crate::verdict::Reason;
@@ -17,30 +18,25 @@ use crate::verdict::Reason;
 /// How often the table is looked into again after another CPU changed the connection that was found.
 const MAX_LOOKS: u32 = 2;
 
-/// The packet's server by its connection, or `Answer::STRANGER` if it has none, or none any more; see [`World::meet`].
+/// The packet's server by its connection, or `Answer::STRANGER` if it has none, or none any more; see [`Ways::meet`].
 #[inline(always)]
-pub fn meet<W: World>(world: &W, first: u64, second: u64, event: Event, hash: Hash, now: Ticks) -> u64 {
-    match server_of(world, Key::from_cells([first, second]), event, hash, now) {
+pub fn meet<A: Address, W: Ways<A>>(world: &W) -> u64 {
+    match course_of(world) {
         Ok(None) => Answer::STRANGER,
-        Ok(Some(server)) => Answer::packed(Ok((server, false))),
+        Ok(Some(course)) => Answer::packed(Ok((course, false))),
         Err(reason) => Answer::packed(Err(reason)),
     }
 }
 
 #[inline(always)]
-fn server_of<W: World>(
-    world: &W,
-    key: Key,
-    event: Event,
-    hash: Hash,
-    now: Ticks,
-) -> Result<Option<ServerId>, Reason> {
+fn course_of<A: Address, W: Ways<A>>(world: &W) -> Result<Option<Course>, Reason> {
+    let Arrival { key, event, hash, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
     for _ in 0..MAX_LOOKS {
-        let (slot, word) = match table::find(world, settings.shape(), hash, key) {
+        let (slot, word) = match table::find(world, settings.shape_of::<A>(), hash, key) {
             None => break,
-            Some(Found::OnItsWay(word)) => return Ok(Some(word.server())),
+            Some(Found::OnItsWay(word)) => return Ok(Some(word.course())),
             Some(Found::Here(slot, word)) => (slot, word),
         };
         if is_over(world, settings, kind, word, slot.bond() != 0, now) {
@@ -51,7 +47,7 @@ fn server_of<W: World>(
         } else if !is_served(world, word) {
             return Err(Reason::ServerGone);
         } else if advance(world, settings, kind, key, slot, word, now) {
-            return Ok(Some(word.server()));
+            return Ok(Some(word.course()));
         }
     }
     Ok(None)

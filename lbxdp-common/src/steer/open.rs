@@ -1,19 +1,21 @@
 //! A packet of no connection: it opens one, follows a hash for want of room, or is nobody's.
 
-use super::World;
 use super::answer::Answer;
+use super::arrival::{Arrival, Desk};
 use super::kind::{Kind, OPENING, UNCONFIRMED};
 use super::service::{Asked, asked};
-use crate::connection::{Key, Word};
+use super::{Ways, World};
+use crate::address::Address;
+use crate::connection::{Course, Key, Word};
 use crate::overflow::Overflow;
 use crate::overload::LoadRow;
 use crate::pressure::Pressure;
 use crate::protocol::Protocol;
 use crate::schedule;
-use crate::server::ServerId;
+use crate::server::{Method, Server, ServerId};
 use crate::service::{Service, ServiceFlags};
 use crate::settings::SettingsView;
-use crate::state::{Event, State};
+use crate::state::State;
 use crate::table::{self, Claim, Entry, Hash, NoRoom, Published, Wish};
 use crate::template::{self, FTP_PORT, Wanted};
 use crate::tend::uncount;
@@ -23,44 +25,48 @@ use crate::verdict::Reason;
 /// Active FTP's data connections come from here (RFC 959, 3.2).
 const FTP_DATA_PORT: [u8; 2] = 20u16.to_be_bytes();
 
-/// Opens a new connection, by its service's scheduler; or, for want of room, sends the packet where its hash leads.
+/// Opens a new connection for the packet on the desk, by its service's scheduler; or, for want of room, sends the packet
+/// where its hash leads.
 ///
 /// It only says in which order things are done: each is a function of its own in the kernel, so that none shares its stack,
-/// and the verifier looks at each once ([`World::plan`] and those below it).
+/// and the verifier looks at each once ([`Ways::plan`] and those below it).
 #[inline(always)]
-pub(super) fn open<W: World>(
-    world: &W,
-    first: u64,
-    second: u64,
-    event: Event,
-    hash: Hash,
-    now: Ticks,
-) -> u64 {
-    let plan = Plan(world.plan(first, second, event, now));
+pub(super) fn open<A: Address, W: Ways<A>>(world: &W) -> u64 {
+    let plan = Plan(world.plan());
     if let Some(refusal) = plan.refusal() {
         return refusal;
     }
-    let place = if plan.has(Plan::WANTS_ENTRY) { world.claim(hash, now) } else { Place::NONE };
-    let (mut choice, mut template) = (Choice::NONE, hash);
-    let client = Key::from_cells([first, second]).client_number();
-    if plan.has(Plan::PERSISTENT) {
-        template = Hash(world.template(plan.index(), client));
-        choice = Choice::of_template(world.consult(plan.index(), client, plan.is_datagram(), now));
+    let place = if plan.has(Plan::WANTS_ENTRY) { world.claim() } else { Place::NONE };
+    let mut choice = Choice::NONE;
+    let is_persistent = plan.has(Plan::PERSISTENT);
+    if is_persistent {
+        choice = Choice::of_template(world.consult(plan.index(), plan.is_datagram()));
     }
     if choice == Choice::NONE {
         let has_no_room = plan.has(Plan::WANTS_ENTRY) && Place::is_none(place);
         choice = if plan.has(Plan::BY_HASH) || has_no_room {
             // Of one client all connections go to one server, also without a template.
-            Choice(world.by_hash(plan.index(), template))
+            let hash = if is_persistent { Hash(world.template(plan.index())) } else { hash_of(world) };
+            Choice(world.by_hash(plan.index(), hash))
         } else {
-            Choice(world.by_scheduler(plan.index(), first, second))
+            Choice(world.by_scheduler(plan.index()))
         };
         if plan.has(Plan::REMEMBERS) && !has_no_room && choice != Choice::NONE {
-            let place = world.claim(template, now);
-            choice = Choice(world.remember(place, plan.index(), client, plan.is_datagram(), choice.and(now)));
+            let place = world.claim_for(Hash(world.template(plan.index())));
+            choice = Choice(world.remember(place, plan.index(), plan.is_datagram(), choice.0));
         }
     }
-    world.finish(place, first, second, plan.0, choice.and(now))
+    world.finish(place, plan.0, choice.0)
+}
+
+#[inline(always)]
+fn hash_of<W: World>(world: &W) -> Hash {
+    world.desk().map_or(Hash(0), |desk| Desk(desk).hash())
+}
+
+#[inline(always)]
+fn now_of<W: World>(world: &W) -> Ticks {
+    world.desk().map_or(Ticks(0), |desk| Desk(desk).now())
 }
 
 /// What is to be done for a packet that belongs to no connection, in one number.
@@ -123,12 +129,6 @@ impl Plan {
         if Answer::is_refusal(self.0) { Some(self.0) } else { None }
     }
 
-    /// What binds the connection of this key to its template.
-    #[inline(always)]
-    fn bond<W: World>(self, world: &W, key: Key) -> u64 {
-        world.template(self.index(), key.client_number())
-    }
-
     /// The plan with a flag if a condition holds.
     #[inline(always)]
     const fn with_if(self, flag: u64, condition: bool) -> Self {
@@ -150,21 +150,9 @@ impl Choice {
         Self(if server == 0 { 0 } else { server | Self::TEMPLATE })
     }
 
-    /// With the time in the upper half.
-    #[inline(always)]
-    const fn and(self, now: Ticks) -> u64 {
-        (now.0 as u64) << 32 | self.0
-    }
-
-    /// Takes them apart.
-    #[inline(always)]
-    const fn and_now(choice_and_now: u64) -> (Self, Ticks) {
-        (Self(choice_and_now & 0xffff_ffff), Ticks((choice_and_now >> 32) as u32))
-    }
-
     #[inline(always)]
     const fn server(self) -> ServerId {
-        ServerId(self.0 as u32 & 0xff_ffff)
+        ServerId(self.0 as u32 & ServerId::MASK)
     }
 
     #[inline(always)]
@@ -173,15 +161,15 @@ impl Choice {
     }
 }
 
-/// See [`World::plan`].
+/// See [`Ways::plan`].
 #[inline(always)]
-pub fn plan<W: World>(world: &W, first: u64, second: u64, event: Event, now: Ticks) -> u64 {
-    planned(world, Key::from_cells([first, second]), event, now)
-        .map_or_else(|reason| Answer::packed(Err(reason)), |plan| plan.0)
+pub fn plan<A: Address, W: Ways<A>>(world: &W) -> u64 {
+    planned(world).map_or_else(|reason| Answer::packed(Err(reason)), |plan| plan.0)
 }
 
 #[inline(always)]
-fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Plan, Reason> {
+fn planned<A: Address, W: Ways<A>>(world: &W) -> Result<Plan, Reason> {
+    let Arrival { key, event, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
     let Asked { index, is_of_another_port } = asked(world, settings, key).ok_or(Reason::NoService)?;
@@ -222,11 +210,13 @@ fn planned<W: World>(world: &W, key: Key, event: Event, now: Ticks) -> Result<Pl
         .with_if(Plan::FTP_DATA, is_ftp_data))
 }
 
-/// See [`World::by_scheduler`].
+/// See [`Ways::by_scheduler`].
 #[inline(always)]
-pub fn by_scheduler<W: World>(world: &W, index: u32, first: u64, second: u64) -> u64 {
-    let key = Key::from_cells([first, second]);
-    let [client, vip] = [key.client, key.vip].map(u32::from_be_bytes);
+pub fn by_scheduler<A: Address, W: Ways<A>>(world: &W, index: u32) -> u64 {
+    let Some(key) = world.desk().map(|desk| Desk(desk).key::<A>()) else {
+        return 0;
+    };
+    let [client, vip] = [key.client.folded(), key.vip.folded()];
     let port = u16::from_be_bytes(key.client_port);
     schedule::pick(world, index, client, vip, port).map_or(0, |server| server.0.into())
 }
@@ -240,40 +230,39 @@ pub fn by_hash<W: World>(world: &W, index: u32, hash: Hash) -> u64 {
     schedule::by_hash(world, service.list(), hash.first()).map_or(0, |server| server.0.into())
 }
 
-/// See [`World::template`].
+/// See [`Ways::template`].
 #[inline(always)]
-pub fn template<W: World>(world: &W, index: u32, client: u32) -> u64 {
-    let (Some(key), Some(settings)) = (template_key(world, index, client), world.settings()) else {
+pub fn template<A: Address, W: Ways<A>>(world: &W, index: u32) -> u64 {
+    let (Some(key), Some(settings)) = (template_key::<A, _>(world, index), world.settings()) else {
         return 0;
     };
     Hash::of(key, SettingsView(settings).seed()).0
 }
 
-/// See [`World::consult`].
+/// See [`Ways::consult`].
 #[inline(always)]
-pub fn consult<W: World>(world: &W, index: u32, client: u32, is_datagram: u32, now: Ticks) -> u64 {
-    let (Some(key), Some(settings)) = (template_key(world, index, client), world.settings()) else {
+pub fn consult<A: Address, W: Ways<A>>(world: &W, index: u32, is_datagram: u32) -> u64 {
+    let (Some(key), Some(settings)) = (template_key::<A, _>(world, index), world.settings()) else {
         return 0;
     };
-    template::consult(world, SettingsView(settings), key, is_datagram != 0, now)
+    template::consult(world, SettingsView(settings), key, is_datagram != 0, now_of(world))
         .map_or(0, |server| server.0.into())
 }
 
-/// See [`World::remember`].
+/// See [`Ways::remember`].
 #[inline(always)]
-pub fn remember<W: World>(
+pub fn remember<A: Address, W: Ways<A>>(
     world: &W,
     place: u64,
     index: u32,
-    client: u32,
     is_datagram: u32,
-    choice_and_now: u64,
+    choice: u64,
 ) -> u64 {
-    let (Some(key), Some(settings)) = (template_key(world, index, client), world.settings()) else {
+    let (Some(key), Some(settings)) = (template_key::<A, _>(world, index), world.settings()) else {
         return 0;
     };
-    let (choice, now) = Choice::and_now(choice_and_now);
-    let (settings, claim) = (SettingsView(settings), Claim::of_place(world, place));
+    let (choice, now) = (Choice(choice), now_of(world));
+    let (settings, claim) = (SettingsView(settings), Claim::<_, A>::of_place(world, place));
     let claim = if Place::is_none(place) { None } else { claim };
     let seconds = world.service_row(index).map_or(0, |row| Service(row).persistence().seconds);
     let lifetime = settings.ticks_of(seconds);
@@ -290,36 +279,30 @@ pub fn remember<W: World>(
 }
 
 #[inline(always)]
-fn template_key<W: World>(world: &W, index: u32, client: u32) -> Option<Key> {
+fn template_key<A: Address, W: Ways<A>>(world: &W, index: u32) -> Option<Key<A>> {
     let service = world.service_row(index).map(Service)?;
-    Some(template::key_of(service.key(), service.persistence(), client.to_ne_bytes()))
+    let key = Desk(world.desk()?).key::<A>();
+    Some(template::key_of(service.key(), service.persistence(), key.client))
 }
 
-/// See [`World::finish`].
+/// See [`Ways::finish`].
 #[inline(always)]
-pub fn finish<W: World>(
-    world: &W,
-    place: u64,
-    first: u64,
-    second: u64,
-    plan: u64,
-    choice_and_now: u64,
-) -> u64 {
-    let (choice, now) = Choice::and_now(choice_and_now);
-    let key = Key::from_cells([first, second]);
-    Answer::packed(finished(world, place, key, Plan(plan), choice, now))
+pub fn finish<A: Address, W: Ways<A>>(world: &W, place: u64, plan: u64, choice: u64) -> u64 {
+    Answer::packed(finished(world, place, Plan(plan), Choice(choice)))
 }
 
-/// The packet's server, and whether a connection is to be counted for it.
+/// The packet's course, and whether a connection is to be counted for it.
 #[inline(always)]
-fn finished<W: World>(
+fn finished<A: Address, W: Ways<A>>(
     world: &W,
     place: u64,
-    key: Key,
     plan: Plan,
     choice: Choice,
-    now: Ticks,
-) -> Result<(ServerId, bool), Reason> {
+) -> Result<(Course, bool), Reason> {
+    let Arrival { key, hash, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
+    let method =
+        world.server_row(choice.server()).map_or(Method::DIRECT, |row| Server(row).hop().flags.method());
+    let course = Course::new(choice.server(), method);
     let server = choice.server();
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let protocol = key.protocol().ok_or(Reason::OtherProtocol)?;
@@ -338,20 +321,20 @@ fn finished<W: World>(
             let is_share = place == Place::HALF_OPEN;
             world.note(if is_share { Overflow::HashedHalfOpen } else { Overflow::HashedFull });
         }
-        return Ok((server, plan.has(Plan::BEGINS)));
+        return Ok((course, plan.has(Plan::BEGINS)));
     }
-    let claim = Claim::of_place(world, place).ok_or(Reason::NotReady)?;
+    let claim = Claim::<_, A>::of_place(world, place).ok_or(Reason::NotReady)?;
     if server == ServerId::NONE {
         claim.give_back();
         return Err(plan.without_server());
     }
-    let (state, hash) = (plan.state(), Hash::of(key, settings.seed()));
+    let state = plan.state();
     let lifetime = settings.timeout(state.timer(protocol));
     let due = now + if follows_hash { lifetime.min(settings.timeout(UNCONFIRMED)) } else { lifetime };
-    let word = Word::live(server, state, due).half_open();
-    let bond = if choice.has_template() { plan.bond(world, key) } else { 0 };
-    match claim.publish(world, settings.shape(), hash, Entry { key, word, bond }) {
-        Published::Existing(theirs) => Ok((theirs.server(), false)),
+    let word = Word::live(server, state, due).by(method).half_open();
+    let bond = if choice.has_template() { world.template(plan.index()) } else { 0 };
+    match claim.publish(world, settings.shape_of::<A>(), hash, Entry { key, word, bond }) {
+        Published::Existing(theirs) => Ok((theirs.course(), false)),
         Published::New => {
             if let Some(row) = world.load_row(server) {
                 LoadRow(row).gain(state.is_active(protocol));
@@ -359,7 +342,7 @@ fn finished<W: World>(
             if follows_hash {
                 world.note(Overflow::TakenUp);
             }
-            Ok((server, !follows_hash || matches!(protocol, Protocol::Udp)))
+            Ok((course, !follows_hash || matches!(protocol, Protocol::Udp)))
         }
     }
 }
@@ -378,13 +361,20 @@ impl Place {
     }
 }
 
-/// See [`World::claim`].
+/// See [`Ways::claim`].
 #[inline(always)]
-pub fn claim<W: World>(world: &W, hash: Hash, now: Ticks) -> u64 {
+pub fn claim<A: Address, W: Ways<A>>(world: &W) -> u64 {
+    claim_for::<A, W>(world, hash_of(world))
+}
+
+/// See [`Ways::claim_for`].
+#[inline(always)]
+pub fn claim_for<A: Address, W: Ways<A>>(world: &W, hash: Hash) -> u64 {
+    let now = now_of(world);
     let Some(settings) = world.settings().map(SettingsView) else {
         return Place::NONE;
     };
-    match table::claim(world, settings.shape().home_of(hash), Wish::Share, now) {
+    match table::claim::<A, _>(world, settings.shape_of::<A>().home_of(hash), Wish::Share, now) {
         Ok(claim) => {
             if let Some(replaced) = claim.replaced
                 && let Some(protocol) = replaced.key.protocol()

@@ -1,16 +1,21 @@
-//! What a frame holds, as far as balancing needs it. VLAN tags, IPv6 and the packets quoted in ICMP errors belong here.
+//! What a frame holds, as far as balancing needs it.
+
+use core::ops::ControlFlow;
 
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::kind::Kind;
+use crate::address::{V4, V6};
 use crate::connection::Key;
 use crate::protocol::Protocol;
 use crate::state::Event;
 use crate::verdict::Reason;
+use crate::walk::{Step, Walker};
 use crate::wire::Frame;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv6::{Extension, Fragment, HEADER_BYTES, Ipv6, extension};
 use crate::wire::sctp::{Chunk, ChunkKind, Sctp};
 use crate::wire::tcp::Tcp;
 use crate::wire::udp::Udp;
@@ -57,21 +62,21 @@ pub(super) struct Headers {
 pub(super) const IP_OFFSET: usize = ethernet::HEADER_BYTES;
 
 /// A client's packet.
-pub(super) struct Packet {
-    pub(super) key: Key,
+pub(super) struct Packet<A = V4> {
+    pub(super) key: Key<A>,
     pub(super) kind: Kind,
     /// Bytes from the IP header on.
     pub(super) ip_bytes: u32,
 }
 
-/// Ethernet and IPv4; anything else is not ours.
+/// Ethernet and IPv4; else what else it is (0: it is too short for anything).
 #[inline(always)]
-pub(super) fn headers<F: Frame>(frame: &F) -> Result<Headers, Reason> {
+pub(super) fn headers<F: Frame>(frame: &F) -> Result<Headers, U16> {
     let Some(Front { start, ethertype, ip, .. }) = frame.read(0) else {
-        return Err(Reason::NotOurs);
+        return Err(U16::new(0));
     };
     if ethertype != ethernet::IPV4 {
-        return Err(Reason::NotOurs);
+        return Err(ethertype);
     }
     Ok(Headers {
         destination_mac: ethernet::destination_number(start),
@@ -93,8 +98,38 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
     if headers.is_fragment {
         return Err(Reason::Fragment);
     }
-    let protocol = Protocol::from_raw(headers.protocol).ok_or(Reason::OtherProtocol)?;
-    let offset = IP_OFFSET + headers.ip_header_bytes as usize;
+    let end = headers.ip_bytes;
+    let Transport { ports: [client_port, vip_port], kind } =
+        transport(frame, headers.protocol, headers.ip_header_bytes, end)?;
+    let key = Key {
+        client: headers.source.to_ne_bytes(),
+        vip: headers.destination.to_ne_bytes(),
+        client_port: client_port.to_ne_bytes(),
+        vip_port: vip_port.to_ne_bytes(),
+        protocol: headers.protocol,
+        kind: Key::CONNECTION,
+        pad: [0; 2],
+    };
+    Ok(Packet { key, kind, ip_bytes: headers.ip_bytes })
+}
+
+/// What a transport header says.
+pub(super) struct Transport {
+    /// Source and destination, as numbers in the packet's order.
+    pub(super) ports: [u16; 2],
+    pub(super) kind: Kind,
+}
+
+/// The transport header of a packet of which `end` bytes are IP's; offsets count from the IP header.
+#[inline(always)]
+pub(super) fn transport<F: Frame>(
+    frame: &F,
+    protocol: u8,
+    start: u32,
+    end: u32,
+) -> Result<Transport, Reason> {
+    let protocol = Protocol::from_raw(protocol).ok_or(Reason::OtherProtocol)?;
+    let offset = IP_OFFSET + start as usize;
     // Numbers in the packet's order, made of their bytes at once: bytes that are carried apart are loaded apart.
     let (client_port, vip_port, event) = match protocol {
         Protocol::Tcp => {
@@ -107,28 +142,114 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
         }
         Protocol::Sctp => {
             let SctpFront { sctp, first } = frame.read(offset).ok_or(Reason::Malformed)?;
-            let event = sctp_event(frame, headers, first).ok_or(Reason::Malformed)?;
+            let event = sctp_event(frame, start, end, first).ok_or(Reason::Malformed)?;
             (u16::from_ne_bytes(sctp.source), u16::from_ne_bytes(sctp.destination), event)
         }
     };
+    Ok(Transport { ports: [client_port, vip_port], kind: Kind { protocol, event } })
+}
+
+/// How many extension headers a packet may have. Nobody sends as many; a bound is needed.
+pub(super) const MAX_EXTENSIONS: u32 = 8;
+
+/// The walk over extension headers to the transport header.
+pub(super) struct Extensions<'a, F> {
+    pub(super) frame: &'a F,
+    /// IANA number of the header at `offset`.
+    pub(super) next: u32,
+    /// Counted from the IP header.
+    pub(super) offset: u32,
+    /// The number's fragment header stands here, counted from the IP header; 0: it is no fragment.
+    pub(super) fragment: u32,
+    /// 1 if the packet ends before its headers do.
+    pub(super) is_malformed: u32,
+}
+
+/// Offsets of transport headers in IPv6 packets: a mask, for the verifier must see that they are small.
+const V6_OFFSET_MASK: u32 = 0xfff;
+
+impl<F: Frame, W> Step<W> for Extensions<'_, F> {
+    #[inline(always)]
+    fn step(&mut self, _: &W, _: u32) -> ControlFlow<()> {
+        let number = self.next as u8;
+        let is_extension = matches!(
+            number,
+            extension::HOP_BY_HOP
+                | extension::ROUTING
+                | extension::FRAGMENT
+                | extension::AUTHENTICATION
+                | extension::DESTINATION
+        );
+        if !is_extension {
+            return ControlFlow::Break(());
+        }
+        let at = self.offset & V6_OFFSET_MASK;
+        let Some(header) = self.frame.read::<Extension>(IP_OFFSET + at as usize) else {
+            self.is_malformed = 1;
+            return ControlFlow::Break(());
+        };
+        self.next = header.next.into();
+        if number == extension::FRAGMENT {
+            self.fragment = at;
+            self.offset = at + size_of::<Fragment>() as u32;
+            // Behind a later fragment's header there is no other one.
+            let later = self.frame.read::<Fragment>(IP_OFFSET + at as usize);
+            if later.is_none_or(|fragment| fragment.offset() != 0) {
+                return ControlFlow::Break(());
+            }
+        } else {
+            self.offset = at + header.bytes(number);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The IPv6 packet in a frame.
+#[inline(always)]
+pub(super) fn v6_packet<F: Frame, W: Walker>(frame: &F, world: &W) -> Result<Packet<V6>, Reason> {
+    let ip: Ipv6 = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
+    if !ip.is_version_6() {
+        return Err(Reason::Malformed);
+    }
+    let (mut protocol, mut offset) = (ip.next, HEADER_BYTES as u32);
+    if Protocol::from_raw(protocol).is_none() {
+        let zero = world.zero();
+        let mut extensions = Extensions {
+            frame,
+            next: u32::from(protocol) + zero,
+            offset: offset + zero,
+            fragment: zero,
+            is_malformed: zero,
+        };
+        world.repeat(MAX_EXTENSIONS, &mut extensions);
+        if extensions.is_malformed != 0 {
+            return Err(Reason::Malformed);
+        }
+        if extensions.fragment != 0 {
+            return Err(Reason::Fragment);
+        }
+        (protocol, offset) = (extensions.next as u8, extensions.offset & V6_OFFSET_MASK);
+    }
+    let ip_bytes = u32::from(ip.payload_bytes.get()) + HEADER_BYTES as u32;
+    let Transport { ports: [client_port, vip_port], kind } = transport(frame, protocol, offset, ip_bytes)?;
     let key = Key {
-        client: headers.source.to_ne_bytes(),
-        vip: headers.destination.to_ne_bytes(),
+        client: ip.source,
+        vip: ip.destination,
         client_port: client_port.to_ne_bytes(),
         vip_port: vip_port.to_ne_bytes(),
-        protocol: headers.protocol,
+        protocol,
         kind: Key::CONNECTION,
         pad: [0; 2],
     };
-    Ok(Packet { key, kind: Kind { protocol, event }, ip_bytes: headers.ip_bytes })
+    Ok(Packet { key, kind, ip_bytes })
 }
 
 /// What an SCTP packet means: its first chunk, but an ABORT that is bundled with a cookie or its answer counts as such
 /// (as in `set_sctp_state`). `None` if the IP packet, which may be shorter than the frame, has no whole chunk header.
 #[inline(always)]
-fn sctp_event<F: Frame>(frame: &F, headers: &Headers, first: Chunk) -> Option<Event> {
-    let first_chunk = headers.ip_header_bytes + size_of::<Sctp>() as u32;
-    let ends_before = |chunk: u32| headers.ip_bytes < first_chunk + chunk + size_of::<Chunk>() as u32;
+fn sctp_event<F: Frame>(frame: &F, start: u32, end: u32, first: Chunk) -> Option<Event> {
+    let first_chunk = start + size_of::<Sctp>() as u32;
+    let ends_before = |chunk: u32| end < first_chunk + chunk + size_of::<Chunk>() as u32;
     if ends_before(0) {
         return None;
     }
@@ -137,13 +258,13 @@ fn sctp_event<F: Frame>(frame: &F, headers: &Headers, first: Chunk) -> Option<Ev
     let second_chunk = (chunk_bytes + 3) & SECOND_CHUNK_MASK;
     // A second chunk below the end of the first one is what the mask makes of one that is too far away.
     let has_second = chunk_bytes >= size_of::<Chunk>() as u32 && second_chunk >= chunk_bytes;
-    if is_cookie
-        && has_second
-        && !ends_before(second_chunk)
-        && let Some(Chunk { kind: ChunkKind::ABORT, .. }) =
-            frame.read(IP_OFFSET + first_chunk as usize + second_chunk as usize)
-    {
-        return Some(Event::sctp(ChunkKind::ABORT));
+    if is_cookie && has_second && !ends_before(second_chunk) {
+        let second: u8 = frame
+            .read(IP_OFFSET + first_chunk as usize + second_chunk as usize)
+            .unwrap_or(ChunkKind::COOKIE_ACK.0);
+        if second == ChunkKind::ABORT.0 {
+            return Some(Event::sctp(ChunkKind::ABORT));
+        }
     }
     Some(Event::sctp(first.kind))
 }

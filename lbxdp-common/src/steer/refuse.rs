@@ -3,8 +3,8 @@
 
 use zerocopy::big_endian::U16;
 
-use super::World;
 use super::parse::IP_OFFSET;
+use super::{Desk, Stage, Stages, World};
 use crate::limit::{ClientLimit, TOTAL_ROW, TotalLimit, client_row};
 use crate::notice::Notice;
 use crate::settings::SettingsView;
@@ -30,40 +30,45 @@ const OLD_FRAME: usize = HEADER_BYTES as usize;
 /// Where the quoted packet stands.
 const QUOTE_OFFSET: usize = IP_OFFSET + HEADER_BYTES as usize;
 
-/// Answers a packet that is not forwarded, if its sender is to know why. It must be one of those that are dropped, for
-/// its frame may have been changed by the time it turns out that no answer can be sent.
+/// What is decided in the end: a packet that is not forwarded is answered, if its sender is to know why. Its reason must be
+/// one of those for which packets are dropped, for its frame may have been changed by the time it turns out that no answer
+/// can be sent.
 #[inline(always)]
-pub(super) fn refuse<F: Frame, W: World>(frame: F, world: &W, reason: Reason) -> Result<Verdict, Reason> {
-    let error = match reason {
-        Reason::NoServer => Icmp::PORT_UNREACHABLE,
-        _ => return Err(reason),
-    };
-    if answer(frame, world, error.number()) == SENT {
-        world.count_notice(Notice::PortUnreachable);
-        return Ok(Verdict::Answered(reason));
+pub(super) fn concluded<F: Frame, W: Stages<F> + ?Sized>(
+    frame: &mut F,
+    world: &W,
+    decided: Result<Verdict, Reason>,
+) -> Result<Verdict, Reason> {
+    match decided {
+        Err(reason @ Reason::NoServer) => {
+            Desk(world.desk().ok_or(reason)?).set_reason(reason);
+            world.enter(Stage::Answer, frame)
+        }
+        done => done,
     }
-    Err(reason)
 }
 
-const SENT: u64 = 1;
-
-/// Turns the frame into an ICMP error (its [`Icmp::number`]), or counts why not. A function of its own in the kernel, so that
-/// the path of known connections has the registers.
-#[inline(never)]
-fn answer<F: Frame, W: World>(mut frame: F, world: &W, error: u64) -> u64 {
-    let error = Icmp::from_number(error);
-    let said = match to_be_quoted(&frame, world) {
-        Some(bytes) => match admit(&frame, world, error) {
-            Ok(()) => turn_into(&mut frame, world, error, bytes).ok_or(Notice::Unanswerable),
+/// The stage: turns the frame into an ICMP error, or counts why not.
+#[inline(always)]
+pub(super) fn answer<F: Frame, W: World + ?Sized>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
+    let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
+    let reason = desk.reason().ok_or(Reason::NotReady)?;
+    let error = Icmp::PORT_UNREACHABLE;
+    let said = match to_be_quoted(frame, world) {
+        Some(bytes) => match admit(frame, world, error) {
+            Ok(()) => turn_into(frame, world, error, bytes).ok_or(Notice::Unanswerable),
             Err(notice) => Err(notice),
         },
         None => Err(Notice::Unanswerable),
     };
     match said {
-        Ok(()) => SENT,
+        Ok(()) => {
+            world.count_notice(Notice::PortUnreachable);
+            Ok(Verdict::Answered(reason))
+        }
         Err(notice) => {
             world.count_notice(notice);
-            0
+            Err(reason)
         }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! In IPVS's order (`ip_vs_service_find`): by its mark, by its port, as a data connection of FTP, for all ports.
 
-use super::World;
+use super::Ways;
+use crate::address::Address;
 use crate::connection::Key;
 use crate::mark;
 use crate::protocol::Protocol;
-use crate::service::ServiceKey;
 use crate::settings::{Rules, SettingsView};
 use crate::template::FTP_PORT;
 
@@ -25,29 +25,33 @@ pub(super) struct Asked {
 
 /// The service that a packet asks for.
 #[inline(always)]
-pub(super) fn asked<W: World>(world: &W, settings: SettingsView<W::Row>, key: Key) -> Option<Asked> {
+pub(super) fn asked<A: Address, W: Ways<A>>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    key: Key<A>,
+) -> Option<Asked> {
     let rules = settings.rules();
     if rules.has(Rules::MARKS) {
-        let mark = mark::mark_of(world, key);
+        let mark = mark::mark_of::<A, _>(world, key);
         if mark != 0
-            && let Some(index) = world.service(ServiceKey::marked(mark))
+            && let Some(index) = world.service(A::marked(mark))
         {
             return Some(Asked { index, is_of_another_port: false });
         }
     }
-    if let Some(index) = world.service(ServiceKey::address(key.vip, key.vip_port, key.protocol)) {
+    if let Some(index) = world.service(key.vip.service(key.vip_port, key.protocol)) {
         return Some(Asked { index, is_of_another_port: false });
     }
     let port = u16::from_be_bytes(key.vip_port);
     let may_be_ftp = key.protocol == Protocol::Tcp.raw() && (port == FTP_DATA || port >= FIRST_UNPRIVILEGED);
     if rules.has(Rules::FTP)
         && may_be_ftp
-        && let Some(index) = world.service(ServiceKey::address(key.vip, FTP_PORT, key.protocol))
+        && let Some(index) = world.service(key.vip.service(FTP_PORT, key.protocol))
     {
         return Some(Asked { index, is_of_another_port: true });
     }
     if rules.has(Rules::ALL_PORTS)
-        && let Some(index) = world.service(ServiceKey::address(key.vip, [0; 2], key.protocol))
+        && let Some(index) = world.service(key.vip.service([0; 2], key.protocol))
     {
         return Some(Asked { index, is_of_another_port: true });
     }

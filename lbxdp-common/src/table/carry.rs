@@ -9,6 +9,7 @@
 //! alone carries.
 
 use super::{Buckets, Entry, Hash, Published, Replaced, Shape, Slot, Wish, claim};
+use crate::address::{Address, V4};
 use crate::connection::{Key, Word};
 use crate::time::Ticks;
 
@@ -24,14 +25,13 @@ pub enum Carried {
 }
 
 /// A connection that does not stand where it belongs.
-#[derive(Clone, Copy)]
-pub struct Stray<C> {
+pub struct Stray<C, A = V4> {
     /// Its key.
-    pub key: Key,
+    pub key: Key<A>,
     /// The hash of its key.
     pub hash: Hash,
     /// Where it stands.
-    pub slot: Slot<C>,
+    pub slot: Slot<C, A>,
     /// Its word as it was seen.
     pub word: Word,
 }
@@ -44,12 +44,12 @@ pub struct Stray<C> {
 /// It has been in the table, so the share of half-open ones is not its concern; one that is established takes the place
 /// of a half-open one if it must.
 #[inline(always)]
-pub fn carry<B: Buckets>(
+pub fn carry<A: Address, B: Buckets<A>>(
     table: &B,
     shape: Shape,
-    stray: Stray<B::Bucket>,
+    stray: Stray<B::Bucket, A>,
     now: Ticks,
-    mut dispossess: impl FnMut(Replaced),
+    mut dispossess: impl FnMut(Replaced<A>),
 ) -> Carried {
     let Stray { key, hash, slot, word } = stray;
     // By the other size there is no rival but the entry itself.

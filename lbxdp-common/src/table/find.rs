@@ -3,6 +3,7 @@
 use core::ops::ControlFlow;
 
 use super::{Buckets, Hash, Pair, Shape, Slot, WAYS};
+use crate::address::{Address, V4};
 use crate::connection::{Key, Word};
 use crate::walk::Step;
 
@@ -11,17 +12,16 @@ const STEPS: u32 = 2 * WAYS as u32;
 /// Home, elsewhere, and home again: it may have been carried there between the two looks. It is carried only once.
 const ROUND: u32 = 3 * STEPS;
 /// Where a key's connection is.
-#[derive(Clone, Copy)]
-pub enum Found<C> {
+pub enum Found<C, A = V4> {
     /// Here.
-    Here(Slot<C>, Word),
+    Here(Slot<C, A>, Word),
     /// Nowhere at this moment: it has been on its way home for all the time that was to spare. This is what it was.
     OnItsWay(Word),
 }
 
-impl<C> Found<C> {
+impl<C, A> Found<C, A> {
     /// The entry, unless it is on its way.
-    pub fn here(self) -> Option<(Slot<C>, Word)> {
+    pub fn here(self) -> Option<(Slot<C, A>, Word)> {
         match self {
             Self::Here(slot, word) => Some((slot, word)),
             Self::OnItsWay(_) => None,
@@ -29,8 +29,8 @@ impl<C> Found<C> {
     }
 }
 
-struct Search {
-    key: [u64; 2],
+struct Search<A: Address> {
+    key: A::Cells,
     home: Pair,
     elsewhere: Pair,
     /// The step at which it was found.
@@ -41,7 +41,7 @@ struct Search {
     moving: u64,
 }
 
-impl Search {
+impl<A: Address> Search<A> {
     /// Bucket and way of a step.
     #[inline(always)]
     fn place(&self, step: u32) -> (u32, usize) {
@@ -51,7 +51,7 @@ impl Search {
     }
 }
 
-impl<B: Buckets> Step<B> for Search {
+impl<A: Address, B: Buckets<A>> Step<B> for Search<A> {
     #[inline(always)]
     fn step(&mut self, table: &B, step: u32) -> ControlFlow<()> {
         if step >= ROUND && self.moving == 0 {
@@ -61,7 +61,7 @@ impl<B: Buckets> Step<B> for Search {
         let Some(bucket) = table.bucket(bucket) else {
             return ControlFlow::Break(());
         };
-        match Slot::new(bucket, way).holds(self.key) {
+        match Slot::<_, A>::new(bucket, way).holds(self.key) {
             None => ControlFlow::Continue(()),
             Some(word) if word.is_moving() => {
                 self.moving = word.0;
@@ -77,8 +77,13 @@ impl<B: Buckets> Step<B> for Search {
 
 /// The live entry of a key, wherever it is.
 #[inline(always)]
-pub fn find<B: Buckets>(table: &B, shape: Shape, hash: Hash, key: Key) -> Option<Found<B::Bucket>> {
-    let mut search = Search {
+pub fn find<A: Address, B: Buckets<A>>(
+    table: &B,
+    shape: Shape,
+    hash: Hash,
+    key: Key<A>,
+) -> Option<Found<B::Bucket, A>> {
+    let mut search = Search::<A> {
         key: key.cells(),
         home: shape.home_of(hash),
         elsewhere: shape.elsewhere_of(hash),

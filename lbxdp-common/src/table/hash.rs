@@ -1,5 +1,6 @@
 //! Which buckets a key may be in.
 
+use crate::address::Address;
 use crate::connection::Key;
 
 /// The secret of a table: without it nobody can make keys that meet in one bucket.
@@ -19,11 +20,16 @@ impl Hash {
     /// Multiplications by odd numbers and shifts are one to one, so distinct keys differ until the last cut; the first
     /// multiplier is secret. The constants are those of `MurmurHash3`'s finalizer.
     #[inline(always)]
-    pub fn of(key: Key, seed: Seed) -> Self {
-        let [first, second] = key.cells();
-        let mut hash = (first ^ seed.offset).wrapping_mul(seed.multiplier);
-        hash ^= hash >> 32;
-        hash = (hash ^ second).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    pub fn of<A: Address>(key: Key<A>, seed: Seed) -> Self {
+        let cells = key.cells();
+        let mut hash = seed.offset;
+        let mut cells = cells.as_ref().iter();
+        let last = cells.next_back().copied().unwrap_or_default();
+        for cell in cells {
+            hash = (cell ^ hash).wrapping_mul(seed.multiplier);
+            hash ^= hash >> 32;
+        }
+        hash = (hash ^ last).wrapping_mul(0xff51_afd7_ed55_8ccd);
         hash ^= hash >> 32;
         hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
         hash ^= hash >> 29;

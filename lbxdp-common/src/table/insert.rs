@@ -2,7 +2,8 @@
 
 use core::ops::ControlFlow;
 
-use super::{Buckets, Hash, Pair, Shape, Slot, WAYS, WORD, has_expired};
+use super::{Buckets, Hash, Pair, Shape, Slot, WAYS, has_expired};
+use crate::address::{Address, V4};
 use crate::cells::Cells;
 use crate::connection::{HALF_OPEN_SHIFT, Key, MOVING_SHIFT, Phase, STATE_SHIFT, Word};
 use crate::time::Ticks;
@@ -15,30 +16,30 @@ pub const HALF_OPEN_WAYS: u32 = 2;
 
 /// What became of an insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inserted {
+pub enum Inserted<A = V4> {
     /// The entry is in the table. A connection had to make room, if one is named: it comes off the counts of its server.
-    New(Option<Replaced>),
+    New(Option<Replaced<A>>),
     /// Another CPU has inserted the same key; this is its word. A replaced connection is to be counted all the same.
-    Existing(Word, Option<Replaced>),
+    Existing(Word, Option<Replaced<A>>),
     /// Not inserted.
     Full(NoRoom),
 }
 
 /// What goes into the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<A = V4> {
     /// Its key.
-    pub key: Key,
+    pub key: Key<A>,
     /// See there.
     pub word: Word,
     /// See the [table](super).
     pub bond: u64,
 }
 
-impl Entry {
+impl<A> Entry<A> {
     /// A connection without a template.
     #[inline(always)]
-    pub const fn new(key: Key, word: Word) -> Self {
+    pub const fn new(key: Key<A>, word: Word) -> Self {
         Self { key, word, bond: 0 }
     }
 }
@@ -54,16 +55,22 @@ pub enum NoRoom {
 
 /// A connection whose place was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Replaced {
+pub struct Replaced<A = V4> {
     /// Its key.
-    pub key: Key,
+    pub key: Key<A>,
     /// Its last word.
     pub word: Word,
 }
 
 /// Inserts `entry`, whose word is live. The caller has looked for the key and not found it.
 #[inline(always)]
-pub fn insert<B: Buckets>(table: &B, shape: Shape, hash: Hash, entry: Entry, now: Ticks) -> Inserted {
+pub fn insert<A: Address, B: Buckets<A>>(
+    table: &B,
+    shape: Shape,
+    hash: Hash,
+    entry: Entry<A>,
+    now: Ticks,
+) -> Inserted<A> {
     let word = entry.word;
     let wish = if word.is_half_open() { Wish::Share } else { Wish::Free };
     let claim = match claim(table, shape.home_of(hash), wish, now) {
@@ -79,12 +86,12 @@ pub fn insert<B: Buckets>(table: &B, shape: Shape, hash: Hash, entry: Entry, now
 
 /// A place that is this CPU's own now, and nobody's connection yet. It must be published or given back.
 #[must_use]
-pub struct Claim<C> {
-    slot: Slot<C>,
+pub struct Claim<C, A = V4> {
+    slot: Slot<C, A>,
     /// Index of its bucket.
     index: u32,
     /// The connection that had to make room: it comes off the counts of its server, whatever becomes of the claim.
-    pub replaced: Option<Replaced>,
+    pub replaced: Option<Replaced<A>>,
 }
 
 /// What became of a claim.
@@ -110,12 +117,17 @@ pub enum Wish {
 /// Claims a place in one of two buckets: an empty one in the emptier bucket (that is what keeps both from filling up),
 /// else an empty one in the other, else an overdue one, else what else it may have.
 #[inline(always)]
-pub fn claim<B: Buckets>(table: &B, pair: Pair, wish: Wish, now: Ticks) -> Result<Claim<B::Bucket>, NoRoom> {
+pub fn claim<A: Address, B: Buckets<A>>(
+    table: &B,
+    pair: Pair,
+    wish: Wish,
+    now: Ticks,
+) -> Result<Claim<B::Bucket, A>, NoRoom> {
     let (Some(first), Some(second)) = (table.bucket(pair.first), table.bucket(pair.second)) else {
         return Err(NoRoom::Full);
     };
-    let (empty_in_first, half_open_in_first) = Words::of(first).empty_and_half_open();
-    let (empty_in_second, half_open_in_second) = Words::of(second).empty_and_half_open();
+    let (empty_in_first, half_open_in_first) = Words::of::<A, _>(first).empty_and_half_open();
+    let (empty_in_second, half_open_in_second) = Words::of::<A, _>(second).empty_and_half_open();
     let is_open = |half_open: Ways| wish != Wish::Share || half_open.count() < HALF_OPEN_WAYS;
     let (is_first_open, is_second_open) = (is_open(half_open_in_first), is_open(half_open_in_second));
     let empty_in_first = empty_in_first.if_(is_first_open);
@@ -140,7 +152,7 @@ pub fn claim<B: Buckets>(table: &B, pair: Pair, wish: Wish, now: Ticks) -> Resul
         }
     }
     let may_go = |bucket, half_open: Ways, is_open: bool| {
-        let words = Words::of(bucket);
+        let words = Words::of::<A, _>(bucket);
         let overdue = words.overdue(now);
         match wish {
             // Where the share is used up, one of those who use it must go.
@@ -166,39 +178,38 @@ pub fn claim<B: Buckets>(table: &B, pair: Pair, wish: Wish, now: Ticks) -> Resul
     Err(if is_first_open && is_second_open { NoRoom::Full } else { NoRoom::HalfOpen })
 }
 
-impl<C: Cells> Claim<C> {
+impl<A: Address, C: Cells> Claim<C, A> {
     /// Makes the place hold `entry`, whose word is live, if no rival has been faster.
     #[inline(always)]
-    pub fn publish<B: Buckets<Bucket = C>>(
+    pub fn publish<B: Buckets<A, Bucket = C>>(
         self,
         table: &B,
         shape: Shape,
         hash: Hash,
-        entry: Entry,
+        entry: Entry<A>,
     ) -> Published {
         let Entry { key, word, bond } = entry;
         let slot = self.slot;
         let mine = Rank::of(self.index, slot.way);
         let cells = key.cells();
-        slot.bucket.store(slot.cell(0), cells[0]);
-        slot.bucket.store(slot.cell(1), cells[1]);
+        A::store(slot.bucket, slot.cell(0), cells);
         slot.set_bond(bond);
         let announced = word.in_phase(Phase::Announced);
         // A full barrier: rivals see this entry before it is known here that there are none.
-        slot.bucket.swap(slot.cell(WORD), announced.0);
+        slot.bucket.swap(slot.cell(Slot::<C, A>::WORD), announced.0);
 
         let (home, elsewhere) = (shape.home_of(hash), shape.elsewhere_of(hash));
-        let won = beats_all(table, home, mine, cells)
-            && (shape.is_steady() || Elsewhere::meet(table, elsewhere, mine, cells).is_beaten)
+        let won = beats_all::<A, B>(table, home, mine, cells)
+            && (shape.is_steady() || Elsewhere::<A>::meet(table, elsewhere, mine, cells).is_beaten)
             && slot.change(announced, word);
         if won {
             return Published::New;
         }
-        slot.bucket.swap(slot.cell(WORD), 0);
+        slot.bucket.swap(slot.cell(Slot::<C, A>::WORD), 0);
         // The winner is live, or about to be: its decision stands already.
-        let mut decision = decided_in(table, home, cells);
+        let mut decision = decided_in::<A, B>(table, home, cells);
         if decision.is_none() && !shape.is_steady() {
-            let winner = Elsewhere::meet(table, elsewhere, mine, cells).winner;
+            let winner = Elsewhere::<A>::meet(table, elsewhere, mine, cells).winner;
             decision = (winner != 0).then_some(Word(winner));
         }
         Published::Existing(decision.unwrap_or(word))
@@ -212,7 +223,7 @@ impl<C: Cells> Claim<C> {
 
     /// The claim of a place that this CPU has claimed.
     #[inline(always)]
-    pub fn of_place<B: Buckets<Bucket = C>>(table: &B, place: u64) -> Option<Self> {
+    pub fn of_place<B: Buckets<A, Bucket = C>>(table: &B, place: u64) -> Option<Self> {
         let (index, way) = ((place / WAYS as u64) as u32, place as usize % WAYS);
         Some(Self { slot: Slot::new(table.bucket(index)?, way), index, replaced: None })
     }
@@ -226,7 +237,7 @@ impl<C: Cells> Claim<C> {
     /// Leaves the place empty.
     #[inline(always)]
     pub fn give_back(self) {
-        self.slot.bucket.swap(self.slot.cell(WORD), 0);
+        self.slot.bucket.swap(self.slot.cell(Slot::<C, A>::WORD), 0);
     }
 }
 
@@ -238,8 +249,8 @@ pub(super) struct Words(pub(super) [u64; WAYS]);
 
 impl Words {
     #[inline(always)]
-    pub(super) fn of<C: Cells>(bucket: C) -> Self {
-        let word = |way| Slot::new(bucket, way).word().0;
+    pub(super) fn of<A: Address, C: Cells>(bucket: C) -> Self {
+        let word = |way| Slot::<C, A>::new(bucket, way).word().0;
         Self([word(0), word(1), word(2), word(3)])
     }
 
@@ -352,19 +363,19 @@ impl Rank {
 
 /// Whether the entry at `mine` may become live as far as the rivals in two buckets go.
 #[inline(always)]
-fn beats_all<B: Buckets>(table: &B, pair: Pair, mine: Rank, key: [u64; 2]) -> bool {
-    beats_bucket(table, pair.first, mine, key)
-        && (pair.first == pair.second || beats_bucket(table, pair.second, mine, key))
+fn beats_all<A: Address, B: Buckets<A>>(table: &B, pair: Pair, mine: Rank, key: A::Cells) -> bool {
+    beats_bucket::<A, B>(table, pair.first, mine, key)
+        && (pair.first == pair.second || beats_bucket::<A, B>(table, pair.second, mine, key))
 }
 
 #[inline(always)]
-fn beats_bucket<B: Buckets>(table: &B, index: u32, mine: Rank, key: [u64; 2]) -> bool {
+fn beats_bucket<A: Address, B: Buckets<A>>(table: &B, index: u32, mine: Rank, key: A::Cells) -> bool {
     let Some(bucket) = table.bucket(index) else {
         return false;
     };
     for way in 0..WAYS {
         let rank = Rank::of(index, way);
-        if rank != mine && !beats(Slot::new(bucket, way), rank, mine, key) {
+        if rank != mine && !beats(Slot::<_, A>::new(bucket, way), rank, mine, key) {
             return false;
         }
     }
@@ -372,10 +383,10 @@ fn beats_bucket<B: Buckets>(table: &B, index: u32, mine: Rank, key: [u64; 2]) ->
 }
 
 /// The rivals in the buckets of the other size, while there is one. A walk, for it is rarely gone.
-struct Elsewhere {
+struct Elsewhere<A: Address> {
     pair: Pair,
     mine: Rank,
-    key: [u64; 2],
+    key: A::Cells,
     /// The word of one that is live or about to be; 0 if there is none.
     winner: u64,
     /// 1 if one of them wins.
@@ -388,9 +399,9 @@ struct Meeting {
     winner: u64,
 }
 
-impl Elsewhere {
+impl<A: Address> Elsewhere<A> {
     #[inline(always)]
-    fn meet<B: Buckets>(table: &B, pair: Pair, mine: Rank, key: [u64; 2]) -> Meeting {
+    fn meet<B: Buckets<A>>(table: &B, pair: Pair, mine: Rank, key: A::Cells) -> Meeting {
         let zero = table.zero();
         let mut elsewhere = Self { pair, mine, key, winner: zero.into(), is_lost: zero };
         table.repeat(2 * WAYS as u32, &mut elsewhere);
@@ -398,7 +409,7 @@ impl Elsewhere {
     }
 }
 
-impl<B: Buckets> Step<B> for Elsewhere {
+impl<A: Address, B: Buckets<A>> Step<B> for Elsewhere<A> {
     #[inline(always)]
     fn step(&mut self, table: &B, step: u32) -> ControlFlow<()> {
         let index = if step < WAYS as u32 { self.pair.first } else { self.pair.second };
@@ -406,7 +417,7 @@ impl<B: Buckets> Step<B> for Elsewhere {
         let Some(bucket) = table.bucket(index) else {
             return ControlFlow::Break(());
         };
-        let (slot, rank) = (Slot::new(bucket, way), Rank::of(index, way));
+        let (slot, rank) = (Slot::<_, A>::new(bucket, way), Rank::of(index, way));
         let word = slot.word();
         if matches!(word.phase(), Phase::Announced | Phase::Live)
             && rank != self.mine
@@ -425,7 +436,7 @@ impl<B: Buckets> Step<B> for Elsewhere {
 /// A live entry of the same key always wins. Of two announced ones the one that comes first wins: it turns the other
 /// back to claimed, whose owner then finds that it has lost. One that is being carried is no rival of its own copy.
 #[inline(always)]
-fn beats<C: Cells>(rival: Slot<C>, rank: Rank, mine: Rank, key: [u64; 2]) -> bool {
+fn beats<A: Address, C: Cells>(rival: Slot<C, A>, rank: Rank, mine: Rank, key: A::Cells) -> bool {
     if rival.key_cells() != key {
         return true;
     }
@@ -446,12 +457,12 @@ fn beats<C: Cells>(rival: Slot<C>, rank: Rank, mine: Rank, key: [u64; 2]) -> boo
 /// The word of the key's entry that is live or about to be. One look at each word: an entry that is first only announced
 /// and then live must not be missed in between.
 #[inline(always)]
-fn decided_in<B: Buckets>(table: &B, pair: Pair, key: [u64; 2]) -> Option<Word> {
+fn decided_in<A: Address, B: Buckets<A>>(table: &B, pair: Pair, key: A::Cells) -> Option<Word> {
     let mut found = None;
     for index in [pair.first, pair.second] {
         let bucket = table.bucket(index)?;
         for way in 0..WAYS {
-            let slot = Slot::new(bucket, way);
+            let slot = Slot::<_, A>::new(bucket, way);
             let word = slot.word();
             let is_decided = matches!(word.phase(), Phase::Announced | Phase::Live);
             if found.is_none() && is_decided && slot.key_cells() == key {

@@ -1,12 +1,16 @@
 //! The connection table: flat buckets in shared memory, exact keys, no locks.
 //!
-//! A key has two candidate buckets of four entries. An entry is four cells:
+//! There is a table for each width of addresses. A key has two candidate buckets of four entries. An entry is four cells,
+//! of IPv6 eight:
 //!
 //! ```text
-//!  cell 0, 1   the key
-//!  cell 2      the word: phase, state, server, due time
-//!  cell 3      the bond: of a connection the hash of its template's key, 0 if it has none;
-//!              of a template how long it lasts after its last new connection, in ticks
+//!  IPv4  IPv6
+//!  0, 1  0 - 4   the key
+//!  2     5       the word: phase, state, method, server, due time
+//!  3     6       the bond: of a connection the hash of its template's key, 0 if it has none;
+//!                of a template how long it lasts after its last new connection, in ticks;
+//!                of a reply the hash of its connection's key
+//!        7       always zero
 //! ```
 //!
 //! Who inserts goes through the phases of the word, each step one exchange:
@@ -45,6 +49,9 @@ pub use hash::{Hash, Seed};
 pub use insert::{Claim, Entry, HALF_OPEN_WAYS, Inserted, NoRoom, Published, Replaced, Wish, claim, insert};
 pub use shape::{Pair, Shape};
 
+use core::marker::PhantomData;
+
+use crate::address::{Address, V4, V6};
 use crate::cells::Cells;
 use crate::connection::{Key, Word};
 use crate::time::Ticks;
@@ -52,21 +59,20 @@ use crate::walk::Walker;
 
 /// Entries of a bucket.
 pub const WAYS: usize = 4;
-/// Cells of an entry.
-pub const ENTRY_CELLS: usize = 4;
-/// Cells of a bucket.
+/// Cells of an entry of IPv4.
+pub const ENTRY_CELLS: usize = V4::ENTRY_CELLS;
+/// Cells of a bucket of IPv4.
 pub const BUCKET_CELLS: usize = WAYS * ENTRY_CELLS;
-/// Bytes of a bucket.
+/// Bytes of a bucket of IPv4.
 pub const BUCKET_BYTES: usize = BUCKET_CELLS * 8;
+/// Cells of a bucket of IPv6.
+pub const BUCKET_V6_CELLS: usize = WAYS * V6::ENTRY_CELLS;
+/// Bytes of a bucket of IPv6.
+pub const BUCKET_V6_BYTES: usize = BUCKET_V6_CELLS * 8;
 
-/// Where in an entry the word stands.
-const WORD: usize = 2;
-/// Where in an entry the bond stands.
-const BOND: usize = 3;
-
-/// The memory of a table.
-pub trait Buckets: Walker {
-    /// A bucket: a row of [`BUCKET_CELLS`].
+/// The memory of the table of a width of addresses.
+pub trait Buckets<A: Address = V4>: Walker {
+    /// A bucket: a row of [`WAYS`] entries.
     type Bucket: Cells;
 
     /// How many steps (looks at an entry) a packet waits for a connection that is being carried: some microseconds,
@@ -78,52 +84,68 @@ pub trait Buckets: Walker {
 }
 
 /// One entry of a bucket.
-#[derive(Clone, Copy)]
-pub struct Slot<C> {
+pub struct Slot<C, A = V4> {
     bucket: C,
     way: usize,
+    width: PhantomData<A>,
 }
 
-impl<C: Cells> Slot<C> {
+impl<C: Copy, A> Copy for Slot<C, A> {}
+
+impl<C: Copy, A> Clone for Slot<C, A> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C: Cells, A: Address> Slot<C, A> {
+    /// The cells of a bucket.
+    const BUCKET_CELLS: usize = WAYS * A::ENTRY_CELLS;
+    /// Where in an entry the word stands.
+    const WORD: usize = A::KEY_CELLS;
+    /// Where in an entry the bond stands.
+    const BOND: usize = A::KEY_CELLS + 1;
+
     /// The entry `way` of a bucket.
     #[inline(always)]
     pub const fn new(bucket: C, way: usize) -> Self {
-        Self { bucket, way }
+        Self { bucket, way, width: PhantomData }
     }
 
     #[inline(always)]
     fn cell(self, cell: usize) -> usize {
         // The mask tells the kernel's verifier what the type can't.
-        (self.way * ENTRY_CELLS + cell) & (BUCKET_CELLS - 1)
+        (self.way * A::ENTRY_CELLS + cell) & (Self::BUCKET_CELLS - 1)
     }
 
     /// The word as it is now.
     #[inline(always)]
     pub fn word(self) -> Word {
-        Word(self.bucket.load(self.cell(WORD)))
+        Word(self.bucket.load(self.cell(Self::WORD)))
     }
 
     /// The bond as it is now.
     #[inline(always)]
     pub fn bond(self) -> u64 {
-        self.bucket.load(self.cell(BOND))
+        self.bucket.load(self.cell(Self::BOND))
     }
 
     /// Changes the bond.
     #[inline(always)]
     pub fn set_bond(self, bond: u64) {
-        self.bucket.store(self.cell(BOND), bond);
+        self.bucket.store(self.cell(Self::BOND), bond);
     }
 
     /// The key cells as they are now.
     #[inline(always)]
-    fn key_cells(self) -> [u64; 2] {
-        [self.bucket.load(self.cell(0)), self.bucket.load(self.cell(1))]
+    fn key_cells(self) -> A::Cells {
+        A::load(self.bucket, self.cell(0))
     }
 
     /// The entry's key and word if it is live, both of the same connection.
     #[inline(always)]
-    pub fn read(self) -> Option<(Key, Word)> {
+    pub fn read(self) -> Option<(Key<A>, Word)> {
         let key = self.key_cells();
         let word = self.word();
         // The key is read again: the entry may have been given to another connection in between.
@@ -132,7 +154,7 @@ impl<C: Cells> Slot<C> {
 
     /// The word, if this is a live entry of the key.
     #[inline(always)]
-    fn holds(self, key: [u64; 2]) -> Option<Word> {
+    fn holds(self, key: A::Cells) -> Option<Word> {
         if self.key_cells() != key {
             return None;
         }
@@ -142,53 +164,53 @@ impl<C: Cells> Slot<C> {
 
     /// The word, if this is (still) a live entry of the key.
     #[inline(always)]
-    pub fn word_of(self, key: Key) -> Option<Word> {
+    pub fn word_of(self, key: Key<A>) -> Option<Word> {
         self.holds(key.cells())
     }
 
     /// Changes the word from what it was seen as; false if somebody else changed it first.
     #[inline(always)]
     pub fn change(self, seen: Word, to: Word) -> bool {
-        self.bucket.replace(self.cell(WORD), seen.0, to.0)
+        self.bucket.replace(self.cell(Self::WORD), seen.0, to.0)
     }
 
     /// Takes the entry out of the table if its word is still what it was seen as. Only who gets `true` may take the
     /// connection off its server's counts.
     #[inline(always)]
     pub fn retire(self, seen: Word) -> bool {
-        self.bucket.replace(self.cell(WORD), seen.0, 0)
+        self.bucket.replace(self.cell(Self::WORD), seen.0, 0)
     }
 }
 
 /// The live entry of a key, where it belongs: the one look that nearly every packet needs.
 #[inline(always)]
-pub fn find_at_home<B: Buckets>(
+pub fn find_at_home<A: Address, B: Buckets<A>>(
     table: &B,
     shape: Shape,
     hash: Hash,
-    key: Key,
-) -> Option<(Slot<B::Bucket>, Word)> {
+    key: Key<A>,
+) -> Option<(Slot<B::Bucket, A>, Word)> {
     let (pair, key) = (shape.home_of(hash), key.cells());
-    if let Some(found) = find_in(table.bucket(pair.first)?, key) {
+    if let Some(found) = find_in::<A, _>(table.bucket(pair.first)?, key) {
         return Some(found);
     }
-    find_in(table.bucket(pair.second)?, key)
+    find_in::<A, _>(table.bucket(pair.second)?, key)
 }
 
 #[inline(always)]
-fn find_in<C: Cells>(bucket: C, key: [u64; 2]) -> Option<(Slot<C>, Word)> {
+fn find_in<A: Address, C: Cells>(bucket: C, key: A::Cells) -> Option<(Slot<C, A>, Word)> {
     // Written out: a loop would make the entry's place a variable for the verifier to follow.
-    if let Some(word) = Slot::new(bucket, 0).holds(key) {
-        return Some((Slot::new(bucket, 0), word));
+    if let Some(word) = Slot::<C, A>::new(bucket, 0).holds(key) {
+        return Some((Slot::<C, A>::new(bucket, 0), word));
     }
-    if let Some(word) = Slot::new(bucket, 1).holds(key) {
-        return Some((Slot::new(bucket, 1), word));
+    if let Some(word) = Slot::<C, A>::new(bucket, 1).holds(key) {
+        return Some((Slot::<C, A>::new(bucket, 1), word));
     }
-    if let Some(word) = Slot::new(bucket, 2).holds(key) {
-        return Some((Slot::new(bucket, 2), word));
+    if let Some(word) = Slot::<C, A>::new(bucket, 2).holds(key) {
+        return Some((Slot::<C, A>::new(bucket, 2), word));
     }
-    if let Some(word) = Slot::new(bucket, 3).holds(key) {
-        return Some((Slot::new(bucket, 3), word));
+    if let Some(word) = Slot::<C, A>::new(bucket, 3).holds(key) {
+        return Some((Slot::<C, A>::new(bucket, 3), word));
     }
     None
 }

@@ -27,6 +27,48 @@ pub(crate) fn sum<F: Frame, W: Walker>(walker: &W, frame: &F, offset: usize, byt
     Some(sum + u64::from(rest))
 }
 
+/// The most bytes that a long sum may have: a mask.
+const MAX_LONG_MASK: u32 = 0x3fff;
+
+/// The sum of up to 16,383 bytes from `offset` on, at least 8, eight at a time; see [`sum`].
+#[inline(always)]
+pub(crate) fn long_sum<F: Frame, W: Walker>(walker: &W, frame: &F, offset: usize, bytes: u32) -> Option<u64> {
+    let mut words = LongWords { frame, offset, sum: u64::from(walker.zero()), missing: walker.zero() };
+    walker.repeat(bytes / 8, &mut words);
+    let LongWords { sum, missing, .. } = words;
+    if missing != 0 || bytes > MAX_LONG_MASK {
+        return None;
+    }
+    let last: [u8; 8] = frame.read(offset + (bytes.wrapping_sub(8) & MAX_LONG_MASK) as usize)?;
+    let rest = match bytes % 8 {
+        0 => 0,
+        rest => u64::from_le_bytes(last) >> (64 - 8 * rest),
+    };
+    Some(sum + (rest >> 32) + (rest & 0xffff_ffff))
+}
+
+struct LongWords<'a, F> {
+    frame: &'a F,
+    offset: usize,
+    sum: u64,
+    /// 1 if the frame ended before its time.
+    missing: u32,
+}
+
+impl<F: Frame, W> Step<W> for LongWords<'_, F> {
+    #[inline(always)]
+    fn step(&mut self, _: &W, index: u32) -> ControlFlow<()> {
+        let at = (index.wrapping_mul(8) & MAX_LONG_MASK) as usize;
+        let Some(word) = self.frame.read::<[u8; 8]>(self.offset + at) else {
+            self.missing = 1;
+            return ControlFlow::Break(());
+        };
+        let word = u64::from_le_bytes(word);
+        self.sum += (word >> 32) + (word & 0xffff_ffff);
+        ControlFlow::Continue(())
+    }
+}
+
 /// An offset from the beginning of a sum. Masked, for the verifier must see that it is small.
 #[inline(always)]
 const fn small(bytes: u32) -> usize {

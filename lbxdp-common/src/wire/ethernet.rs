@@ -37,7 +37,7 @@ pub const VLAN: U16 = U16::new(0x8100);
 pub const SERVICE_VLAN: U16 = U16::new(0x88a8);
 
 /// A VLAN tag, as it stands behind the addresses, before the ethertype it replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Tag {
     /// [`VLAN`] or [`SERVICE_VLAN`].

@@ -55,7 +55,7 @@ fn seed() -> Seed {
 
 /// The server in the number of a choice.
 fn server_of(choice: u64) -> ServerId {
-    ServerId(u32::try_from(choice & 0xff_ffff).unwrap())
+    ServerId(u32::try_from(choice & u64::from(ServerId::MASK)).unwrap())
 }
 
 /// A director with one service, of which only templates and their counts can change.

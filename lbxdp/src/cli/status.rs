@@ -4,22 +4,22 @@ use std::fmt::Write;
 
 use super::client::{Client, ClientError, Director};
 use crate::message::{Request, Response};
-use crate::snapshot::{Counted, PacketPath, Status};
+use crate::snapshot::{Counted, NextHop, PacketPath, Status, Way};
 use crate::tables::pins::Instance;
 
-/// Asks the daemon of an instance, and prints what it says.
-pub fn print(instance: &Instance) -> Result<(), ClientError> {
+/// Asks the daemon of an instance, and prints what it says; of the servers' next hops all, or only what is wrong.
+pub fn print(instance: &Instance, all_next_hops: bool) -> Result<(), ClientError> {
     match Client::new(instance.clone()).ask(&Request::Status)? {
         Response::Status(status) => {
             let mut output = std::io::stdout().lock();
-            std::io::Write::write_all(&mut output, text(instance, &status).as_bytes())
+            std::io::Write::write_all(&mut output, text(instance, &status, all_next_hops).as_bytes())
                 .map_err(ClientError::Output)
         }
         other => Err(ClientError::unexpected(&other)),
     }
 }
 
-fn text(instance: &Instance, status: &Status) -> String {
+fn text(instance: &Instance, status: &Status, all_next_hops: bool) -> String {
     let mut lines = Lines(String::new());
     lines.row("instance", instance);
     for interface in &status.interfaces {
@@ -44,9 +44,8 @@ fn text(instance: &Instance, status: &Status) -> String {
         let wrong = "rows of tables had been written by somebody else, and were put right";
         lines.row("repaired", format_args!("{}: so many {wrong}", status.repaired));
     }
-    for address in &status.unresolved {
-        let unknown = "nobody answers ARP, or there is no route";
-        lines.row("next hop", format_args!("UNKNOWN for server {address}: {unknown}"));
+    for hop in status.next_hops.iter().filter(|hop| all_next_hops || hop.way == Way::Unknown) {
+        lines.row("next hop", next_hop(hop));
     }
     lines.counted("for want of room in the connection table", &status.overflows);
     let fate = |passed| if passed { "  to the stack" } else { "  dropped" };
@@ -60,6 +59,22 @@ fn text(instance: &Instance, status: &Status) -> String {
     }
     lines.counted("ICMP errors to senders of such packets: sent, or why not", &status.notices);
     lines.0
+}
+
+fn next_hop(hop: &NextHop) -> String {
+    let server = hop.server;
+    let asked = if server.is_ipv4() { "ARP" } else { "NDP" };
+    match &hop.way {
+        Way::Unknown => {
+            format!("UNKNOWN for server {server}: nobody answers {asked}, or there is no route")
+        }
+        Way::Local => format!("{server}: the director itself"),
+        Way::Out { mac, interface, vlans, mtu } => {
+            let vlans = vlans.iter().map(|vlan| [", VLAN ", &vlan.to_string()].concat()).collect::<String>();
+            let mtu = if *mtu == 0 { "of unknown size".into() } else { format!("up to {mtu} bytes") };
+            format!("{server}: {mac} on {interface}{vlans}, packets {mtu}")
+        }
+    }
 }
 
 /// The text as it grows. Writing into a string cannot fail.
@@ -98,6 +113,10 @@ mod tests {
     use super::*;
     use crate::snapshot::{InterfaceStatus, NotForwarded, TableStatus};
 
+    fn hop(server: impl Into<std::net::IpAddr>, way: Way) -> NextHop {
+        NextHop { server: server.into(), way }
+    }
+
     fn calm() -> Status {
         Status {
             interfaces: vec![InterfaceStatus { name: "eth0".into(), path: PacketPath::Native }],
@@ -112,7 +131,7 @@ mod tests {
             overflows: vec![Counted { name: "hashed_full".into(), count: 0 }],
             repaired: 0,
             unsaved: None,
-            unresolved: vec![],
+            next_hops: vec![hop([10, 0, 0, 12], Way::Local)],
             not_forwarded: vec![NotForwarded { reason: "fragment".into(), passed: true, packets: 0 }],
             notices: vec![Counted { name: "client_limit".into(), count: 0 }],
         }
@@ -121,7 +140,7 @@ mod tests {
     #[test]
     fn when_all_is_well_little_is_said() {
         assert_eq!(
-            text(&Instance::default(), &calm()),
+            text(&Instance::default(), &calm(), false),
             "\
 instance     default
 interface    eth0, native XDP
@@ -137,13 +156,13 @@ not forwarded: no packet for a VIP so far
         let mut status = calm();
         status.interfaces[0].path = PacketPath::Generic;
         (status.table.is_growing, status.table.is_pressed) = (true, true);
-        status.unresolved = vec![[10, 0, 0, 11].into()];
+        status.next_hops.push(hop([10, 0, 0, 11], Way::Unknown));
         status.overflows.push(Counted { name: "hashed_half_open".into(), count: 12 });
         status.notices.push(Counted { name: "port_unreachable".into(), count: 5 });
         let counted = |reason: &str, passed, packets| NotForwarded { reason: reason.into(), passed, packets };
         status.not_forwarded.extend([counted("no_service", true, 7), counted("ttl_expired", false, 1)]);
         assert_eq!(
-            text(&Instance::default(), &status),
+            text(&Instance::default(), &status, false),
             "\
 instance     default
 interface    eth0, GENERIC XDP: several times slower than native
@@ -159,6 +178,32 @@ not forwarded, of all packets for VIPs since the program was loaded:
 ICMP errors to senders of such packets: sent, or why not:
   port_unreachable                5
 "
+        );
+    }
+
+    #[test]
+    fn all_next_hops_are_shown_if_asked_for() {
+        let out = |mac: &str, vlans: &[u16], mtu| Way::Out {
+            mac: mac.into(),
+            interface: "eth0".into(),
+            vlans: vlans.into(),
+            mtu,
+        };
+        let v6 = [0xfd00, 0, 0, 0, 0, 0, 0, 2];
+        let mut status = calm();
+        status.next_hops.push(hop([10, 0, 0, 11], out("02:00:00:00:00:11", &[], 1500)));
+        status.next_hops.push(hop(v6, out("02:00:00:00:00:02", &[6, 7], 0)));
+        status.next_hops.push(hop([0xfd00, 0, 0, 0, 0, 0, 0, 3], Way::Unknown));
+        let text = text(&Instance::default(), &status, true);
+        let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("next hop     ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "10.0.0.12: the director itself",
+                "10.0.0.11: 02:00:00:00:00:11 on eth0, packets up to 1500 bytes",
+                "fd00::2: 02:00:00:00:00:02 on eth0, VLAN 6, VLAN 7, packets of unknown size",
+                "UNKNOWN for server fd00::3: nobody answers NDP, or there is no route",
+            ]
         );
     }
 }

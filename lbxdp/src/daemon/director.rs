@@ -21,12 +21,12 @@ use super::settings;
 use crate::cli::grammar::print;
 use crate::cli::names::Naming;
 use crate::command::{Command, Touched};
-use crate::layout::{Hop, Layout, LayoutError, Write};
+use crate::layout::{Hop, Layout, LayoutError, VlanTags, Write};
 use crate::message::{MOST_CHANGES, Request, Response};
 use crate::saved::Saved;
 use crate::snapshot::{
-    Counted, Counters, InterfaceStatus, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot, Snapshot,
-    Status, TableStatus,
+    Counted, Counters, InterfaceStatus, NextHop, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot,
+    Snapshot, Status, TableStatus, Way,
 };
 use crate::state::{MarkRule, ServiceKey, State};
 use crate::tables::{CounterRows, TableError, Tables, wait_for_packets};
@@ -356,7 +356,8 @@ impl Director {
     /// What is to be done every second or so.
     pub(super) async fn keep_house(&mut self) {
         self.next_hops.watch_only(&self.state.server_addresses());
-        let changed = self.next_hops.catch_up().await;
+        let mut changed = self.next_hops.catch_up().await;
+        changed.extend(self.next_hops.expire(Instant::now()).await);
         self.take_over_hops(&changed);
         self.next_hops.keep_alive().await;
         self.sync_saved();
@@ -540,17 +541,37 @@ impl Director {
         let notices = Notice::ALL.iter().map(|notice| {
             Ok(Counted { name: notice.name().into(), count: self.tables.notice_count(*notice)? })
         });
-        let is_unknown = |address: &IpAddr| !self.next_hops.hop(*address).is_usable();
         Ok(Status {
             interfaces: self.interfaces.clone(),
             table: self.table_status(),
             overflows: overflows.collect::<Result<_, TableError>>()?,
             repaired: self.drift.repaired,
             unsaved: self.saved.trouble().map(Into::into),
-            unresolved: self.state.server_addresses().into_iter().filter(is_unknown).collect(),
+            next_hops: self
+                .state
+                .server_addresses()
+                .into_iter()
+                .map(|server| self.next_hop(server))
+                .collect(),
             not_forwarded: not_forwarded.collect::<Result<_, TableError>>()?,
             notices: notices.collect::<Result<_, TableError>>()?,
         })
+    }
+
+    fn next_hop(&self, server: IpAddr) -> NextHop {
+        let hop = self.next_hops.hop(server);
+        let interface = || self.link(hop.ifindex).map(|link| link.name.clone()).unwrap_or_default();
+        let way = match hop.mac {
+            _ if hop.is_local => Way::Local,
+            None => Way::Unknown,
+            Some(mac) => Way::Out {
+                mac: mac_text(mac),
+                interface: interface(),
+                vlans: hop.vlan.iter().flat_map(VlanTags::ids).collect(),
+                mtu: hop.mtu,
+            },
+        };
+        NextHop { server, way }
     }
 
     fn table_status(&self) -> TableStatus {
@@ -608,7 +629,9 @@ fn hashed(tables: &Tables) -> Result<u64, TableError> {
 /// Logs what became of a next hop.
 fn report(address: IpAddr, hop: Hop) {
     match hop.mac {
-        Some(mac) => tracing::info!(%address, mac = mac_text(mac), ifindex = hop.ifindex, "next hop"),
+        Some(mac) => {
+            tracing::info!(%address, mac = mac_text(mac), ifindex = hop.ifindex, mtu = hop.mtu, "next hop");
+        }
         None if hop.is_local => tracing::info!(%address, "the server is the director itself"),
         None => tracing::warn!(%address, "next hop unknown: the server gets no connections while others can"),
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::programs::{TestRun, TestRunOptions};
+use lbxdp_common::V4;
 use lbxdp_common::connection::Word;
 use lbxdp_common::overload::LoadRow;
 use lbxdp_common::pressure::Pressure;
@@ -393,7 +394,7 @@ impl Work {
                 continue;
             };
             let is_elsewhere = |way| {
-                let entry = Slot::new(bucket, way).read();
+                let entry = Slot::<_, V4>::new(bucket, way).read();
                 entry.is_some_and(|(key, _)| !shape.home_of(Hash::of(key, seed)).has(index))
             };
             if (0..WAYS).any(is_elsewhere) {

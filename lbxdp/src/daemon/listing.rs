@@ -1,6 +1,6 @@
 //! The connection table for a listing: read bucket by bucket, in table order, while packets flow.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use lbxdp_common::cells::Cells;
 use lbxdp_common::connection::{Key, Word};
@@ -88,9 +88,9 @@ impl Listing {
             protocol,
             state,
             expires_s: left / self.clock.hertz(),
-            client: end(key.client, key.client_port),
-            vip: end(key.vip, key.vip_port),
-            server: end(server.address, shown_port(key, state, bond, &server)),
+            client: end(Ipv4Addr::from(key.client), key.client_port),
+            vip: end(Ipv4Addr::from(key.vip), key.vip_port),
+            server: end(server.ip(), shown_port(key, state, bond, &server)),
         }))
     }
 }
@@ -110,8 +110,8 @@ fn shown_port(key: Key, state: State, bond: u64, server: &ServerRow) -> [u8; 2] 
     if is_of_all { key.vip_port } else { server.port_number }
 }
 
-fn end(address: [u8; 4], port: [u8; 2]) -> End {
-    End { address: Ipv4Addr::from(address).into(), port: u16::from_be_bytes(port) }
+fn end(address: impl Into<IpAddr>, port: [u8; 2]) -> End {
+    End { address: address.into(), port: u16::from_be_bytes(port) }
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aya::maps::MapData;
+use aya::maps::{MapData, MapError, ProgramArray};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_links};
 use aya::{Ebpf, EbpfLoader};
 use lbxdp_common::server::MAX_SERVERS;
+use lbxdp_common::steer::Stage;
 
 use crate::tables::MAP_NAMES;
 use crate::tables::pins::Instance;
@@ -68,6 +69,8 @@ pub enum LoadError {
     Pins(std::path::PathBuf, #[source] io::Error),
     #[error("cannot load the packet program's tables")]
     Maps(#[source] aya::EbpfError),
+    #[error("cannot put the packet program together")]
+    Stages(#[source] MapError),
     #[error("the kernel's verifier refuses the packet program")]
     Verifier(#[source] ProgramError),
     #[error(
@@ -119,6 +122,7 @@ fn verified(
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries("connections", sizes.buckets)
+        .map_max_entries("connections_v6", (sizes.buckets / 2).max(1))
         .map_max_entries("servers", servers)
         .map_max_entries("loads", servers)
         .map_max_entries("counters", servers)
@@ -138,7 +142,21 @@ fn verified(
         let program: &mut Xdp = program.try_into().map_err(LoadError::Verifier)?;
         program.load().map_err(LoadError::Verifier)?;
     }
+    put_stages(&mut ebpf)?;
     Ok(ebpf)
+}
+
+/// Puts the stages into their slots: each in the place of the one that was there before, in one step. They are the same for
+/// all interfaces.
+fn put_stages(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    let slots = ebpf.take_map("stages").ok_or(LoadError::NoProgram)?;
+    let mut slots = ProgramArray::try_from(slots).map_err(LoadError::Stages)?;
+    for stage in Stage::ALL {
+        let program = ebpf.program(stage.name()).ok_or(LoadError::NoProgram)?;
+        let program = program.fd().map_err(LoadError::Verifier)?;
+        slots.set(stage.raw(), program, 0).map_err(LoadError::Stages)?;
+    }
+    Ok(())
 }
 
 /// The program of a loaded object.

@@ -33,7 +33,8 @@ pub(super) fn row(state: &State, seed: Seed, clock: &Clock) -> Settings {
         reusable_sctp: reusable_states(Protocol::Sctp, reuse_mode),
         hertz: clock.hertz(),
         lblcr_expiration: expiration(sysctls.lblcr_expiration, clock),
-        pad: 0,
+        tunnel_spread: 0,
+        shape_v6: 0,
         zero: 0,
     }
 }

@@ -1,5 +1,7 @@
 //! The next hop of a server, as far as its row needs it.
 
+use std::net::IpAddr;
+
 use lbxdp_common::server::{ServerFlags, ServerRow};
 
 /// Where packets for an address go: what the daemon knows of the next hop.
@@ -7,13 +9,44 @@ use lbxdp_common::server::{ServerFlags, ServerRow};
 pub struct Hop {
     /// MAC address of the next hop; `None` while it is not known.
     pub mac: Option<[u8; 6]>,
-    /// MAC address of the interface that leads there.
+    /// MAC address of the interface that leads there; of a VLAN its own, which may differ from that of the interface below.
     pub source: [u8; 6],
+    /// The interface that frames are sent out by; below a VLAN the real one.
     pub ifindex: u32,
     /// The interface's slot in the device map.
     pub port: u16,
     /// The address is the director's own.
     pub is_local: bool,
+    /// The largest IP packet that can be sent there, in bytes; 0 if that is not known, or the address is the director's own.
+    pub mtu: u16,
+    /// The director's address on the route, of the family of the server's: where tunnels to it begin. `None` if it has none.
+    pub tunnel_source: Option<IpAddr>,
+    /// The tags that frames must bear.
+    pub vlan: Option<VlanTags>,
+}
+
+/// The VLAN tags of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VlanTags {
+    /// The first on the wire.
+    pub outer: Tag,
+    pub inner: Option<Tag>,
+}
+
+impl VlanTags {
+    /// The numbers of the VLANs, the outer one first.
+    pub fn ids(&self) -> impl Iterator<Item = u16> {
+        std::iter::once(self.outer).chain(self.inner).map(|tag| tag.control & Tag::ID)
+    }
+}
+
+/// A VLAN tag, in host byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// What announces it: 0x8100 (802.1Q) or 0x88a8 (802.1ad).
+    pub ethertype: u16,
+    /// From the top: 3 bits of priority, 1 bit that it may be dropped, 12 bits of VLAN.
+    pub control: u16,
 }
 
 impl From<&ServerRow> for Hop {
@@ -24,6 +57,7 @@ impl From<&ServerRow> for Hop {
             ifindex: row.ifindex,
             port: row.port,
             is_local: row.flags.has(ServerFlags::LOCAL),
+            ..Self::default()
         }
     }
 }
@@ -33,4 +67,11 @@ impl Hop {
     pub fn is_usable(&self) -> bool {
         self.is_local || self.mac.is_some()
     }
+}
+
+impl Tag {
+    /// The bits of [`Tag::control`] that say which VLAN.
+    pub const ID: u16 = 0x0fff;
+    /// Where the priority begins in [`Tag::control`].
+    pub const PRIORITY_SHIFT: u16 = 13;
 }

@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use lbxdp_common::Protocol;
 use lbxdp_common::mark::{MARK_ROWS, MAX_RULES, MarkRow, MarkRun};
+use lbxdp_common::service::{narrowed, widened};
 
 use super::{Contents, LayoutError, Write};
 use crate::state::MarkRule;
@@ -127,8 +128,8 @@ fn row(rule: &MarkRule, index_of: IndexOf<'_>) -> MarkRow {
     let ifindex = rule.interface.as_deref().map_or(0, |name| index_of(name).unwrap_or(NOWHERE));
     let source = rule.source.unwrap_or_default();
     MarkRow {
-        source: source.network().octets(),
-        source_mask: source.netmask().octets(),
+        source: widened(source.network().octets()),
+        source_mask: widened(source.netmask().octets()),
         first_port,
         last_port,
         protocol: rule.protocol.map_or(0, Protocol::raw),
@@ -142,7 +143,7 @@ fn row(rule: &MarkRule, index_of: IndexOf<'_>) -> MarkRow {
 /// `None` for a rule whose interface is not there.
 fn rule(destination: Ipv4Net, row: &MarkRow, name_of: &dyn Fn(u32) -> Option<String>) -> Option<MarkRule> {
     let interface = if row.ifindex == 0 { None } else { Some(name_of(row.ifindex)?) };
-    let source = Ipv4Net::with_netmask(row.source.into(), row.source_mask.into()).ok()?;
+    let source = Ipv4Net::with_netmask(narrowed(row.source).into(), narrowed(row.source_mask).into()).ok()?;
     let ports = (row.first_port, row.last_port);
     Some(MarkRule {
         mark: row.mark,

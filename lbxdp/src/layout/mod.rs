@@ -32,7 +32,7 @@ use lbxdp_common::service::{self, List, Member, ServiceFlags, ServiceRow, Shares
 
 use crate::state::{Endpoint, Family, Mark, MarkRule, Options, Server, Service, ServiceKey, State};
 pub use contents::Contents;
-pub use hop::Hop;
+pub use hop::{Hop, Tag, VlanTags};
 pub use marks::IndexOf;
 use marks::Marks;
 use rows::{Rows, Runs, ServerIds};
@@ -121,7 +121,7 @@ impl Layout {
     /// address that which knows more stands last.
     pub fn hops(&self) -> impl Iterator<Item = (IpAddr, Hop)> {
         let rows = self.services.values().flat_map(|laid| &laid.rows);
-        let mut hops: Vec<_> = rows.map(|row| (IpAddr::V4(row.address.into()), Hop::from(row))).collect();
+        let mut hops: Vec<_> = rows.map(|row| (row.ip(), Hop::from(row))).collect();
         hops.sort_by_key(|(_, hop)| hop.is_usable());
         hops.into_iter()
     }
@@ -504,9 +504,10 @@ fn server_row(key: &ServiceKey, server: &Server, id: ServerId, hop: &Hop, last_w
     if server.weight == 0 {
         flags = flags.with(ServerFlags::QUIESCENT);
     }
-    if hop.is_local {
-        flags = flags.with(ServerFlags::LOCAL);
-    }
+    let flags = flags
+        .with_if(ServerFlags::LOCAL, hop.is_local)
+        .with_if(ServerFlags::IPV6, server.address.is_ipv6())
+        .by(server.forward.into());
     ServerRow {
         next_hop: hop.mac.unwrap_or_default(),
         source: hop.source,
@@ -514,7 +515,7 @@ fn server_row(key: &ServiceKey, server: &Server, id: ServerId, hop: &Hop, last_w
         flags,
         id: id.0,
         ifindex: hop.ifindex,
-        address: ipv4(server.address).unwrap_or(Ipv4Addr::UNSPECIFIED).octets(),
+        address: service::octets(server.address),
         port_number: server.port.to_be_bytes(),
         forward: server.forward.raw(),
         service: service_id(key).unwrap_or_default(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use lbxdp_common::Scheduler;
-use lbxdp_common::server::ServerId;
+use lbxdp_common::server::{MAX_GENERATION, ServerId};
 use lbxdp_common::service::List;
 
 /// Free rows of a table, handed out one by one.
@@ -67,7 +67,7 @@ impl ServerIds {
     pub(super) fn take(&mut self) -> Option<ServerId> {
         let row = self.rows.take()?;
         let generation = self.generations.get_mut(row as usize)?;
-        *generation = generation.checked_add(1).unwrap_or(1);
+        *generation = if *generation < MAX_GENERATION { *generation + 1 } else { 1 };
         Some(ServerId::new(row, *generation))
     }
 

@@ -15,7 +15,7 @@ use lbxdp_common::Ticks;
 use lbxdp_common::schedule::cache::CACHE_CELLS;
 use lbxdp_common::schedule::{self, CacheKey, Pool};
 use lbxdp_common::server::Load;
-use lbxdp_common::service::{SERVICE_CELLS, ServiceFlags};
+use lbxdp_common::service::{SERVICE_CELLS, ServiceFlags, narrowed};
 use lbxdp_common::walk::Walker;
 use serde::Deserialize;
 
@@ -112,7 +112,7 @@ impl Director {
     fn connect(&self, client: Ipv4Addr, port: u16, vip: Ipv4Addr, is_active: bool) -> Option<u8> {
         let id = schedule::pick(&self, 0, client.into(), vip.into(), port)?;
         self.loads[id.row() as usize].fetch_add(Load::gained(is_active), Ordering::Relaxed);
-        let [.., last] = self.played.server(id.row()).address;
+        let [.., last] = narrowed(self.played.server(id.row()).address);
         Some(last)
     }
 }

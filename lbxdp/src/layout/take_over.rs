@@ -5,7 +5,6 @@
 //! was not marked so is marked now, as drift.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use lbxdp_common::overload::Thresholds;
@@ -135,7 +134,7 @@ impl<T: Contents> Found<'_, T> {
             }
             let Thresholds { upper, lower } = self.tables.thresholds(member.server().row());
             let server = Server {
-                address: Ipv4Addr::from(row.address).into(),
+                address: row.ip(),
                 port: u16::from_be_bytes(row.port_number),
                 forward: Forward::from_raw(row.forward).ok_or_else(stranger)?,
                 weight: member.weight(),
@@ -178,7 +177,7 @@ impl<T: Contents> Found<'_, T> {
 
     /// A row has a server, and no other row has it.
     fn take(&mut self, service: &ServiceKey, row: &ServerRow) -> Result<ServerKey, TakeOverError> {
-        let address = IpAddr::V4(row.address.into());
+        let address = row.ip();
         let key = (*service, address, u16::from_be_bytes(row.port_number));
         self.taken.insert(ServerId(row.id).row());
         if self.names.insert(key) {
@@ -207,7 +206,7 @@ fn service_key(key: service::ServiceKey) -> Option<ServiceKey> {
         return Some(ServiceKey::marked(mark));
     }
     let protocol = Protocol::from_raw(key.protocol)?;
-    Some(ServiceKey::at(protocol, Ipv4Addr::from(key.vip).into(), u16::from_be_bytes(key.port)))
+    Some(ServiceKey::at(protocol, key.address_of()?, u16::from_be_bytes(key.port)))
 }
 
 /// A service as it is called in messages.

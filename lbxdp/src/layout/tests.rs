@@ -36,7 +36,7 @@ pub(super) fn state_by(services: &[(u16, &[Server])], scheduler: fn(u16) -> Sche
 }
 
 pub(super) fn resolved(_: IpAddr) -> Hop {
-    Hop { mac: Some([2, 0, 0, 0, 0, 9]), source: [2, 0, 0, 0, 0, 1], ifindex: 3, port: 0, is_local: false }
+    Hop { mac: Some([2, 0, 0, 0, 0, 9]), source: [2, 0, 0, 0, 0, 1], ifindex: 3, ..Hop::default() }
 }
 
 /// The tables as packets would find them.
@@ -132,7 +132,7 @@ impl Played {
                     let row = self.servers[&member.server().row()];
                     assert_eq!(row.id, member.server().0, "a list names a server whose row is another's");
                     assert!(row.flags.has(ServerFlags::AVAILABLE), "a list names a deleted server");
-                    (row.address, member.weight())
+                    (lbxdp_common::service::narrowed(row.address), member.weight())
                 })
                 .collect(),
         )

@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use aya::maps::lpm_trie::{Key as Prefix, LpmTrie};
-use aya::maps::{DevMap, HashMap, Map, MapData, MapError};
+use aya::maps::{DevMap, HashMap, Map, MapData, MapError, ProgramArray};
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::table::{Buckets, Seed};
@@ -56,6 +56,7 @@ macro_rules! define_tables {
 
         /// All tables of one instance.
         #[allow(non_snake_case, reason = "the fields are the maps' own names")]
+        #[allow(dead_code, reason = "some tables are the packet path's alone")]
         pub struct Tables {
             $( $(#[$cells_doc])* pub $cells: Mapped, )*
             $( $(#[$doc])* $map: define_tables!(@kind $kind $(< $($type),* >)?), )*
@@ -74,6 +75,7 @@ macro_rules! define_tables {
     (@kind HashMap<$key:ty, $value:ty>) => { HashMap<MapData, Row<$key>, $value> };
     (@kind PerCpuArray<$value:ty>) => { PerCpu<$value> };
     (@kind LpmTrie<$key:ty, $value:ty>) => { LpmTrie<MapData, $key, $value> };
+    (@kind ProgramArray) => { ProgramArray<MapData> };
     (@kind DevMap) => { DevMap<MapData> };
 }
 for_each_map!(define_tables);

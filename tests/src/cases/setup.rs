@@ -4,7 +4,7 @@ use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::mark::MarkRow;
 use lbxdp_common::overload::Thresholds;
 use lbxdp_common::server::{ServerFlags, ServerId, ServerRow};
-use lbxdp_common::service::{Member, Persistence, ServiceFlags, ServiceKey};
+use lbxdp_common::service::{Member, Persistence, ServiceFlags, ServiceKey, widened};
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::{Hash, Shape};
@@ -85,7 +85,7 @@ pub fn server_row(number: u8) -> ServerRow {
         flags: ServerFlags::AVAILABLE,
         id: server_id(number).0,
         ifindex: IFINDEX,
-        address: [10, 0, 0, 100 + number],
+        address: widened([10, 0, 0, 100 + number]),
         ..ServerRow::default()
     }
 }

@@ -1,26 +1,140 @@
 //! Getting a packet to its server: one file a forwarding method.
 
 mod direct;
+mod tunnel;
 
-use super::World;
 use super::follow::Way;
-use crate::server::ServerFlags;
+use super::{Desk, Stage, Stages, World};
+use crate::server::{Hop, Method, Server, ServerFlags};
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
+use crate::wire::ethernet::{self, Ethernet, Tag};
+use crate::wire::ipv4::{TTL_OFFSET, TtlAndChecksum};
+use crate::wire::ipv6::HOP_LIMIT_OFFSET;
+
+use super::parse::IP_OFFSET;
+
+/// What makes a server's packets go another way than the straight one.
+const ODD: ServerFlags = ServerFlags::LOCAL.with(ServerFlags::TAGGED);
 
 /// Rewrites the packet and says how it leaves.
 #[inline(always)]
-pub(super) fn forward<F: Frame, W: World>(frame: &mut F, world: &W, way: &Way) -> Result<Verdict, Reason> {
-    if way.hop.flags.has(ServerFlags::LOCAL) {
-        return Ok(Verdict::Local);
+pub(super) fn forward<F: Frame, W: Stages<F>>(
+    frame: &mut F,
+    world: &W,
+    way: &Way,
+) -> Result<Verdict, Reason> {
+    if way.course.method() != Method::DIRECT || way.hop.flags.has_any(ODD) {
+        let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
+        desk.set_course(way.course, way.hash);
+        return world.enter(Stage::Carry, frame);
     }
     if !way.hop.is_resolved() {
         return Err(Reason::NextHopUnresolved);
     }
-    direct::rewrite(frame, &way.hop)?;
-    if way.ifindex == world.ingress_ifindex() {
-        Ok(Verdict::Transmit)
-    } else {
-        Ok(Verdict::Redirect(way.hop.port))
+    direct::rewrite(frame, world, &way.hop, way.ip_bytes, way.mtu)?;
+    Ok(leave(world, way.hop, way.ifindex))
+}
+
+/// Out by the interface that leads to the server.
+#[inline(always)]
+fn leave<W: World + ?Sized>(world: &W, hop: Hop, ifindex: u32) -> Verdict {
+    if ifindex == world.ingress_ifindex() { Verdict::Transmit } else { Verdict::Redirect(hop.port) }
+}
+
+/// Sends the packet on the course that lies on the desk.
+#[inline(always)]
+pub(super) fn carry<F: Frame, W: World + ?Sized>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
+    let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
+    let (course, hash) = (desk.course(), desk.hash());
+    let server = Server(world.server_row(course.server()).ok_or(Reason::ServerGone)?);
+    let (hop, (_, ifindex)) = (server.hop(), server.identity());
+    if hop.flags.has(ServerFlags::LOCAL) {
+        return Ok(Verdict::Local);
     }
+    if !hop.is_resolved() {
+        return Err(Reason::NextHopUnresolved);
+    }
+    match course.method() {
+        Method::TUNNEL => tunnel::rewrite(frame, world, server, hash)?,
+        _ => {
+            let ip_bytes = ip_bytes(frame).ok_or(Reason::Malformed)?;
+            direct::rewrite(frame, world, &hop, ip_bytes, server.change().mtu.into())?;
+        }
+    }
+    if hop.flags.has(ServerFlags::TAGGED) {
+        tag(frame, server.tags(), hop.flags.has(ServerFlags::TWICE_TAGGED)).ok_or(Reason::NoWayOut)?;
+    }
+    Ok(leave(world, hop, ifindex))
+}
+
+/// Puts VLAN tags into a frame that has none.
+#[inline(always)]
+fn tag<F: Frame>(frame: &mut F, [outer, inner]: [Tag; 2], is_twice: bool) -> Option<()> {
+    const TAG_BYTES: u32 = size_of::<Tag>() as u32;
+    let bytes = if is_twice { 2 * TAG_BYTES } else { TAG_BYTES };
+    let macs: [u8; 12] = frame.read(0)?;
+    frame.grow_front(bytes)?;
+    frame.write(0, macs)?;
+    frame.write(12, outer)?;
+    // A tag stands before the ethertype of what it tags, so what was there before is right behind the last one.
+    if is_twice { frame.write(12 + size_of::<Tag>(), inner) } else { Some(()) }
+}
+
+/// Whether the frame's packet is an IPv6 one. There are no others than that and IPv4.
+#[inline(always)]
+fn is_v6<F: Frame>(frame: &F) -> Option<bool> {
+    let Ethernet { ethertype, .. } = frame.read(0)?;
+    Some(ethertype == ethernet::IPV6)
+}
+
+/// Bytes from the IP header on.
+#[inline(always)]
+fn ip_bytes<F: Frame>(frame: &F) -> Option<u32> {
+    const TOTAL_BYTES: usize = IP_OFFSET + 2;
+    const PAYLOAD_BYTES: usize = IP_OFFSET + 4;
+    let [[high, low], more] = if is_v6(frame)? {
+        [frame.read::<[u8; 2]>(PAYLOAD_BYTES)?, [0, 40]]
+    } else {
+        [frame.read::<[u8; 2]>(TOTAL_BYTES)?, [0, 0]]
+    };
+    Some(u32::from(u16::from_be_bytes([high, low])) + u32::from(u16::from_be_bytes(more)))
+}
+
+/// One hop less, and no more than the way allows; else the packet is left as it is.
+///
+/// In this order, as Linux does (`__ip_vs_get_out_rt`).
+#[inline(always)]
+fn one_hop<F: Frame, W: World + ?Sized>(
+    frame: &mut F,
+    world: &W,
+    ip_bytes: u32,
+    mtu: u32,
+) -> Result<(), Reason> {
+    const TTL: usize = IP_OFFSET + TTL_OFFSET;
+    const HOP_LIMIT: usize = IP_OFFSET + HOP_LIMIT_OFFSET;
+    if is_v6(frame).ok_or(Reason::Malformed)? {
+        let hops: u8 = frame.read(HOP_LIMIT).ok_or(Reason::Malformed)?;
+        if hops <= 1 {
+            return Err(Reason::TtlExpired);
+        }
+        fits(world, ip_bytes, mtu)?;
+        return frame.write(HOP_LIMIT, hops - 1).ok_or(Reason::Malformed);
+    }
+    let ttl: TtlAndChecksum = frame.read(TTL).ok_or(Reason::Malformed)?;
+    let ttl = ttl.decremented().ok_or(Reason::TtlExpired)?;
+    fits(world, ip_bytes, mtu)?;
+    frame.write(TTL, ttl).ok_or(Reason::Malformed)
+}
+
+/// Whether a packet fits; if not, what would have fitted is noted for who tells the client.
+#[inline(always)]
+fn fits<W: World>(world: &W, ip_bytes: u32, mtu: u32) -> Result<(), Reason> {
+    if ip_bytes > mtu {
+        if let Some(desk) = world.desk() {
+            Desk(desk).set_mtu(mtu);
+        }
+        return Err(Reason::TooBig);
+    }
+    Ok(())
 }

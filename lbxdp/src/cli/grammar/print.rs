@@ -79,6 +79,8 @@ fn option_words(options: Options) -> String {
 fn server_words(service: ServiceKey, server: Server, naming: &mut Naming<'_>) -> String {
     let method = match server.forward {
         Forward::Direct => "-g",
+        Forward::Masquerade => "-m",
+        Forward::Tunnel => "-i",
     };
     let endpoint = naming.endpoint(server.address, server.port, service.protocol());
     let mut words = format!("-r {endpoint} {method} -w {}", server.weight);

@@ -6,6 +6,7 @@
 use lbxdp_common::schedule::mh::{SLOTS, preference};
 use lbxdp_common::server::ServerRow;
 use lbxdp_common::service::NO_MEMBER;
+use lbxdp_common::service::narrowed;
 
 /// No server takes more than this many bits' worth of slots a turn: greater weights are all shifted.
 const TURN_BITS: u32 = 6;
@@ -60,7 +61,8 @@ struct Taker {
 
 impl Taker {
     fn new(index: u16, row: &ServerRow, turns: u32) -> Self {
-        let (next, skip) = preference(u32::from_be_bytes(row.address), u16::from_be_bytes(row.port_number));
+        let (next, skip) =
+            preference(u32::from_be_bytes(narrowed(row.address)), u16::from_be_bytes(row.port_number));
         Self { index, turns, next, skip }
     }
 
@@ -81,12 +83,13 @@ impl Taker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lbxdp_common::service::widened;
     use proptest::prelude::*;
 
     /// Servers 10.0.0.N of these last weights, by N.
     fn rows(servers: &[(u8, u32)]) -> Vec<ServerRow> {
         let row = |&(last, last_weight): &(u8, u32)| ServerRow {
-            address: [10, 0, 0, last],
+            address: widened([10, 0, 0, last]),
             port_number: 80u16.to_be_bytes(),
             last_weight,
             ..ServerRow::default()

@@ -1,0 +1,213 @@
+//! What the rarer parts of the way are told of a packet. They are functions of their own in the kernel, which take few
+//! numbers; a key does not fit. So it lies in a row that only this CPU uses, and only while it handles this packet.
+
+use crate::address::Address;
+use crate::cells::Cells;
+use crate::connection::{Course, Key};
+use crate::state::Event;
+use crate::table::Hash;
+use crate::time::Ticks;
+use crate::verdict::Reason;
+
+/// Cells of the row: what is written below, and what the stages of a packet's way note for each other.
+pub const ARRIVAL_CELLS: usize = 16;
+
+/// Three cells for who must have an address in memory.
+pub const PREFIX_CELL: usize = 12;
+
+/// The key takes up to five cells, from the first on.
+const KEY: usize = 0;
+const HASH: usize = 5;
+/// The time, and above it the event and whether the connection may be known.
+const NOW_AND_EVENT: usize = 6;
+const MAY_BE_KNOWN: u64 = 1 << 40;
+/// The packet's length.
+const BYTES: usize = 7;
+/// The course.
+const COURSE: usize = 8;
+/// Why the packet is dropped, and above it the MTU that it did not fit.
+const REASON_AND_MTU: usize = 9;
+/// The interface the packet came in by.
+const IFINDEX: usize = 10;
+
+/// A packet that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival<A = crate::V4> {
+    /// Of its connection.
+    pub key: Key<A>,
+    /// What it means.
+    pub event: Event,
+    /// The key's hash.
+    pub hash: Hash,
+    /// When it came.
+    pub now: Ticks,
+    /// Bytes from the IP header on.
+    pub ip_bytes: u32,
+    /// Whether there may be a connection.
+    pub may_be_known: bool,
+}
+
+/// The row of this CPU.
+#[derive(Clone, Copy)]
+pub struct Desk<C>(pub C);
+
+impl<C: Cells> Desk<C> {
+    /// Lays a packet down.
+    #[inline(always)]
+    pub fn put<A: Address>(self, arrival: Arrival<A>) {
+        let Arrival { key, event, hash, now, ip_bytes, may_be_known } = arrival;
+        A::store(self.0, KEY, key.cells());
+        self.0.store(HASH, hash.0);
+        let known = if may_be_known { MAY_BE_KNOWN } else { 0 };
+        self.0.store(NOW_AND_EVENT, known | u64::from(event.raw()) << 32 | u64::from(now.0));
+        self.0.store(BYTES, ip_bytes.into());
+    }
+
+    /// The packet that was laid down, of the same width.
+    #[inline(always)]
+    pub fn arrival<A: Address>(self) -> Arrival<A> {
+        Arrival {
+            key: self.key(),
+            event: self.event(),
+            hash: self.hash(),
+            now: self.now(),
+            ip_bytes: self.ip_bytes(),
+            may_be_known: self.may_be_known(),
+        }
+    }
+
+    /// Its key.
+    #[inline(always)]
+    pub fn key<A: Address>(self) -> Key<A> {
+        Key::from_cells(A::load(self.0, KEY))
+    }
+
+    /// What it means.
+    #[inline(always)]
+    pub fn event(self) -> Event {
+        Event::from_raw((self.0.load(NOW_AND_EVENT) >> 32) as u8)
+    }
+
+    /// The key's hash.
+    #[inline(always)]
+    pub fn hash(self) -> Hash {
+        Hash(self.0.load(HASH))
+    }
+
+    /// When it came.
+    #[inline(always)]
+    pub fn now(self) -> Ticks {
+        Ticks(self.0.load(NOW_AND_EVENT) as u32)
+    }
+
+    /// Bytes from the IP header on.
+    #[inline(always)]
+    pub fn ip_bytes(self) -> u32 {
+        self.0.load(BYTES) as u32
+    }
+
+    /// Whether there may be a connection.
+    #[inline(always)]
+    pub fn may_be_known(self) -> bool {
+        self.0.load(NOW_AND_EVENT) & MAY_BE_KNOWN != 0
+    }
+
+    /// Index of the interface the packet came in by, in a stage.
+    #[inline(always)]
+    pub fn ifindex(self) -> u32 {
+        self.0.load(IFINDEX) as u32
+    }
+
+    /// Notes it, as a stage begins.
+    #[inline(always)]
+    pub fn set_ifindex(self, ifindex: u32) {
+        self.0.store(IFINDEX, ifindex.into());
+    }
+
+    /// Where the packet goes, for [`Stage::Carry`](super::Stage::Carry), and the hash of its key.
+    #[inline(always)]
+    pub fn set_course(self, course: Course, hash: Hash) {
+        self.0.store(COURSE, course.0.into());
+        self.0.store(HASH, hash.0);
+    }
+
+    /// See [`Desk::set_course`].
+    #[inline(always)]
+    pub fn course(self) -> Course {
+        Course(self.0.load(COURSE) as u32)
+    }
+
+    /// Why the packet is dropped, for [`Stage::Answer`](super::Stage::Answer).
+    #[inline(always)]
+    pub fn set_reason(self, reason: Reason) {
+        self.0.store(REASON_AND_MTU, self.0.load(REASON_AND_MTU) & !0xffff_ffff | u64::from(reason.raw()));
+    }
+
+    /// See [`Desk::set_reason`].
+    #[inline(always)]
+    pub fn reason(self) -> Option<Reason> {
+        Reason::from_raw(self.0.load(REASON_AND_MTU) as u32)
+    }
+
+    /// The MTU that the packet did not fit.
+    #[inline(always)]
+    pub fn mtu(self) -> u32 {
+        (self.0.load(REASON_AND_MTU) >> 32) as u32
+    }
+
+    /// Notes it.
+    #[inline(always)]
+    pub fn set_mtu(self, mtu: u32) {
+        self.0.store(REASON_AND_MTU, u64::from(mtu) << 32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::{V4, V6};
+    use crate::server::{Method, ServerId};
+    use core::sync::atomic::AtomicU64;
+
+    #[test]
+    fn what_is_laid_down_is_found() {
+        let cells = [const { AtomicU64::new(0) }; ARRIVAL_CELLS];
+        let desk = Desk(&cells[..]);
+        let key = Key::<V6> {
+            client: [1; 16],
+            vip: [2; 16],
+            client_port: [3; 2],
+            vip_port: [4; 2],
+            protocol: 17,
+            kind: 0,
+            pad: [0; 2],
+        };
+        let arrival = Arrival {
+            key,
+            event: Event::from_raw(9),
+            hash: Hash(u64::MAX),
+            now: Ticks(u32::MAX),
+            ip_bytes: 65_535,
+            may_be_known: true,
+        };
+        desk.put(arrival);
+        desk.set_mtu(1400);
+        desk.set_reason(Reason::TooBig);
+        assert_eq!(desk.arrival::<V6>(), arrival);
+        assert_eq!((desk.mtu(), desk.reason()), (1400, Some(Reason::TooBig)));
+        let arrival = Arrival {
+            key: Key::<V4>::from_cells([5, 6]),
+            event: Event::UDP,
+            hash: Hash(7),
+            now: Ticks(8),
+            ip_bytes: 9,
+            may_be_known: false,
+        };
+        desk.put(arrival);
+        assert_eq!(desk.arrival::<V4>(), arrival);
+        let course = Course::new(ServerId::new(3, 4), Method::TUNNEL);
+        desk.set_course(course, Hash(10));
+        desk.set_ifindex(11);
+        assert_eq!((desk.course(), desk.hash(), desk.ifindex()), (course, Hash(10), 11));
+    }
+}

@@ -1,0 +1,258 @@
+//! VS/TUN: the packet travels to the server inside another one. The outer header is as Linux makes it
+//! (`ip_vs_tunnel_xmit`, `ip_vs_tunnel_xmit_v6`, 6.1 to 6.12).
+
+use zerocopy::big_endian::{U16, U32};
+
+use super::{ip_bytes, is_v6, one_hop};
+use crate::cells::Cells;
+use crate::forward::{Tunnel, TunnelChecksum, TunnelKind};
+use crate::server::{Server, ServerFlags};
+use crate::service::narrowed;
+use crate::settings::SettingsView;
+use crate::steer::World;
+use crate::steer::parse::IP_OFFSET;
+use crate::table::Hash;
+use crate::verdict::Reason;
+use crate::wire::ethernet::{self, Ethernet};
+use crate::wire::gre::{self, Gre};
+use crate::wire::gue::Gue;
+use crate::wire::ipv4::{Ipv4, MIN_HEADER_BYTES};
+use crate::wire::ipv6::{self, Ipv6};
+use crate::wire::udp::Udp;
+use crate::wire::{Frame, checksum};
+
+/// IANA's numbers of what a tunnel carries.
+const IPV4_INSIDE: u8 = 4;
+const IPV6_INSIDE: u8 = 41;
+const UDP: u8 = 17;
+
+/// The least that must be left of an IPv4 way (`__ip_vs_get_out_rt`; RFC 791's 68).
+const MIN_V4_MTU: u32 = 68;
+
+/// Where a flow's outer UDP ports begin, and how many there are (`ip_local_port_range`: 32768 to 60999).
+const FIRST_PORT: u32 = 32_768;
+const PORTS: u32 = 28_232;
+
+/// "Don't fragment".
+const DF: u16 = 0x4000;
+/// The two bits of congestion notification, and what they say.
+const ECN_MASK: u8 = 0b11;
+const CONGESTED: u8 = 0b11;
+const ECN_CAPABLE: u8 = 0b10;
+
+/// What is taken over from the inner packet.
+#[derive(Clone, Copy)]
+struct Inner {
+    is_v6: bool,
+    /// From its IP header on.
+    bytes: u32,
+    ttl: u8,
+    traffic_class: u8,
+    must_not_fragment: bool,
+}
+
+impl Inner {
+    #[inline(always)]
+    fn of<F: Frame>(frame: &F) -> Option<Self> {
+        let bytes = ip_bytes(frame)?;
+        if is_v6(frame)? {
+            let ip: Ipv6 = frame.read(IP_OFFSET)?;
+            let traffic_class = ip.traffic_class();
+            return Some(Self {
+                is_v6: true,
+                bytes,
+                ttl: ip.hop_limit,
+                traffic_class,
+                must_not_fragment: false,
+            });
+        }
+        let ip: Ipv4 = frame.read(IP_OFFSET)?;
+        let must_not_fragment = ip.fragment.get() & DF != 0;
+        Some(Self { is_v6: false, bytes, ttl: ip.ttl, traffic_class: ip.traffic_class, must_not_fragment })
+    }
+
+    /// IANA's number of it.
+    #[inline(always)]
+    const fn protocol(self) -> u8 {
+        if self.is_v6 { IPV6_INSIDE } else { IPV4_INSIDE }
+    }
+
+    #[inline(always)]
+    const fn ethertype(self) -> U16 {
+        if self.is_v6 { ethernet::IPV6 } else { ethernet::IPV4 }
+    }
+
+    /// Type of service or traffic class of the outer header (`INET_ECN_encapsulate`).
+    #[inline(always)]
+    const fn outer_class(self) -> u8 {
+        let ecn = self.traffic_class & ECN_MASK;
+        self.traffic_class & !ECN_MASK | if ecn == CONGESTED { ECN_CAPABLE } else { ecn }
+    }
+}
+
+/// The header between the outer IP header and the inner packet.
+#[derive(Clone, Copy)]
+struct Shim {
+    kind: TunnelKind,
+    has_checksum: bool,
+    port: [u8; 2],
+}
+
+impl Shim {
+    #[inline(always)]
+    fn of(tunnel: Tunnel) -> Self {
+        let kind = TunnelKind::from_raw(tunnel.kind).unwrap_or(TunnelKind::Ipip);
+        // A packet from the wire has its checksums, so the receiver has nothing to complete: `remcsum` is `csum` here.
+        Self { kind, has_checksum: tunnel.checksum != TunnelChecksum::None.raw(), port: tunnel.port }
+    }
+
+    #[inline(always)]
+    const fn bytes(self) -> u32 {
+        match self.kind {
+            TunnelKind::Ipip => 0,
+            TunnelKind::Gue => (size_of::<Udp>() + size_of::<Gue>()) as u32,
+            TunnelKind::Gre if self.has_checksum => (size_of::<Gre>() + size_of::<gre::Checksum>()) as u32,
+            TunnelKind::Gre => size_of::<Gre>() as u32,
+        }
+    }
+
+    #[inline(always)]
+    const fn protocol(self, inner: Inner) -> u8 {
+        match self.kind {
+            TunnelKind::Ipip => inner.protocol(),
+            TunnelKind::Gue => UDP,
+            TunnelKind::Gre => gre::PROTOCOL,
+        }
+    }
+}
+
+/// Puts the packet into another one that goes to the server; untouched if no hop is left, or if it is too long.
+#[inline(always)]
+pub(super) fn rewrite<F: Frame, W: World + ?Sized, C: Cells>(
+    frame: &mut F,
+    world: &W,
+    server: Server<C>,
+    hash: Hash,
+) -> Result<(), Reason> {
+    let (hop, change) = (server.hop(), server.change());
+    let shim = Shim::of(change.tunnel);
+    let is_outer_v6 = hop.flags.has(ServerFlags::IPV6);
+    let outer_bytes = if is_outer_v6 { ipv6::HEADER_BYTES } else { MIN_HEADER_BYTES } as u32;
+    let least = if is_outer_v6 { ipv6::MIN_MTU } else { MIN_V4_MTU };
+    let more = outer_bytes + shim.bytes();
+    let mtu = u32::from(change.mtu).saturating_sub(more);
+    if mtu < least {
+        return Err(Reason::NoTunnel);
+    }
+    let ip_bytes = ip_bytes(frame).ok_or(Reason::Malformed)?;
+    one_hop(frame, world, ip_bytes, mtu)?;
+    let inner = Inner::of(frame).ok_or(Reason::Malformed)?;
+    let spread = world.settings().map_or(0, |row| SettingsView(row).tunnel_spread()) & (hash.0 >> 32) as u32;
+    let source = spread_source(server.tunnel_source(), is_outer_v6, spread);
+    frame.grow_front(more).ok_or(Reason::NoTunnel)?;
+    let length = more - outer_bytes + inner.bytes;
+    let done = if is_outer_v6 {
+        let ip = Ipv6 {
+            version_class_flow: U32::new(6 << 28 | u32::from(inner.outer_class()) << 20),
+            payload_bytes: U16::new(length as u16),
+            next: shim.protocol(inner),
+            hop_limit: inner.ttl,
+            source,
+            destination: server.address(),
+        };
+        wrap::<_, _, { IP_OFFSET + ipv6::HEADER_BYTES }>(frame, world, shim, inner, hash, pseudo_v6(&ip))
+            .and_then(|()| frame.write(IP_OFFSET, ip))
+    } else {
+        let ip = Ipv4 {
+            version_and_length: 0x45,
+            traffic_class: inner.outer_class(),
+            total_bytes: U16::new((MIN_HEADER_BYTES as u32 + length) as u16),
+            identification: U16::new(if inner.must_not_fragment { 0 } else { world.random() as u16 }),
+            fragment: U16::new(if inner.must_not_fragment { DF } else { 0 }),
+            ttl: inner.ttl,
+            protocol: shim.protocol(inner),
+            checksum: [0; 2],
+            source: narrowed(source),
+            destination: narrowed(server.address()),
+        };
+        wrap::<_, _, { IP_OFFSET + MIN_HEADER_BYTES }>(frame, world, shim, inner, hash, pseudo_v4(&ip))
+            .and_then(|()| frame.write(IP_OFFSET, Ipv4 { checksum: ip.right_checksum(), ..ip }))
+    };
+    let [destination, source]: [[u8; 6]; 2] = zerocopy::transmute!(hop.macs);
+    let ethertype = if is_outer_v6 { ethernet::IPV6 } else { ethernet::IPV4 };
+    done.and_then(|()| frame.write(0, Ethernet { destination, source, ethertype })).ok_or(Reason::Malformed)
+}
+
+/// The outer source: the bits that may differ follow the connection's hash, so that the server's receive queues share the
+/// load.
+#[inline(always)]
+fn spread_source(source: [u8; 16], is_v6: bool, spread: u32) -> [u8; 16] {
+    let [a, b, c, d]: [[u8; 4]; 4] = zerocopy::transmute!(source);
+    let bits = |word: [u8; 4]| (u32::from_ne_bytes(word) ^ spread.to_be()).to_ne_bytes();
+    if is_v6 { zerocopy::transmute!([a, b, c, bits(d)]) } else { zerocopy::transmute!([bits(a), b, c, d]) }
+}
+
+/// Writes the header at `AT` of the grown frame, before the inner packet. `pseudo` is the sum of the pseudo header without
+/// UDP's length.
+#[inline(always)]
+fn wrap<F: Frame, W: World + ?Sized, const AT: usize>(
+    frame: &mut F,
+    world: &W,
+    shim: Shim,
+    inner: Inner,
+    hash: Hash,
+    pseudo: u64,
+) -> Option<()> {
+    let bytes = shim.bytes() + inner.bytes;
+    match shim.kind {
+        TunnelKind::Ipip => Some(()),
+        TunnelKind::Gue => {
+            let port = FIRST_PORT + (((hash.0 & 0xffff) as u32 * PORTS) >> 16);
+            let udp = Udp {
+                source: (port as u16).to_be_bytes(),
+                destination: shim.port,
+                bytes: U16::new(bytes as u16),
+                checksum: [0; 2],
+            };
+            let gue = Gue { version_and_length: 0, protocol: inner.protocol(), flags: U16::new(0) };
+            frame.write(AT, udp)?;
+            frame.write(AT + size_of::<Udp>(), gue)?;
+            if shim.has_checksum {
+                let length = u64::from((bytes as u16).to_be());
+                let sum = pseudo + length + checksum::long_sum(world, frame, AT, bytes)?;
+                // Zero says that there is none; all ones is the same number (RFC 768).
+                let checksum = match checksum::of_sum(sum) {
+                    [0, 0] => [0xff; 2],
+                    checksum => checksum,
+                };
+                frame.write(AT, Udp { checksum, ..udp })?;
+            }
+            Some(())
+        }
+        TunnelKind::Gre => {
+            let flags = if shim.has_checksum { Gre::CHECKSUM } else { U16::new(0) };
+            frame.write(AT, Gre { flags, protocol: inner.ethertype() })?;
+            if shim.has_checksum {
+                let place = AT + size_of::<Gre>();
+                frame.write(place, [0u8; 4])?;
+                let checksum = checksum::of_sum(checksum::long_sum(world, frame, AT, bytes)?);
+                frame.write(place, gre::Checksum { checksum, reserved: [0; 2] })?;
+            }
+            Some(())
+        }
+    }
+}
+
+/// The sum of what a checksum covers of an IPv4 header: addresses and protocol (RFC 768).
+#[inline(always)]
+fn pseudo_v4(ip: &Ipv4) -> u64 {
+    let [source, destination] = [ip.source, ip.destination].map(u32::from_le_bytes);
+    u64::from(source) + u64::from(destination) + (u64::from(ip.protocol) << 8)
+}
+
+/// The same of an IPv6 header (RFC 8200, 8.1).
+#[inline(always)]
+fn pseudo_v6(ip: &Ipv6) -> u64 {
+    let words: [[zerocopy::little_endian::U32; 4]; 2] = zerocopy::transmute!([ip.source, ip.destination]);
+    words.as_flattened().iter().map(|word| u64::from(word.get())).sum::<u64>() + (u64::from(ip.next) << 8)
+}

@@ -1,0 +1,30 @@
+//! A packet that is not simply the next one of its connection: it begins or ends one, or there is none, or it stands
+//! elsewhere because the table grows.
+
+use super::answer::Answer;
+use super::follow::{counted, way_to};
+use super::open::open;
+use super::{Desk, Stages, Ways, forward};
+use crate::address::Address;
+use crate::verdict::{Reason, Verdict};
+use crate::wire::Frame;
+
+/// Sends the packet on the desk where its connection goes, which may have to be opened first.
+#[inline(always)]
+pub(super) fn depart<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
+    world: &W,
+    frame: &mut F,
+) -> Result<Verdict, Reason> {
+    let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
+    let mut answer = Answer::STRANGER;
+    if desk.may_be_known() {
+        answer = Ways::<A>::meet(world);
+    }
+    if answer == Answer::STRANGER {
+        answer = open::<A, _>(world);
+    }
+    let (course, connections) = Answer::unpacked(answer)?;
+    let way = way_to(world, course, desk.ip_bytes(), desk.hash())?;
+    world.count(course.server(), counted(way.ip_bytes, connections));
+    forward::forward(frame, world, &way)
+}

@@ -1,0 +1,53 @@
+//! The stages: what takes over a frame that does not go straight. In the kernel each is a program of its own, entered by a
+//! tail call, with all of the stack; whoever enters one is done. What a stage must know lies on the [desk](super::Desk).
+
+use super::{Ways, forward, rare, refuse, v6};
+use crate::address::{V4, V6};
+use crate::named_enum;
+use crate::verdict::{Reason, Verdict};
+use crate::wire::Frame;
+
+named_enum! {
+    /// A stage, by its slot in the table of programs and its program's name.
+    pub enum Stage: u32 {
+        /// An IPv4 packet, on the desk, that is not simply the next one of its connection.
+        RareV4 = 0 => "rare_v4",
+        /// An IPv6 packet.
+        V6 = 1 => "v6",
+        /// An IPv6 packet, on the desk, that is not simply the next one of its connection.
+        RareV6 = 2 => "rare_v6",
+        /// A packet whose course, on the desk, is not simply VS/DR.
+        Carry = 3 => "carry",
+        /// A packet that is dropped for the reason on the desk, and whose sender is to be told.
+        Answer = 4 => "answer",
+    }
+}
+
+/// A world with stages.
+pub trait Stages<F: Frame>: Ways<V4> + Ways<V6> {
+    /// Gives the frame over to a stage, which decides about it.
+    ///
+    /// # Errors
+    /// Why the packet is not forwarded; [`Reason::NotReady`] if there is no such stage.
+    fn enter(&self, stage: Stage, frame: &mut F) -> Result<Verdict, Reason> {
+        stage.run(self, frame)
+    }
+}
+
+impl Stage {
+    /// Does what the stage does.
+    ///
+    /// # Errors
+    /// Why the packet is not forwarded.
+    #[inline(always)]
+    pub fn run<F: Frame, W: Stages<F> + ?Sized>(self, world: &W, frame: &mut F) -> Result<Verdict, Reason> {
+        let decided = match self {
+            Self::RareV4 => rare::depart::<V4, _, _>(world, frame),
+            Self::V6 => v6::arrive(world, frame),
+            Self::RareV6 => rare::depart::<V6, _, _>(world, frame),
+            Self::Carry => forward::carry(world, frame),
+            Self::Answer => return refuse::answer(world, frame),
+        };
+        refuse::concluded(frame, world, decided)
+    }
+}

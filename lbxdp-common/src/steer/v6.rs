@@ -1,0 +1,45 @@
+//! IPv6 packets.
+
+use zerocopy::big_endian::U16;
+
+use super::follow::Look;
+use super::parse::v6_packet;
+use super::{Stage, Stages, classify, forward};
+use crate::address::V6;
+use crate::settings::{Rules, SettingsView};
+use crate::verdict::{Reason, Verdict};
+use crate::wire::Frame;
+use crate::wire::ethernet::{self, Ethernet};
+
+/// Gives a packet that is not an untagged IPv4 one over to the stage for it.
+#[inline(always)]
+pub(super) fn enter<F: Frame, W: Stages<F>>(
+    frame: &mut F,
+    world: &W,
+    ethertype: U16,
+) -> Result<Verdict, Reason> {
+    if ethertype != ethernet::IPV6 {
+        return Err(Reason::NotOurs);
+    }
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    let Ethernet { destination, .. } = frame.read(0).ok_or(Reason::NotOurs)?;
+    // Neighbour solicitations and the like go to groups, so this also spares a stage for them.
+    if !settings.rules().has(Rules::IPV6) || ethernet::number(destination) != world.ingress_mac() {
+        return Err(Reason::NotOurs);
+    }
+    world.enter(Stage::V6, frame)
+}
+
+/// The stage.
+#[inline(always)]
+pub(super) fn arrive<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    classify::is_for_a_v6_vip(world, settings, frame)?;
+    let packet = v6_packet(frame, world)?;
+    let look = Look::<_, V6>::at(world, settings, &packet);
+    if let Some(way) = look.go_on(world, settings, &packet) {
+        return forward::forward(frame, world, &way);
+    }
+    look.lay_down(world, &packet)?;
+    world.enter(Stage::RareV6, frame)
+}
