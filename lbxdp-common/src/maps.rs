@@ -14,13 +14,13 @@ macro_rules! for_each_map {
                 SETTINGS: "settings", $crate::settings::SETTINGS_CELLS, 1;
                 /// Buckets of VIPs ([`vip`]($crate::vip)).
                 VIPS: "vips", $crate::vip::VIP_CELLS, $crate::vip::VIP_BUCKETS;
-                /// Buckets of IPv6 VIPs ([`vip`]($crate::vip)).
-                VIPS_V6: "vips_v6", $crate::vip::VIP_V6_CELLS, $crate::vip::VIP_BUCKETS;
-                /// Buckets of the addresses of servers that are reached by VS/NAT ([`vip`]($crate::vip)).
+                /// Buckets of IPv6 VIPs.
+                VIPS_V6: "vips_v6", $crate::vip::VIP_CELLS_V6, $crate::vip::VIP_BUCKETS;
+                /// Buckets of the addresses of servers that some connection may reach by VS/NAT: of what replies come from.
                 SOURCES: "sources", $crate::vip::VIP_CELLS, $crate::vip::VIP_BUCKETS;
-                /// Buckets of such addresses of IPv6.
-                SOURCES_V6: "sources_v6", $crate::vip::VIP_V6_CELLS, $crate::vip::VIP_BUCKETS;
-                /// Buckets of IPv4 connections ([`table`]($crate::table)).
+                /// The same of IPv6.
+                SOURCES_V6: "sources_v6", $crate::vip::VIP_CELLS_V6, $crate::vip::VIP_BUCKETS;
+                /// Buckets of connections ([`table`]($crate::table)).
                 CONNECTIONS: "connections", $crate::table::BUCKET_CELLS, 1;
                 /// Buckets of IPv6 connections.
                 CONNECTIONS_V6: "connections_v6", $crate::table::BUCKET_V6_CELLS, 1;

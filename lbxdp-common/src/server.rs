@@ -72,6 +72,10 @@ impl ServerFlags {
     pub const TUNNEL: Self = Self(1 << METHOD_SHIFT);
     /// New connections go to it by VS/NAT.
     pub const MASQUERADE: Self = Self(2 << METHOD_SHIFT);
+    /// New connections do not go to it by VS/TUN, but older ones may. The packet path does not read it.
+    pub const OLD_TUNNEL: Self = Self(0x100);
+    /// New connections do not go to it by VS/NAT, but older ones may. The packet path does not read it.
+    pub const OLD_MASQUERADE: Self = Self(0x200);
 
     /// Whether all bits of `other` are set.
     #[inline(always)]
@@ -101,6 +105,41 @@ impl ServerFlags {
     #[must_use]
     pub const fn with_if(self, other: Self, condition: bool) -> Self {
         if condition { self.with(other) } else { self }
+    }
+
+    /// With what remains of the flags it had: methods that older connections may use.
+    #[must_use]
+    pub fn after(self, was: Self) -> Self {
+        let old = |method, old| was.method() == method || was.has(old);
+        self.with_if(
+            Self::OLD_TUNNEL,
+            old(Method::TUNNEL, Self::OLD_TUNNEL) && self.method() != Method::TUNNEL,
+        )
+        .with_if(
+            Self::OLD_MASQUERADE,
+            old(Method::MASQUERADE, Self::OLD_MASQUERADE) && self.method() != Method::MASQUERADE,
+        )
+    }
+
+    /// Whether some connection may go to the server by VS/NAT.
+    pub fn may_masquerade(self) -> bool {
+        self.method() == Method::MASQUERADE || self.has(Self::OLD_MASQUERADE)
+    }
+
+    /// Whether some connection may go to the server by VS/TUN.
+    pub fn may_tunnel(self) -> bool {
+        self.method() == Method::TUNNEL || self.has(Self::OLD_TUNNEL)
+    }
+
+    /// Whether older connections may go to the server in another way than new ones.
+    pub const fn has_old_methods(self) -> bool {
+        self.0 & (Self::OLD_TUNNEL.0 | Self::OLD_MASQUERADE.0) != 0
+    }
+
+    /// No connection goes to the server in another way than new ones.
+    #[must_use]
+    pub const fn without_old_methods(self) -> Self {
+        self.without(Self::OLD_TUNNEL).without(Self::OLD_MASQUERADE)
     }
 
     /// How new connections go to the server.
@@ -165,7 +204,8 @@ pub struct ServerRow {
     pub ifindex: u32,
     /// The server's port, as in a packet; 0: the packet's.
     pub port_number: [u8; 2],
-    /// The longest packet that fits the way to it, in bytes from the IP header on; 0: not known.
+    /// The longest packet that fits the way to it, in bytes from the IP header on; [`ServerRow::MTU_UNKNOWN`] if that is
+    /// not known.
     pub mtu: u16,
     /// For VS/TUN.
     pub tunnel: Tunnel,
@@ -204,6 +244,9 @@ impl ServerRow {
     pub fn from_cells(cells: [u64; SERVER_CELLS]) -> Self {
         zerocopy::transmute!(cells)
     }
+
+    /// [`ServerRow::mtu`] while it is not known: every packet fits.
+    pub const MTU_UNKNOWN: u16 = u16::MAX;
 
     /// RIP.
     pub fn ip(&self) -> IpAddr {
@@ -378,6 +421,25 @@ impl Load {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn methods_that_older_connections_use_are_remembered() {
+        let by = |forward: Forward| ServerFlags::AVAILABLE.by(forward.into());
+        let (direct, tunnel, masquerade) =
+            (by(Forward::Direct), by(Forward::Tunnel), by(Forward::Masquerade));
+        assert_eq!(tunnel.after(tunnel), tunnel);
+        assert!(!direct.after(direct).has_old_methods() && !tunnel.after(direct).has_old_methods());
+        let left = direct.after(masquerade);
+        assert!(left.may_masquerade() && !left.may_tunnel() && left.has_old_methods());
+        let both = direct.after(tunnel.after(masquerade));
+        assert!(both.may_masquerade() && both.may_tunnel() && both.method() == Method::DIRECT);
+        let back = masquerade.after(both);
+        assert!(back.may_tunnel() && !back.has(ServerFlags::OLD_MASQUERADE) && back.may_masquerade());
+        assert_eq!(both.without_old_methods(), direct);
+        // They do not touch each other's bits.
+        let all = ServerFlags(u16::MAX);
+        assert_eq!(all.without_old_methods().0 | 0x300, u16::MAX);
+    }
 
     #[test]
     fn a_row_is_two_cache_lines_and_its_cells_are_seen_as_they_stand() {

@@ -66,12 +66,11 @@ impl Rules {
     pub const FTP: Self = Self(1 << 18);
     /// A service for all ports of a VIP is there.
     pub const ALL_PORTS: Self = Self(1 << 19);
-
-    /// A server is reached by VS/NAT, or may still be: packets from it are looked at.
+    /// Some connection may reach its server by VS/NAT: replies have to be looked for.
     pub const MASQUERADE: Self = Self(1 << 20);
-    /// A server is reached by VS/TUN, or may still be: ICMP errors about tunnels are looked at.
+    /// Some connection may reach its server by VS/TUN.
     pub const TUNNELS: Self = Self(1 << 21);
-    /// A service of IPv6 packets is there, or was.
+    /// There is a service for IPv6 packets.
     pub const IPV6: Self = Self(1 << 22);
 
     /// Whether all bits of `other` are set.
@@ -80,10 +79,19 @@ impl Rules {
         self.0 & other.0 == other.0
     }
 
+    /// The bits of rules named as sysctls.
+    pub const SYSCTLS: u32 = 0xffff;
+
+    /// The bits of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// With the bits of `other` if a condition holds.
     #[must_use]
     pub const fn with_if(self, other: Self, condition: bool) -> Self {
-        if condition { Self(self.0 | other.0) } else { self }
+        if condition { self.and(other) } else { self }
     }
 }
 

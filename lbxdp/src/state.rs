@@ -3,6 +3,7 @@
 
 mod mark;
 mod options;
+mod tunnel;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::sysctl::Sysctls;
 pub use mark::{MarkRule, MarkRuleError};
 pub use options::{FLAG_1, FLAG_2, FLAG_3, Options, Persistence, SCHEDULER_FLAGS, SchedulerFlag};
+pub use tunnel::Tunnel;
 
 /// Everything that is configured. One command turns one `State` into the next, or into an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,6 +87,11 @@ impl ServiceKey {
         Self::Mark(Mark { family: Family::V4, mark })
     }
 
+    /// A service for IPv6 packets with a mark.
+    pub const fn marked_v6(mark: u32) -> Self {
+        Self::Mark(Mark { family: Family::V6, mark })
+    }
+
     /// `None` for a service by mark: it takes all.
     pub const fn protocol(&self) -> Option<Protocol> {
         match self {
@@ -149,6 +156,9 @@ pub struct Server {
     pub port: u16,
     #[serde(with = "crate::words::forward")]
     pub forward: Forward,
+    /// For [`Forward::Tunnel`].
+    #[serde(default)]
+    pub tunnel: Tunnel,
     /// 0 means: no new connections, existing ones go on. At most `i32::MAX`, as in IPVS.
     pub weight: u32,
     /// With so many connections it gets no new ones; 0 is no limit. At most `i32::MAX`.
@@ -158,9 +168,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server without thresholds.
+    /// A server without thresholds; a tunnel to it is IPIP.
     pub const fn new(address: IpAddr, port: u16, forward: Forward, weight: u32) -> Self {
-        Self { address, port, forward, weight, upper: 0, lower: 0 }
+        Self { address, port, forward, tunnel: Tunnel::IPIP, weight, upper: 0, lower: 0 }
+    }
+
+    /// The same without what its forwarding method has not.
+    #[must_use]
+    pub fn without_surplus(self) -> Self {
+        let tunnel = match self.forward {
+            Forward::Tunnel => self.tunnel.without_surplus(),
+            Forward::Masquerade | Forward::Direct => Tunnel::IPIP,
+        };
+        Self { tunnel, ..self }
     }
 }
 

@@ -22,6 +22,8 @@ macro_rules! by_word {
 by_word!(protocol, Protocol);
 by_word!(forward, Forward);
 by_word!(scheduler, Scheduler);
+by_word!(tunnel_kind, TunnelKind);
+by_word!(tunnel_checksum, TunnelChecksum);
 
 /// A protocol or none.
 pub(crate) mod any_protocol {

@@ -5,9 +5,10 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lbxdp::tables::Tables;
 use lbxdp::tables::pins::{Instance, LAYOUT_VERSION};
+use lbxdp::tables::{AddressSet, Tables};
 use lbxdp_common::Cells;
+use lbxdp_common::table::Seed;
 use lbxdp_tests::http::{ECHO_PORT, HTTP_PORT};
 use lbxdp_tests::scale::Scale;
 use lbxdp_tests::service::{load, serve, status};
@@ -240,6 +241,11 @@ fn a_saved_configuration_that_cannot_be_read_stops_the_start_and_nothing_else() 
     Ok(())
 }
 
+/// Puts an address where the daemon has put none.
+fn put_stranger(tables: &Tables, set: AddressSet, address: &str, seed: Seed) {
+    tables.put_address(set, address.parse().expect("an address"), seed).expect("put");
+}
+
 /// What is hurt, and how.
 type Damage = (&'static str, Box<dyn FnMut(&mut Tables)>);
 
@@ -252,6 +258,7 @@ fn what_somebody_else_writes_into_the_tables_is_put_right() -> Result<()> {
     let mut tables = tables(&daemon)?;
     let ids = tables.service_ids()?;
     let (key, index) = ids.first_key_value().map(|(key, index)| (*key, *index)).context("a service")?;
+    let vip = key.address_of().context("a VIP")?;
     let seed = lbxdp_common::settings::SettingsView(tables.SETTINGS.row(0).context("settings")?).seed();
     let stranger = lbxdp_common::service::ServiceKey { port: [9, 9], ..key };
     let put = |row: Option<&'static [AtomicU64]>, cell: usize, value: u64| {
@@ -264,8 +271,11 @@ fn what_somebody_else_writes_into_the_tables_is_put_right() -> Result<()> {
         ("settings 1", Box::new(move |tables| put(tables.SETTINGS.row(0), 4, 1))),
         ("service_ids 1", Box::new(move |tables| tables.remove_service_id(key).expect("removed"))),
         ("service_ids 1", Box::new(move |tables| tables.put_service_id(stranger, index).expect("put"))),
-        ("vips 1", Box::new(move |tables| tables.remove_vip(key.vip_v4().into(), seed))),
-        ("vips 1", Box::new(move |tables| tables.put_vip([10, 0, 0, 66].into(), seed).expect("put"))),
+        ("vips 1", Box::new(move |tables| tables.remove_address(AddressSet::Vips, vip, seed))),
+        ("vips 1", Box::new(move |tables| put_stranger(tables, AddressSet::Vips, "10.0.0.66", seed))),
+        ("vips_v6 1", Box::new(move |tables| put_stranger(tables, AddressSet::Vips, "fd00::66", seed))),
+        ("sources 1", Box::new(move |tables| put_stranger(tables, AddressSet::Sources, "10.0.0.66", seed))),
+        ("sources_v6 1", Box::new(move |tables| put_stranger(tables, AddressSet::Sources, "fd00::66", seed))),
     ];
     if let Some(slot) = (0..64).find(|slot| tables.port(*slot).is_some()) {
         let other = tables.port(slot).unwrap_or(0) - 1;

@@ -85,9 +85,10 @@ pub enum CommandError {
     ServerExists,
     #[error("No such destination")]
     NoSuchServer,
-    /// A new server whose address is not unicast, or of another family than its service's.
+    /// What IPVS answers with EINVAL: a new server whose address is not unicast, one of another family than its service's that
+    /// is not reached by VS/TUN, GUE without a port, an IPv6 netmask that is no length of a prefix.
     #[error("Invalid operation.  Possibly wrong module version, address not unicast, ...")]
-    InvalidServer,
+    Invalid,
     /// Port 0 stands for all ports of a persistent service.
     #[error("Zero port specified for non-persistent service")]
     ZeroPort,

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use lbxdp_common::{Forward, TunnelKind};
+
 use super::CommandError;
 use crate::state::{Family, Server, Service, ServiceKey, State};
 
@@ -11,23 +13,23 @@ const MOST: u32 = i32::MAX.unsigned_abs();
 /// A new server is put at the head, as in IPVS: the schedulers see the newest first.
 pub(super) fn add(state: &mut State, key: ServiceKey, server: Server) -> Result<(), CommandError> {
     let service = service_of(state, key)?;
-    check(&server)?;
+    check(key, &server)?;
     if position(service, (server.address, server.port)).is_ok() {
         return Err(CommandError::ServerExists);
     }
-    if !is_unicast(server.address) || Family::from(server.address) != key.family() {
-        return Err(CommandError::InvalidServer);
+    if !is_unicast(server.address) {
+        return Err(CommandError::Invalid);
     }
-    service.servers.insert(0, server);
+    service.servers.insert(0, server.without_surplus());
     Ok(())
 }
 
-/// Weight, forwarding method and thresholds are replaced; the position in the list stays.
+/// Forwarding method, tunnel, weight and thresholds are replaced; the position in the list stays.
 pub(super) fn edit(state: &mut State, key: ServiceKey, server: Server) -> Result<(), CommandError> {
     let service = service_of(state, key)?;
-    check(&server)?;
+    check(key, &server)?;
     let position = position(service, (server.address, server.port))?;
-    service.servers[position] = server;
+    service.servers[position] = server.without_surplus();
     Ok(())
 }
 
@@ -47,18 +49,31 @@ fn position(service: &Service, server: (IpAddr, u16)) -> Result<usize, CommandEr
     found.ok_or(CommandError::NoSuchServer)
 }
 
-/// IPVS's checks of the numbers: a lower threshold needs an upper one.
-fn check(server: &Server) -> Result<(), CommandError> {
-    let Server { weight, upper, lower, .. } = *server;
-    if weight <= MOST && upper <= MOST && lower <= upper { Ok(()) } else { Err(CommandError::OutOfRange) }
+/// IPVS's checks in its order: only a tunnel leads from one family to the other, a lower threshold needs an upper one, GUE
+/// needs a port.
+fn check(key: ServiceKey, server: &Server) -> Result<(), CommandError> {
+    let Server { address, forward, tunnel, weight, upper, lower, .. } = *server;
+    if Family::from(address) != key.family() && forward != Forward::Tunnel {
+        return Err(CommandError::Invalid);
+    }
+    if weight > MOST || upper > MOST || lower > upper {
+        return Err(CommandError::OutOfRange);
+    }
+    if tunnel.kind == TunnelKind::Gue && tunnel.port == 0 {
+        return Err(CommandError::Invalid);
+    }
+    Ok(())
 }
 
-/// What IPVS's `inet_addr_type` check lets pass, as far as an address tells by itself.
+/// What IPVS's checks by `inet_addr_type` and `ipv6_addr_type` let pass, as far as an address tells by itself. A link-local
+/// one must be the director's own: that only the daemon can tell.
 fn is_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             address != Ipv4Addr::UNSPECIFIED && address != Ipv4Addr::BROADCAST && !address.is_multicast()
         }
-        IpAddr::V6(address) => !address.is_unspecified() && !address.is_multicast(),
+        IpAddr::V6(address) => {
+            !address.is_unspecified() && !address.is_multicast() && address.to_ipv4_mapped().is_none()
+        }
     }
 }

@@ -43,6 +43,7 @@ fn check(key: ServiceKey, options: Options) -> Result<(), CommandError> {
         }
     }
     match options.persistence {
+        Some(persistence) if !persistence.is_of(key.family()) => Err(CommandError::Invalid),
         Some(persistence) if !(1..=MAX_TIMEOUT_S).contains(&persistence.timeout_s) => {
             Err(CommandError::OutOfRange)
         }

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use lbxdp_common::{Forward, Protocol, Scheduler};
+use lbxdp_common::{Forward, Protocol, Scheduler, TunnelChecksum, TunnelKind};
 
 use super::{Command, CommandError, Touched};
 use crate::state::{
-    FLAG_1, MarkRule, MarkRuleError, Options, Persistence, Server, ServiceKey, State, Timeouts,
+    FLAG_1, MarkRule, MarkRuleError, Options, Persistence, Server, ServiceKey, State, Timeouts, Tunnel,
 };
 use crate::sysctl::Sysctls;
 
@@ -195,6 +195,10 @@ fn each_refusal_has_its_name() {
         service: SERVICE,
         server: Server { upper, lower, ..server(address, 1) },
     };
+    let through = |address: &str, tunnel, weight| Command::AddServer {
+        service: SERVICE,
+        server: Server { forward: Forward::Tunnel, tunnel, ..server(address, weight) },
+    };
     let options = Options::of(Scheduler::RoundRobin);
     let one_packet = Options { one_packet: true, ..options };
     let too_long = Persistence { timeout_s: 2_678_401, netmask: Persistence::ALL_BITS };
@@ -210,10 +214,21 @@ fn each_refusal_has_its_name() {
             CommandError::ServiceNotDefined,
         ),
         (new("10.0.0.1", 1), CommandError::ServerExists),
-        (new("0.0.0.0", 1), CommandError::InvalidServer),
-        (new("255.255.255.255", 1), CommandError::InvalidServer),
-        (new("224.0.0.5", 1), CommandError::InvalidServer),
-        (new("fd00::1", 1), CommandError::InvalidServer),
+        (new("0.0.0.0", 1), CommandError::Invalid),
+        (new("255.255.255.255", 1), CommandError::Invalid),
+        (new("224.0.0.5", 1), CommandError::Invalid),
+        (new("fd00::1", 1), CommandError::Invalid),
+        // The family comes before the numbers, these before the tunnel.
+        (new("fd00::1", 1 << 31), CommandError::Invalid),
+        (limited("fd00::1", 5, 6), CommandError::Invalid),
+        (through("10.0.0.1", GUE_WITHOUT_PORT, 1 << 31), CommandError::OutOfRange),
+        (through("10.0.0.1", GUE_WITHOUT_PORT, 1), CommandError::Invalid),
+        (through("10.0.0.9", GUE_WITHOUT_PORT, 1), CommandError::Invalid),
+        (Command::EditServer { service: SERVICE, server: server("fd00::1", 1) }, CommandError::Invalid),
+        (through("fd00::1", GUE_WITHOUT_PORT, 1), CommandError::Invalid),
+        (through("::", Tunnel::IPIP, 1), CommandError::Invalid),
+        (through("ff02::1", Tunnel::IPIP, 1), CommandError::Invalid),
+        (through("::ffff:10.0.0.1", Tunnel::IPIP, 1), CommandError::Invalid),
         (new("10.0.0.9", 1 << 31), CommandError::OutOfRange),
         // The numbers come before the question whether the server is there.
         (limited("10.0.0.1", 5, 6), CommandError::OutOfRange),
@@ -234,6 +249,82 @@ fn each_refusal_has_its_name() {
         assert_eq!(command.change(&mut in_place).map(|_| ()), Err(refusal), "{command:?}");
         assert_eq!(in_place, state, "{command:?}");
     }
+}
+
+const GUE_WITHOUT_PORT: Tunnel = Tunnel { kind: TunnelKind::Gue, port: 0, checksum: TunnelChecksum::None };
+
+#[test]
+fn an_ipv6_netmask_is_the_length_of_a_prefix() {
+    let services = [
+        ServiceKey::at(Protocol::Tcp, "fd00::100".parse().unwrap(), 80),
+        ServiceKey::at(Protocol::Udp, "fd00::100".parse().unwrap(), 0),
+        ServiceKey::marked_v6(7),
+    ];
+    for service in services {
+        for (netmask, is_right) in
+            [(0, false), (1, true), (128, true), (129, false), (Persistence::ALL_BITS, false)]
+        {
+            let persistence = Some(Persistence { timeout_s: 60, netmask });
+            let options = Options { persistence, ..Options::of(Scheduler::RoundRobin) };
+            let added = Command::AddService { service, options }.apply(&State::default());
+            assert_eq!(added.as_ref().err(), (!is_right).then_some(&CommandError::Invalid), "{netmask}");
+            let plain = Command::AddService {
+                service,
+                options: Options {
+                    persistence: Some(Persistence { timeout_s: 60, netmask: 128 }),
+                    ..options
+                },
+            };
+            let edited = Command::EditService { service, options }.apply(&after(&[plain]));
+            assert_eq!(edited.is_ok(), is_right, "{netmask}");
+        }
+    }
+}
+
+#[test]
+fn a_tunnel_leads_from_one_family_to_the_other() {
+    let service = ServiceKey::at(Protocol::Tcp, "fd00::100".parse().unwrap(), 80);
+    let options = Options::of(Scheduler::RoundRobin);
+    let to = |address: &str, forward| Command::AddServer {
+        service,
+        server: Server { forward, ..server(address, 1) },
+    };
+    let state = after(&[Command::AddService { service, options }]);
+    for forward in [Forward::Direct, Forward::Masquerade] {
+        assert_eq!(to("10.0.0.1", forward).apply(&state), Err(CommandError::Invalid));
+        assert!(to("fd00::1", forward).apply(&state).is_ok());
+        assert!(to("::1", forward).apply(&state).is_ok());
+    }
+    let state = to("10.0.0.1", Forward::Tunnel).apply(&state).unwrap();
+    let back = Command::EditServer { service, server: server("10.0.0.1", 1) };
+    assert_eq!(back.apply(&state), Err(CommandError::Invalid));
+    let gone = Command::DeleteServer { service, address: "10.0.0.1".parse().unwrap(), port: 80 };
+    assert!(gone.apply(&state).is_ok());
+}
+
+#[test]
+fn a_method_and_a_tunnel_are_replaced_together() {
+    let gue = Tunnel { kind: TunnelKind::Gue, port: 6080, checksum: TunnelChecksum::Remote };
+    let state_of = |forward, tunnel| {
+        let server = Server { forward, tunnel, ..server("10.0.0.2", 1) };
+        let state = Command::EditServer { service: SERVICE, server }.apply(&with_servers()).unwrap();
+        let server = state.services[&SERVICE].servers[1];
+        (server.forward, server.tunnel)
+    };
+    assert_eq!(state_of(Forward::Tunnel, gue), (Forward::Tunnel, gue));
+    assert_eq!(state_of(Forward::Masquerade, gue), (Forward::Masquerade, Tunnel::IPIP));
+    let gre = Tunnel { kind: TunnelKind::Gre, ..gue };
+    let plain = Tunnel { port: 0, checksum: TunnelChecksum::None, ..gre };
+    assert_eq!(state_of(Forward::Tunnel, gre), (Forward::Tunnel, plain));
+}
+
+/// What stands in a message without a tunnel is a server that needs none.
+#[test]
+fn a_server_without_a_tunnel_in_json_has_ipip() {
+    let json = serde_json::to_string(&add_server("10.0.0.9")).unwrap();
+    let (start, end) = (json.find("\"tunnel\"").unwrap(), json.find("\"weight\"").unwrap());
+    let without: Command = serde_json::from_str(&format!("{}{}", &json[..start], &json[end..])).unwrap();
+    assert_eq!(without, add_server("10.0.0.9"));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::accounts::{Accounts, shown};
 use super::clock::Clock;
 use super::drift::Drift;
 use super::episode::{Episode, News};
+use super::inherit::settings_row;
 use super::keeper::{Keeper, load_of, shape, templates_of};
 use super::load::chain;
 use super::next_hops::{Event, Link, NextHops};
@@ -20,7 +21,7 @@ use super::oblivion::{Expirations, IDLE_S, Oblivion, forgotten};
 use super::settings;
 use crate::cli::grammar::print;
 use crate::cli::names::Naming;
-use crate::command::{Command, Touched};
+use crate::command::{Command, CommandError, Touched};
 use crate::layout::{Hop, Layout, LayoutError, VlanTags, Write};
 use crate::message::{MOST_CHANGES, Request, Response};
 use crate::saved::Saved;
@@ -62,7 +63,7 @@ pub(super) struct Director {
     waited_last: Option<Instant>,
     interfaces: Vec<InterfaceStatus>,
     /// What packets are told to look for.
-    kinds: Rules,
+    pub(super) kinds: Rules,
 }
 
 /// What a director begins with.
@@ -79,6 +80,7 @@ impl Director {
     pub(super) fn new(tables: Tables, next_hops: NextHops, clock: Clock, begin: Begin) -> Self {
         let keeper = Keeper::new(&tables, clock);
         let pressure = Episode::begin_with(hashed(&tables).unwrap_or(0));
+        let kinds = settings::kinds_in(&settings_row(&tables));
         let Begin { state, layout, seed, saved } = begin;
         Self {
             state,
@@ -95,7 +97,7 @@ impl Director {
             oblivion: Oblivion::new(Instant::now()),
             waited_last: None,
             interfaces: Vec::new(),
-            kinds: Rules::default(),
+            kinds,
         }
     }
 
@@ -166,6 +168,10 @@ impl Director {
         {
             changed_hops.push(address);
         }
+        if new_server(command).is_some_and(|address| self.is_of_a_stranger_on_a_link(address)) {
+            undo.take_back(&mut self.state);
+            return Response::Refused(CommandError::Invalid);
+        }
         let zeroed = match command {
             Command::Zero { service } => self.zero(service.as_ref()).map_err(Into::into),
             _ => Ok(()),
@@ -177,7 +183,8 @@ impl Director {
             self.go_back(touched);
             return Response::Failed(chain(&error));
         }
-        if undo.has_changed_settings(&self.state) || settings::kinds(&self.state) != self.kinds {
+        if undo.has_changed_settings(&self.state) || settings::kinds(&self.state, &self.layout) != self.kinds
+        {
             self.write_settings();
         }
         self.saved.append(command, &self.state);
@@ -197,14 +204,20 @@ impl Director {
         Response::Done
     }
 
+    /// A link-local address says nothing without its link; IPVS takes it only if it is the director's own.
+    fn is_of_a_stranger_on_a_link(&self, address: IpAddr) -> bool {
+        matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+            && !self.next_hops.hop(address).is_local
+    }
+
     /// Makes the tables mean `state`.
     pub(super) fn install(&mut self, state: &State, changed_hops: &[IpAddr]) -> Result<(), ChangeError> {
         self.write_ports();
         self.write_plan(|director| director.plan(state))?;
         self.write_plan(|director| director.plan_marks(&state.marks))?;
         self.follow_hops(changed_hops)?;
+        self.kinds = settings::kinds(state, &self.layout);
         self.write_settings_of(state);
-        self.kinds = settings::kinds(state);
         Ok(())
     }
 
@@ -225,7 +238,18 @@ impl Director {
             self.layout.readers_are_gone();
             planned = plan(self);
         }
-        Ok(self.carry_out(&planned?)?)
+        let planned = planned?;
+        self.look_for_methods();
+        Ok(self.carry_out(&planned)?)
+    }
+
+    /// Packets look for what connections need before the first of these can begin.
+    fn look_for_methods(&mut self) {
+        let wider = self.kinds.and(settings::methods(&self.layout));
+        if wider != self.kinds {
+            self.kinds = wider;
+            self.write_settings_of(&self.state);
+        }
     }
 
     /// Makes the tables mean the old state again after a change that failed in its midst.
@@ -371,6 +395,9 @@ impl Director {
         self.accounts.close_servers(&forgotten);
         if let Err(error) = self.carry_out(&writes) {
             tracing::error!(error = %chain(&error), "cannot clear away deleted servers");
+        }
+        if settings::kinds(&self.state, &self.layout) != self.kinds {
+            self.write_settings();
         }
     }
 
@@ -603,14 +630,14 @@ impl Director {
 
     /// Makes the row of settings say what the state says.
     pub(super) fn write_settings(&mut self) {
-        self.kinds = settings::kinds(&self.state);
+        self.kinds = settings::kinds(&self.state, &self.layout);
         self.write_settings_of(&self.state);
     }
 
     fn write_settings_of(&self, state: &State) {
         if let Some(row) = self.tables.SETTINGS.row(0) {
             // The shape is the keeper's.
-            let cells = settings::row(state, self.seed, &self.clock).cells();
+            let cells = settings::row(state, self.kinds, self.seed, &self.clock).cells();
             for (at, cell) in cells.iter().enumerate().filter(|(at, _)| *at != SHAPE_CELL) {
                 row.store(at, *cell);
             }

@@ -54,7 +54,7 @@ impl Director {
             write.carry_out(&mut self.tables, self.seed)?;
             *found.entry(table(&write)).or_default() += 1;
         }
-        let settings = settings::row(&self.state, self.seed, &self.clock).cells();
+        let settings = settings::row(&self.state, self.kinds, self.seed, &self.clock).cells();
         if let Some(row) = self.tables.SETTINGS.row(0) {
             let cells = settings.iter().enumerate().filter(|(at, _)| *at != SHAPE_CELL);
             for (at, cell) in cells.filter(|(at, cell)| row.load(*at) != **cell) {
@@ -84,7 +84,9 @@ fn table(write: &Write) -> &'static str {
         Write::MarkRow { .. } => "mark_rules",
         Write::MarkRun { .. } | Write::RemoveMarkRun { .. } => "mark_runs",
         Write::ServiceId { .. } | Write::RemoveServiceId { .. } => "service_ids",
-        Write::Vip(_) | Write::RemoveVip(_) | Write::ClearVip { .. } => "vips",
+        Write::Address { set, address }
+        | Write::RemoveAddress { set, address }
+        | Write::ClearAddress { set, address, .. } => set.table(*address),
     }
 }
 

@@ -6,7 +6,8 @@ use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, State as ConnectionState, TcpState
 use lbxdp_common::table::Seed;
 
 use super::clock::Clock;
-use crate::state::{ServiceKey, State, Timeouts};
+use crate::layout::Layout;
+use crate::state::{Family, ServiceKey, State, Timeouts};
 use crate::sysctl::Sysctls;
 
 /// As in [`lbxdp_common::template`].
@@ -14,8 +15,8 @@ const FTP_PORT: u16 = u16::from_be_bytes(lbxdp_common::template::FTP_PORT);
 /// A due time is written anew when it moves by this part of a second.
 const REFRESH_PER_SECOND: u32 = 8;
 
-/// The row that means what a state says. Its shape is the keeper's, and 0 here.
-pub(super) fn row(state: &State, seed: Seed, clock: &Clock) -> Settings {
+/// The row that means what a state says, with the rules of [`kinds`]. Its shape is the keeper's, and 0 here.
+pub(super) fn row(state: &State, kinds: Rules, seed: Seed, clock: &Clock) -> Settings {
     let State { timeouts, sysctls, .. } = state;
     let reuse_mode = sysctls.conn_reuse_mode.cast_unsigned();
     let mut seconds = DEFAULT_TIMEOUTS_S;
@@ -28,7 +29,7 @@ pub(super) fn row(state: &State, seed: Seed, clock: &Clock) -> Settings {
         timeouts: seconds.map(|seconds| clock.ticks_of(seconds)),
         shape: 0,
         refresh: (clock.hertz() / REFRESH_PER_SECOND).max(1),
-        rules: Rules(rules(*sysctls).0 | kinds(state).0),
+        rules: rules(*sysctls).and(kinds),
         reusable_tcp: reusable_states(Protocol::Tcp, reuse_mode),
         reusable_sctp: reusable_states(Protocol::Sctp, reuse_mode),
         hertz: clock.hertz(),
@@ -90,8 +91,8 @@ fn rules(sysctls: Sysctls) -> Rules {
         .with_if(Rules::SECURE_TCP, sysctls.secure_tcp >= 2)
 }
 
-/// What kinds of services there are: packets look for no others.
-pub(super) fn kinds(state: &State) -> Rules {
+/// What kinds of services there are, and by which methods connections go: packets look for no others.
+pub(super) fn kinds(state: &State, layout: &Layout) -> Rules {
     let keys = || state.services.keys();
     let by_mark = keys().any(|key| matches!(key, ServiceKey::Mark(_)));
     let is_at_all_ports = |key: &ServiceKey| matches!(key, ServiceKey::Address(_)) && key.port() == 0;
@@ -102,11 +103,31 @@ pub(super) fn kinds(state: &State) -> Rules {
         .with_if(Rules::MARKED_NETS, by_mark && has_net)
         .with_if(Rules::FTP, keys().any(is_ftp))
         .with_if(Rules::ALL_PORTS, keys().any(is_at_all_ports))
+        .with_if(Rules::IPV6, keys().any(|key| key.family() == Family::V6))
+        .and(methods(layout))
+}
+
+/// By which methods connections go.
+pub(super) fn methods(layout: &Layout) -> Rules {
+    Rules::default()
+        .with_if(Rules::MASQUERADE, layout.may_masquerade())
+        .with_if(Rules::TUNNELS, layout.may_tunnel())
+}
+
+/// What a row says of kinds and methods.
+pub(super) fn kinds_in(row: &Settings) -> Rules {
+    Rules(row.rules.0 & !Rules::SYSCTLS)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use lbxdp_common::{Forward, Scheduler};
+
     use super::*;
+    use crate::layout::Hop;
+    use crate::state::{Options, Server, Service};
 
     #[test]
     fn a_row_tells_what_was_set() {
@@ -124,9 +145,43 @@ mod tests {
                 lblcr_expiration: 3600,
                 ..Sysctls::default()
             };
-            let row = row(&State { timeouts, sysctls, ..State::default() }, seed_of_start, &clock);
+            let kinds = Rules::MARKS.and(Rules::IPV6);
+            let row = row(&State { timeouts, sysctls, ..State::default() }, kinds, seed_of_start, &clock);
+            assert_eq!(kinds_in(&row), kinds);
             assert_eq!(meaning(&row, &clock), (timeouts, sysctls));
             assert_eq!(seed(&row), Some(seed_of_start));
+        }
+    }
+
+    #[test]
+    fn packets_look_for_what_there_is() {
+        let mut state = State::default();
+        let mut layout = Layout::new(16, 16, 1024);
+        let mut kinds_with = |key: ServiceKey, server: Option<Server>| {
+            let options = Options::of(Scheduler::RoundRobin);
+            state.services = [(key, Service { options, servers: server.into_iter().collect() })].into();
+            layout.readers_are_gone();
+            layout.change(&state, &|_| Hop::default(), Instant::now()).expect("room");
+            kinds(&state, &layout)
+        };
+        let at =
+            |address: &str, port| ServiceKey::at(Protocol::Tcp, address.parse().expect("an address"), port);
+        let by = |forward| Some(Server::new([10, 0, 0, 1].into(), 80, forward, 1));
+        for (key, server, expected) in [
+            (at("10.0.0.100", 80), None, Rules::default()),
+            (at("10.0.0.100", 80), by(Forward::Direct), Rules::default()),
+            (at("10.0.0.100", 0), None, Rules::ALL_PORTS),
+            (at("10.0.0.100", 21), None, Rules::FTP),
+            (at("fd00::100", 80), None, Rules::IPV6),
+            (ServiceKey::marked_v6(7), None, Rules::IPV6),
+            (ServiceKey::marked(7), None, Rules::default()),
+            (at("10.0.0.100", 80), by(Forward::Tunnel), Rules::TUNNELS),
+            // Connections to servers that are gone may still be there.
+            (at("10.0.0.100", 80), None, Rules::TUNNELS),
+            (at("10.0.0.100", 80), by(Forward::Masquerade), Rules::TUNNELS.and(Rules::MASQUERADE)),
+            (at("10.0.0.100", 80), by(Forward::Direct), Rules::TUNNELS.and(Rules::MASQUERADE)),
+        ] {
+            assert_eq!(kinds_with(key, server), expected, "{key} {server:?}");
         }
     }
 }

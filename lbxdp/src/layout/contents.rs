@@ -1,15 +1,15 @@
 //! What stands in the tables of configuration: what the layout reads of them.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
+use lbxdp_common::Cells;
 use lbxdp_common::mark::{MARK_CELLS, MarkRow, MarkRun};
 use lbxdp_common::overload::{LoadRow, Thresholds};
 use lbxdp_common::server::{SERVER_CELLS, ServerId, ServerRow};
 use lbxdp_common::service::{SERVICE_CELLS, ServiceKey, ServiceRow};
-use lbxdp_common::{Cells, vip};
 
-use crate::tables::{Mapped, TableError, Tables};
+use crate::tables::{AddressSet, Mapped, TableError, Tables};
 
 /// Runs of rules for marks, by destination: an address as in a packet, and the length of the prefix.
 pub(super) type MarkRuns = BTreeMap<([u8; 4], u32), MarkRun>;
@@ -36,8 +36,8 @@ pub trait Contents {
     fn mark_row(&self, index: u32) -> MarkRow;
     /// Where the rules for marks stand.
     fn mark_runs(&self) -> Result<MarkRuns, TableError>;
-    /// All VIPs, with the buckets they stand in.
-    fn vips(&self) -> Vec<(u32, Ipv4Addr)>;
+    /// All addresses of a set, with the buckets they stand in.
+    fn addresses(&self, set: AddressSet) -> Vec<(u32, IpAddr)>;
 }
 
 impl Contents for Tables {
@@ -86,16 +86,8 @@ impl Contents for Tables {
         Self::mark_runs(self)
     }
 
-    fn vips(&self) -> Vec<(u32, Ipv4Addr)> {
-        let mut vips = Vec::new();
-        for bucket in 0..self.VIPS.rows() {
-            for address in cells::<{ vip::VIP_CELLS }>(self.VIPS, bucket).into_iter().flat_map(vip::pair) {
-                if address != [0; 4] {
-                    vips.push((bucket, address.into()));
-                }
-            }
-        }
-        vips
+    fn addresses(&self, set: AddressSet) -> Vec<(u32, IpAddr)> {
+        Self::addresses(self, set)
     }
 }
 

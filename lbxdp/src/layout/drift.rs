@@ -10,6 +10,7 @@ use lbxdp_common::service::{List, Member};
 use lbxdp_common::table::Seed;
 use lbxdp_common::vip;
 
+use super::addresses::Addresses;
 use super::contents::MarkRuns;
 use super::write::{prefix, run_cells};
 use super::{Contents, Layout, Write, service_id};
@@ -29,7 +30,9 @@ impl Layout {
             writes.extend(Some(laid.row(key)).filter(|row| !holds(row, tables)));
         }
         self.services_drift(&tables.service_ids()?, &mut writes);
-        self.vips_drift(tables, seed, &mut writes);
+        for addresses in [&self.vips, self.ways.sources()] {
+            addresses_drift(addresses, tables, seed, &mut writes);
+        }
         Ok(writes)
     }
 
@@ -65,7 +68,7 @@ impl Layout {
         writes: &mut Vec<Write>,
     ) {
         let wanted: BTreeMap<_, _> =
-            self.services.iter().filter_map(|(key, laid)| Some((service_id(key)?, laid.index))).collect();
+            self.services.iter().map(|(key, laid)| (service_id(key), laid.index)).collect();
         for (key, index) in &wanted {
             if found.get(key) != Some(index) {
                 writes.push(Write::ServiceId { key: *key, index: *index });
@@ -74,18 +77,18 @@ impl Layout {
         let strangers = found.keys().filter(|key| !wanted.contains_key(key));
         writes.extend(strangers.map(|key| Write::RemoveServiceId { key: *key }));
     }
+}
 
-    fn vips_drift(&self, tables: &impl Contents, seed: Seed, writes: &mut Vec<Write>) {
-        let mut missing = self.vips.in_tables().clone();
-        for (bucket, vip) in tables.vips() {
-            // The second one of two is a stranger too.
-            let is_ours = bucket == vip::bucket(vip.octets(), seed) && missing.remove(&vip);
-            if !is_ours {
-                writes.push(Write::ClearVip { bucket, vip });
-            }
+fn addresses_drift(addresses: &Addresses, tables: &impl Contents, seed: Seed, writes: &mut Vec<Write>) {
+    let (set, mut missing) = (addresses.set(), addresses.in_tables().clone());
+    for (bucket, address) in tables.addresses(set) {
+        // The second one of two is a stranger too.
+        let is_ours = bucket == vip::bucket_of(address, seed) && missing.remove(&address);
+        if !is_ours {
+            writes.push(Write::ClearAddress { set, bucket, address });
         }
-        writes.extend(missing.into_iter().map(Write::Vip));
     }
+    writes.extend(missing.into_iter().map(|address| Write::Address { set, address }));
 }
 
 /// Whether the tables say already what a write would make them say.

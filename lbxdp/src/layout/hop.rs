@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 
 use lbxdp_common::server::{ServerFlags, ServerRow};
+use lbxdp_common::service::ip;
+use lbxdp_common::wire::ethernet;
 
 /// Where packets for an address go: what the daemon knows of the next hop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +36,23 @@ pub struct VlanTags {
 }
 
 impl VlanTags {
+    /// As they stand in a row and in a frame.
+    pub(super) fn on_the_wire(self) -> [ethernet::Tag; 2] {
+        let tag = |Tag { ethertype, control }: Tag| ethernet::Tag {
+            ethertype: ethertype.into(),
+            control: control.into(),
+        };
+        [tag(self.outer), self.inner.map_or_else(Default::default, tag)]
+    }
+
+    /// Of a row.
+    fn of_row(row: &ServerRow) -> Option<Self> {
+        let [outer, inner] =
+            row.tags.map(|tag| Tag { ethertype: tag.ethertype.into(), control: tag.control.into() });
+        let inner = row.flags.has(ServerFlags::TWICE_TAGGED).then_some(inner);
+        row.flags.has(ServerFlags::TAGGED).then_some(Self { outer, inner })
+    }
+
     /// The numbers of the VLANs, the outer one first.
     pub fn ids(&self) -> impl Iterator<Item = u16> {
         std::iter::once(self.outer).chain(self.inner).map(|tag| tag.control & Tag::ID)
@@ -57,7 +76,10 @@ impl From<&ServerRow> for Hop {
             ifindex: row.ifindex,
             port: row.port,
             is_local: row.flags.has(ServerFlags::LOCAL),
-            ..Self::default()
+            mtu: if row.mtu == ServerRow::MTU_UNKNOWN { 0 } else { row.mtu },
+            tunnel_source: (row.tunnel_source != [0; 16])
+                .then(|| ip(row.tunnel_source, row.flags.has(ServerFlags::IPV6))),
+            vlan: VlanTags::of_row(row),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Order is everything: rows that nobody points to are written first, then the one write that points to them, then what
 //! nobody needs any more goes. So a packet sees the old configuration of a service or the new one.
 
+mod addresses;
 mod contents;
 mod drift;
 mod hop;
@@ -17,27 +18,29 @@ mod take_over;
 mod take_over_tests;
 #[cfg(test)]
 mod tests;
-mod vips;
+mod ways;
 mod write;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use lbxdp_common::Scheduler;
 use lbxdp_common::overload::Thresholds;
 use lbxdp_common::schedule::mh;
 use lbxdp_common::server::{ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{self, List, Member, ServiceFlags, ServiceRow, Shares};
+use lbxdp_common::{Protocol, Scheduler};
 
-use crate::state::{Endpoint, Family, Mark, MarkRule, Options, Server, Service, ServiceKey, State};
+use crate::state::{Endpoint, Family, Mark, MarkRule, Options, Server, Service, ServiceKey, State, Tunnel};
+use crate::tables::AddressSet;
+use addresses::{Addresses, Families};
 pub use contents::Contents;
 pub use hop::{Hop, Tag, VlanTags};
 pub use marks::IndexOf;
 use marks::Marks;
 use rows::{Rows, Runs, ServerIds};
 pub use take_over::{TakeOverError, TakenOver};
-use vips::Vips;
+use ways::Ways;
 pub use write::{TurnChange, Write};
 
 /// A deleted server's row is kept at least so long, as IPVS keeps its trash: a packet may be about to name it.
@@ -68,7 +71,8 @@ pub type ServerKey = (ServiceKey, IpAddr, u16);
 pub struct Layout {
     services: BTreeMap<ServiceKey, Laid>,
     gone: BTreeMap<ServerKey, Gone>,
-    vips: Vips,
+    vips: Addresses,
+    ways: Ways,
     server_ids: ServerIds,
     service_rows: Rows,
     runs: Runs,
@@ -104,7 +108,8 @@ impl Layout {
         Self {
             services: BTreeMap::new(),
             gone: BTreeMap::new(),
-            vips: Vips::default(),
+            vips: Addresses::new(AddressSet::Vips),
+            ways: Ways::new(Addresses::new(AddressSet::Sources)),
             server_ids: ServerIds::new(servers),
             service_rows: Rows::new(0..services),
             runs: Runs::new(members),
@@ -169,9 +174,7 @@ impl Layout {
         for key in deleted {
             self.delete(key, now, &mut removals);
         }
-        self.change_vips(&mut writes, &mut removals);
-        writes.append(&mut removals);
-        Ok(writes)
+        Ok(self.in_order(writes, removals))
     }
 
     /// As [`Layout::change`], for a state of which no service but this one is another than before. An error leaves all as it
@@ -190,9 +193,7 @@ impl Layout {
             Some(service) => self.lay(key, service, hop, now, &mut writes, &mut removals)?,
             None => self.delete(key, now, &mut removals),
         }
-        self.change_vips(&mut writes, &mut removals);
-        writes.append(&mut removals);
-        Ok(writes)
+        Ok(self.in_order(writes, removals))
     }
 
     /// Makes the tables mean these rules for marks, the most special one first.
@@ -208,15 +209,12 @@ impl Layout {
         }
         let now: Vec<Ipv4Addr> = self.marks.addresses().collect();
         for address in now {
-            self.vips.begin_use(Some(address));
+            self.vips.begin_use(Some(address.into()));
         }
         for address in before {
-            self.vips.end_use(Some(address));
+            self.vips.end_use(Some(address.into()));
         }
-        let (mut writes, mut removals) = (rows, Vec::new());
-        self.change_vips(&mut writes, &mut removals);
-        writes.append(&mut removals);
-        Ok(writes)
+        Ok(self.in_order(rows, Vec::new()))
     }
 
     /// The rules for marks that the tables mean, interfaces by their names now.
@@ -233,7 +231,7 @@ impl Layout {
             for ((server, id), was) in service.servers.iter().zip(ids).zip(rows) {
                 if server.address == address {
                     is_touched = true;
-                    let row = server_row(key, server, *id, &hop(address), was.last_weight);
+                    let row = server_row(key, server, *id, &hop(address), Some(was));
                     if row != *was {
                         *was = row;
                         writes.push(Write::Server { id: *id, row });
@@ -261,19 +259,40 @@ impl Layout {
         let is_done = |gone: &Gone| now.duration_since(gone.since) >= TRASH_TIME && entries(gone.id) == 0;
         let done: Vec<ServerKey> =
             self.gone.iter().filter(|(_, gone)| is_done(gone)).map(|(key, _)| *key).collect();
-        let mut forgotten = Vec::new();
-        let (mut writes, mut removals) = (Vec::new(), Vec::new());
+        let (mut forgotten, mut writes) = (Vec::new(), Vec::new());
         for key in &done {
             if let Some(gone) = self.gone.remove(key) {
                 forgotten.push(gone.id);
                 writes.push(Write::ForgetServer { id: gone.id, service: self.index(&key.0) });
                 self.server_ids.give_back(gone.id);
-                self.vips.end_use(vip(&key.0));
+                self.vips.end_use(key.0.address());
+                self.ways.change(Some(&gone.row), None);
             }
         }
-        self.change_vips(&mut writes, &mut removals);
-        writes.append(&mut removals);
-        (forgotten, writes)
+        for (key, id) in self.ways.settled(entries, now) {
+            writes.extend(self.settle(&key, id));
+        }
+        (forgotten, self.in_order(writes, Vec::new()))
+    }
+
+    /// All connections of a server go to it as its row says.
+    fn settle(&mut self, key: &ServiceKey, id: ServerId) -> Option<Write> {
+        let laid = self.services.get_mut(key)?;
+        let row = laid.rows.iter_mut().find(|row| row.id == id.0)?;
+        let was = *row;
+        row.flags = was.flags.without_old_methods();
+        self.ways.change(Some(&was), Some(row));
+        Some(Write::Server { id, row: *row })
+    }
+
+    /// Whether some connection may go by VS/NAT: one of a server that is edited or deleted, too.
+    pub fn may_masquerade(&self) -> bool {
+        self.ways.may_masquerade()
+    }
+
+    /// Whether some connection may go by VS/TUN, likewise.
+    pub fn may_tunnel(&self) -> bool {
+        self.ways.may_tunnel()
     }
 
     /// Whether lists that were replaced wait for their last readers; see [`LayoutError::MembersFull`].
@@ -304,7 +323,7 @@ impl Layout {
         }
         let list = self.runs.take(length, service.options.scheduler).ok_or(LayoutError::MembersFull)?;
         let waiting = self.waiting_ids(&key).collect();
-        let (ids, rows) = self.name_servers(key, service, old.as_ref(), hop, writes);
+        let (ids, rows) = self.name_servers(key, service, old.as_ref(), hop, now, writes);
         let index = match &old {
             Some(old) => old.index,
             None => self.service_rows.take().ok_or(LayoutError::ServicesFull)?,
@@ -331,9 +350,9 @@ impl Layout {
             self.runs.give_back(old.list);
             self.bury(key, old, service, now, removals);
         } else {
-            self.vips.begin_use(vip(&key));
+            self.vips.begin_use(key.address());
             writes.push(Write::FreshService { index, waiting });
-            writes.extend(service_id(&key).map(|key| Write::ServiceId { key, index }));
+            writes.push(Write::ServiceId { key: service_id(&key), index });
         }
         self.services.insert(key, laid);
         Ok(())
@@ -361,23 +380,29 @@ impl Layout {
         service: &Service,
         old: Option<&Laid>,
         hop: &dyn Fn(IpAddr) -> Hop,
+        now: Instant,
         writes: &mut Vec<Write>,
     ) -> (Vec<ServerId>, Vec<ServerRow>) {
         let (mut ids, mut rows) = (Vec::new(), Vec::new());
         for server in &service.servers {
             let known = old.and_then(|old| old.find(server));
-            let (id, last_weight) = if let Some((id, row, _)) = known {
-                (id, row.last_weight)
+            let (id, was) = if let Some((id, row, _)) = known {
+                (id, Some(row))
             } else if let Some(gone) = self.gone.remove(&(key, server.address, server.port)) {
-                self.vips.end_use(vip(&key));
-                (gone.id, gone.row.last_weight)
+                self.vips.end_use(key.address());
+                (gone.id, Some(gone.row))
             } else {
                 // There is one: `check_room` has counted.
                 let id = self.server_ids.take().unwrap_or_default();
                 writes.push(Write::FreshServer { id });
-                (id, 0)
+                (id, None)
             };
-            let row = server_row(&key, server, id, &hop(server.address), last_weight);
+            let row = server_row(&key, server, id, &hop(server.address), was.as_ref());
+            self.ways.change(was.as_ref(), Some(&row));
+            let goes_on = known.is_some_and(|(_, was, _)| was.flags.method() == row.flags.method());
+            if !goes_on {
+                self.ways.remember(key, &row, now);
+            }
             if known.is_none_or(|(_, was, _)| was != row) {
                 writes.push(Write::Server { id, row });
             }
@@ -411,7 +436,7 @@ impl Layout {
                 .insert((key, server.address, server.port), Gone { id: *id, row, since: now })
                 .is_none()
             {
-                self.vips.begin_use(vip(&key));
+                self.vips.begin_use(key.address());
             }
         }
     }
@@ -420,18 +445,36 @@ impl Layout {
         let Some(laid) = self.services.remove(&key) else {
             return;
         };
-        self.vips.end_use(vip(&key));
-        removals.extend(service_id(&key).map(|key| Write::RemoveServiceId { key }));
+        self.vips.end_use(key.address());
+        removals.push(Write::RemoveServiceId { key: service_id(&key) });
         let empty = Service { options: laid.service.options, servers: Vec::new() };
         self.bury(key, &laid, &empty, now, removals);
         self.runs.give_back(laid.list);
         self.service_rows.give_back(laid.index);
     }
 
-    fn change_vips(&mut self, writes: &mut Vec<Write>, removals: &mut Vec<Write>) {
-        let change = self.vips.change(!self.services.is_empty());
-        writes.extend(change.come.into_iter().map(Write::Vip));
-        removals.extend(change.gone.into_iter().map(Write::RemoveVip));
+    /// The writes of a change and its removals, with those of the addresses that come and go: a source before the first
+    /// packet can go to it, a VIP once its packets find their service.
+    fn in_order(&mut self, writes: Vec<Write>, removals: Vec<Write>) -> Vec<Write> {
+        let families = self.families();
+        let (vips, old_vips) = self.vips.change(families);
+        let (sources, old_sources) = self.ways.change_sources(families);
+        [sources, writes, vips, removals, old_vips, old_sources].concat()
+    }
+
+    /// The families of which there are services.
+    fn families(&self) -> Families {
+        // Of each kind of services the first that may be of the family; keys are in order.
+        let is_there = |first: ServiceKey| {
+            let next = self.services.range(first..).next();
+            next.is_some_and(|(key, _)| key.family() == first.family())
+        };
+        let has = |lowest: IpAddr| {
+            let family = lowest.into();
+            let at_addresses = Protocol::ALL.iter().map(|protocol| ServiceKey::at(*protocol, lowest, 0));
+            at_addresses.chain([ServiceKey::Mark(Mark { family, mark: 0 })]).any(is_there)
+        };
+        Families { v4: has(Ipv4Addr::UNSPECIFIED.into()), v6: has(Ipv6Addr::UNSPECIFIED.into()) }
     }
 }
 
@@ -455,7 +498,7 @@ impl Laid {
             shares: Shares::of(&self.members),
             flags: flags(&self.service),
             persistence: persistence(&self.service),
-            key: service_id(key).unwrap_or_default(),
+            key: service_id(key),
             ..ServiceRow::default()
         };
         Write::Service { index: self.index, row }
@@ -498,16 +541,26 @@ fn members(servers: &[Server], ids: &[ServerId], hop: &dyn Fn(IpAddr) -> Hop) ->
         .collect()
 }
 
-/// The row of a configured server whose last weight above 0 was so much.
-fn server_row(key: &ServiceKey, server: &Server, id: ServerId, hop: &Hop, last_weight: u32) -> ServerRow {
+/// The row of a configured server, with what remains of the row it had.
+fn server_row(
+    key: &ServiceKey,
+    server: &Server,
+    id: ServerId,
+    hop: &Hop,
+    was: Option<&ServerRow>,
+) -> ServerRow {
     let mut flags = ServerFlags::AVAILABLE;
     if server.weight == 0 {
         flags = flags.with(ServerFlags::QUIESCENT);
     }
     let flags = flags
         .with_if(ServerFlags::LOCAL, hop.is_local)
+        .with_if(ServerFlags::TAGGED, hop.vlan.is_some())
+        .with_if(ServerFlags::TWICE_TAGGED, hop.vlan.is_some_and(|tags| tags.inner.is_some()))
         .with_if(ServerFlags::IPV6, server.address.is_ipv6())
         .by(server.forward.into());
+    let flags = was.map_or(flags, |was| flags.after(was.flags));
+    let last_weight = was.map_or(0, |was| was.last_weight);
     ServerRow {
         next_hop: hop.mac.unwrap_or_default(),
         source: hop.source,
@@ -515,13 +568,22 @@ fn server_row(key: &ServiceKey, server: &Server, id: ServerId, hop: &Hop, last_w
         flags,
         id: id.0,
         ifindex: hop.ifindex,
+        mtu: if hop.mtu == 0 { ServerRow::MTU_UNKNOWN } else { hop.mtu },
+        tunnel: tunnel(server.tunnel),
+        tunnel_source: hop.tunnel_source.map_or([0; 16], service::octets),
+        tags: hop.vlan.map_or_else(Default::default, VlanTags::on_the_wire),
         address: service::octets(server.address),
         port_number: server.port.to_be_bytes(),
         forward: server.forward.raw(),
-        service: service_id(key).unwrap_or_default(),
+        service: service_id(key),
         last_weight: if server.weight > 0 { server.weight } else { last_weight },
         ..ServerRow::default()
     }
+}
+
+/// A tunnel as the tables have it.
+fn tunnel(Tunnel { kind, port, checksum }: Tunnel) -> lbxdp_common::Tunnel {
+    lbxdp_common::Tunnel { kind: kind.raw(), checksum: checksum.raw(), port: port.to_be_bytes() }
 }
 
 /// The row of a server once it is deleted.
@@ -529,25 +591,17 @@ fn waiting_row(row: ServerRow) -> ServerRow {
     ServerRow { flags: row.flags.without(ServerFlags::AVAILABLE), ..row }
 }
 
-fn service_id(key: &ServiceKey) -> Option<service::ServiceKey> {
+/// What packets find a service by.
+fn service_id(key: &ServiceKey) -> service::ServiceKey {
     match *key {
         ServiceKey::Address(Endpoint { protocol, address, port }) => {
-            let vip = ipv4(address)?.octets();
-            Some(service::ServiceKey::address(vip, port.to_be_bytes(), protocol.raw()))
+            let (port, protocol) = (port.to_be_bytes(), protocol.raw());
+            match address {
+                IpAddr::V4(vip) => service::ServiceKey::address(vip.octets(), port, protocol),
+                IpAddr::V6(vip) => service::ServiceKey::address_v6(vip.octets(), port, protocol),
+            }
         }
-        ServiceKey::Mark(Mark { family: Family::V4, mark }) => Some(service::ServiceKey::marked(mark)),
-        ServiceKey::Mark(Mark { family: Family::V6, .. }) => None,
-    }
-}
-
-/// The address by which packets come to a service.
-fn vip(key: &ServiceKey) -> Option<Ipv4Addr> {
-    ipv4(key.address()?)
-}
-
-fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
+        ServiceKey::Mark(Mark { family: Family::V4, mark }) => service::ServiceKey::marked(mark),
+        ServiceKey::Mark(Mark { family: Family::V6, mark }) => service::ServiceKey::marked_v6(mark),
     }
 }

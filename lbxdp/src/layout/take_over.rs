@@ -10,14 +10,15 @@ use std::time::Instant;
 use lbxdp_common::overload::Thresholds;
 use lbxdp_common::server::{ServerId, ServerRow};
 use lbxdp_common::service::{self, List, Member, ServiceFlags, ServiceRow};
-use lbxdp_common::{Forward, Protocol, Scheduler};
+use lbxdp_common::{Forward, Protocol, Scheduler, TunnelChecksum, TunnelKind};
 
+use super::addresses::Addresses;
 use super::marks::Marks;
 use super::rows::{Rows, Runs, ServerIds};
-use super::vips::Vips;
-use super::{Contents, Gone, Laid, Layout, ServerKey, Write, scheduling, slots, vip, waiting_row};
-use crate::state::{FLAG_1, FLAG_2, FLAG_3, Options, Persistence, Server, Service, ServiceKey};
-use crate::tables::TableError;
+use super::ways::Ways;
+use super::{Contents, Gone, Laid, Layout, ServerKey, Write, scheduling, slots, waiting_row};
+use crate::state::{FLAG_1, FLAG_2, FLAG_3, Options, Persistence, Server, Service, ServiceKey, Tunnel};
+use crate::tables::{AddressSet, TableError};
 
 /// What a take-over makes of tables.
 pub struct TakenOver {
@@ -81,16 +82,26 @@ impl Layout {
             (0..tables.server_rows()).map(|row| ServerId(tables.server(row).id)).collect();
         let unused = indices.last().map_or(0, |index| index + 1);
         let services = found.services.iter().map(|(key, laid)| (*key, laid.service.clone())).collect();
-        let mut vips = Vips::of_tables(tables.vips().into_iter().map(|(_, vip)| vip).collect());
+        let [mut vips, sources] = AddressSet::ALL.map(|set| {
+            let in_tables = tables.addresses(set).into_iter().map(|(_, address)| address).collect();
+            Addresses::of_tables(set, in_tables)
+        });
         found
             .services
             .keys()
             .chain(gone.keys().map(|(key, ..)| key))
-            .for_each(|key| vips.begin_use(vip(key)));
+            .for_each(|key| vips.begin_use(key.address()));
         let marks = Marks::of_tables(tables)?;
-        marks.addresses().for_each(|address| vips.begin_use(Some(address)));
+        marks.addresses().for_each(|address| vips.begin_use(Some(address.into())));
+        let mut ways = Ways::new(sources);
+        let rows = found.services.values().flat_map(|laid| &laid.rows);
+        rows.chain(gone.values().map(|gone| &gone.row)).for_each(|row| ways.change(None, Some(row)));
+        for (key, laid) in &found.services {
+            laid.rows.iter().for_each(|row| ways.remember(*key, row, now));
+        }
         let layout = Self {
             vips,
+            ways,
             marks,
             server_ids: ServerIds::without(&last, &found.taken),
             service_rows: Rows::without(0..tables.service_rows(), &indices, unused),
@@ -137,6 +148,7 @@ impl<T: Contents> Found<'_, T> {
                 address: row.ip(),
                 port: u16::from_be_bytes(row.port_number),
                 forward: Forward::from_raw(row.forward).ok_or_else(stranger)?,
+                tunnel: tunnel(row.tunnel).ok_or_else(stranger)?,
                 weight: member.weight(),
                 upper,
                 lower,
@@ -200,10 +212,20 @@ fn options(row: &ServiceRow, scheduler: Scheduler) -> Options {
     }
 }
 
+/// What a server's row says of its tunnel; `None` for what this version does not know.
+fn tunnel(tunnel: lbxdp_common::Tunnel) -> Option<Tunnel> {
+    let lbxdp_common::Tunnel { kind, checksum, port } = tunnel;
+    Some(Tunnel {
+        kind: TunnelKind::from_raw(kind)?,
+        port: u16::from_be_bytes(port),
+        checksum: TunnelChecksum::from_raw(checksum)?,
+    })
+}
+
 /// The service of a key in the tables; `None` for the key of no service.
 fn service_key(key: service::ServiceKey) -> Option<ServiceKey> {
     if let Some(mark) = key.mark() {
-        return Some(ServiceKey::marked(mark));
+        return Some(if key.is_v6() { ServiceKey::marked_v6(mark) } else { ServiceKey::marked(mark) });
     }
     let protocol = Protocol::from_raw(key.protocol)?;
     Some(ServiceKey::at(protocol, key.address_of()?, u16::from_be_bytes(key.port)))

@@ -3,10 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use lbxdp_common::Forward;
 use proptest::prelude::*;
 
-use super::tests::{Played, SEED, any_servers, key, resolved, server, state, state_by};
+use super::tests::{Played, SEED, any_servers, by, key, resolved, server, state, state_by, v6};
 use super::*;
+use crate::state::Persistence;
 
 const SIZES: [u32; 3] = [64, 8, 16384];
 
@@ -38,12 +40,31 @@ fn must_be_equal(made: &Layout, wrote: &Layout) {
     assert_eq!(next_ids(made), next_ids(wrote));
     assert_eq!(made.service_rows.left(), wrote.service_rows.left());
     assert_eq!(made.vips.in_tables(), wrote.vips.in_tables());
+    assert_eq!(made.ways.sources().in_tables(), wrote.ways.sources().in_tables());
+    assert_eq!((made.may_masquerade(), made.may_tunnel()), (wrote.may_masquerade(), wrote.may_tunnel()));
     assert!(made.services.keys().eq(wrote.services.keys()));
     for (made, wrote) in made.services.values().zip(wrote.services.values()) {
         assert_eq!((made.index, made.list, &made.service), (wrote.index, wrote.list, &wrote.service));
         assert_eq!((&made.ids, &made.rows), (&wrote.ids, &wrote.rows));
         assert_eq!((&made.members, &made.table, &made.slots), (&wrote.members, &wrote.table, &wrote.slots));
     }
+}
+
+/// Whether a service is the one before or the one after; but the way to each of its servers is edited by itself.
+fn is_between(found: Option<&Service>, before: Option<&Service>, after: Option<&Service>) -> bool {
+    let servers = |service: Option<&Service>| service.map_or(vec![], |service| service.servers.clone());
+    let any_way = |service: Option<&Service>| {
+        let plain = |known: Server| Server { forward: Forward::Direct, tunnel: Tunnel::IPIP, ..known };
+        let servers = servers(service).into_iter().map(plain).collect();
+        service.map(|service| Service { servers, ..*service })
+    };
+    let ways: Vec<_> = [servers(before), servers(after)]
+        .concat()
+        .iter()
+        .map(|known| (known.address, known.forward, known.tunnel))
+        .collect();
+    let has_way = |known: &Server| ways.contains(&(known.address, known.forward, known.tunnel));
+    [any_way(before), any_way(after)].contains(&any_way(found)) && servers(found).iter().all(has_way)
 }
 
 /// Edits, and pauses after which deleted servers are forgotten.
@@ -77,12 +98,19 @@ fn play(history: &[Option<State>], now: &mut Instant) -> (Layout, Played, Vec<Wr
 }
 
 #[test]
-fn a_service_by_mark_is_taken_over_by_its_mark() {
+fn a_service_by_mark_is_taken_over_by_its_mark_and_family() {
     let (mut layout, mut played, now) = (layout(), Played::new(SIZES), Instant::now());
     let (mark, mut wanted) = (ServiceKey::marked(0x0a00_0064), state(&[(80, &[server(1, 1)])]));
     let servers = vec![Server { port: 0, ..server(2, 3) }];
     let options = wanted.services[&key(80)].options;
     wanted.services.insert(mark, Service { options, servers });
+    let netmask = 64;
+    let persistence = Some(Persistence { timeout_s: 9, netmask });
+    let servers = vec![Server { address: v6(2), ..by(Forward::Tunnel, 2, 3) }, by(Forward::Tunnel, 2, 3)];
+    wanted.services.insert(
+        ServiceKey::marked_v6(0x0a00_0064),
+        Service { options: Options { persistence, ..options }, servers },
+    );
     for write in layout.change(&wanted, &resolved, now).expect("room") {
         played.play(&write);
     }
@@ -128,10 +156,7 @@ proptest! {
         let [before, after] = &states;
         for port in 80..84 {
             let found = services.get(&key(port));
-            prop_assert!(
-                found == before.services.get(&key(port)) || found == after.services.get(&key(port)),
-                "{:?}", found
-            );
+            prop_assert!(is_between(found, before.services.get(&key(port)), after.services.get(&key(port))), "{:?}", found);
         }
         let wanted = if wants_the_new_one { after } else { before };
         for write in &unfinished {
@@ -157,9 +182,10 @@ proptest! {
 #[test]
 fn every_wrong_row_is_found_and_put_right() {
     let (mut layout, mut played, now) = (layout(), Played::new(SIZES), Instant::now());
-    let of_both = state(&[(80, &[server(1, 1), server(2, 3)]), (81, &[server(3, 1)])]);
+    let nat = by(Forward::Masquerade, 1, 1);
+    let of_both = state(&[(80, &[nat, server(2, 3)]), (81, &[server(3, 1)]), (83, &[nat])]);
     layout.change(&of_both, &resolved, now).expect("room").iter().for_each(|write| played.play(write));
-    let one = state(&[(80, &[server(1, 1)]), (81, &[server(3, 1)])]);
+    let one = state(&[(80, &[nat]), (81, &[server(3, 1)]), (83, &[nat])]);
     layout.change(&one, &resolved, now).expect("room").iter().for_each(|write| played.play(write));
     assert_eq!(layout.waiting_ids(&key(80)).count(), 1);
     let right: Vec<Write> = Layout::take_over(&Played::new(SIZES), now)
@@ -183,7 +209,7 @@ fn every_wrong_row_is_found_and_put_right() {
                 Write::Members { list, members, table: vec![], slots: vec![] }
             }
             Write::ServiceId { key, .. } => Write::RemoveServiceId { key: *key },
-            Write::Vip(vip) => Write::RemoveVip(*vip),
+            Write::Address { set, address } => Write::RemoveAddress { set: *set, address: *address },
             _ => continue,
         };
         wrong.play(&damage);
@@ -193,11 +219,17 @@ fn every_wrong_row_is_found_and_put_right() {
         assert_eq!(layout.drift(&wrong, SEED).expect("readable"), vec![], "{damage:?}");
     }
     // Strangers go.
-    let id = service_id(&key(99)).expect("IPv4");
+    let id = service_id(&key(99));
     played.play(&Write::ServiceId { key: id, index: 0 });
-    played.play(&Write::Vip([10, 0, 0, 66].into()));
+    for set in AddressSet::ALL {
+        for address in [[10, 0, 0, 66].into(), v6(66)] {
+            played.play(&Write::Address { set, address });
+        }
+    }
     let repairs = layout.drift(&played, SEED).expect("readable");
-    assert!(matches!(repairs[..], [Write::RemoveServiceId { .. }, Write::ClearVip { .. }]), "{repairs:?}");
+    let is_clear = |write: &Write| matches!(write, Write::ClearAddress { .. });
+    let [Write::RemoveServiceId { .. }, clears @ ..] = &repairs[..] else { panic!("{repairs:?}") };
+    assert!(clears.len() == 4 && clears.iter().all(is_clear), "{repairs:?}");
 }
 
 #[test]
@@ -236,7 +268,7 @@ fn tables_that_contradict_themselves_are_refused() {
         )
         .is_ok()
     );
-    let key_of_80 = service_id(&key(80)).expect("IPv4");
+    let key_of_80 = service_id(&key(80));
     assert!(refusal(Write::ServiceId { key: key_of_80, index: 77 }).contains("not its own"));
     assert!(refusal(Write::ServiceId { key: key_of_80, index: 1 }).contains("another's"));
     let strange = service::ServiceKey { protocol: 99, ..key_of_80 };

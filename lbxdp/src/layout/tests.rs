@@ -1,18 +1,27 @@
 //! The order of writes is what packets see: these tests play the writes one by one.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use lbxdp_common::mark::MarkRow;
+use lbxdp_common::server::Method;
 use lbxdp_common::table::Seed;
-use lbxdp_common::{Forward, Protocol, Scheduler, vip};
+use lbxdp_common::{Forward, Protocol, Scheduler, TunnelChecksum, TunnelKind, vip};
 use proptest::prelude::*;
 
 use super::*;
 use crate::state::Options;
 use crate::tables::TableError;
 
+/// The last of the ports that tests use is one of IPv6.
 pub(super) fn key(port: u16) -> ServiceKey {
-    ServiceKey::at(Protocol::Tcp, [10, 0, 0, 100].into(), port)
+    let vip = if port == PORT_OF_V6 { v6(100) } else { [10, 0, 0, 100].into() };
+    ServiceKey::at(Protocol::Tcp, vip, port)
+}
+
+const PORT_OF_V6: u16 = 83;
+
+pub(super) fn v6(last: u8) -> IpAddr {
+    [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last].into()
 }
 
 pub(super) fn server(last: u8, weight: u32) -> Server {
@@ -25,9 +34,13 @@ pub(super) fn state(services: &[(u16, &[Server])]) -> State {
 
 /// A state in which the port of a service tells its scheduler.
 pub(super) fn state_by(services: &[(u16, &[Server])], scheduler: fn(u16) -> Scheduler) -> State {
+    let server = |port: u16, server: &Server| match server.address {
+        IpAddr::V4(address) if port == PORT_OF_V6 => Server { address: v6(address.octets()[3]), ..*server },
+        _ => *server,
+    };
     let service = |port, servers: &[Server]| Service {
         options: Options::of(scheduler(port)),
-        servers: servers.to_vec(),
+        servers: servers.iter().map(|known| server(port, known)).collect(),
     };
     State {
         services: services.iter().map(|(port, servers)| (key(*port), service(*port, servers))).collect(),
@@ -48,7 +61,7 @@ pub(super) struct Played {
     services: BTreeMap<u32, ServiceRow>,
     taken_in: BTreeMap<u32, ServerId>,
     ids: BTreeMap<service::ServiceKey, u32>,
-    vips: HashSet<(u32, Ipv4Addr)>,
+    pub(super) addresses: BTreeSet<(AddressSet, u32, IpAddr)>,
     thresholds: BTreeMap<u32, Thresholds>,
     mark_rows: BTreeMap<u32, MarkRow>,
     mark_runs: contents::MarkRuns,
@@ -56,8 +69,8 @@ pub(super) struct Played {
 
 pub(super) const SEED: Seed = Seed { offset: 5, multiplier: 0x9e37_79b9_7f4a_7c15 };
 
-fn in_its_bucket(vip: Ipv4Addr) -> (u32, Ipv4Addr) {
-    (vip::bucket(vip.octets(), SEED), vip)
+fn in_its_bucket(set: AddressSet, address: IpAddr) -> (AddressSet, u32, IpAddr) {
+    (set, vip::bucket_of(address, SEED), address)
 }
 
 impl Played {
@@ -101,14 +114,14 @@ impl Played {
             Write::RemoveMarkRun { destination } => {
                 self.mark_runs.remove(&write::prefix(*destination));
             }
-            Write::Vip(vip) => {
-                self.vips.insert(in_its_bucket(*vip));
+            Write::Address { set, address } => {
+                self.addresses.insert(in_its_bucket(*set, *address));
             }
-            Write::RemoveVip(vip) => {
-                self.vips.remove(&in_its_bucket(*vip));
+            Write::RemoveAddress { set, address } => {
+                self.addresses.remove(&in_its_bucket(*set, *address));
             }
-            Write::ClearVip { bucket, vip } => {
-                self.vips.remove(&(*bucket, *vip));
+            Write::ClearAddress { set, bucket, address } => {
+                self.addresses.remove(&(*set, *bucket, *address));
             }
         }
     }
@@ -120,10 +133,23 @@ impl Played {
         }
     }
 
+    /// The addresses of a set, without those of a stranger.
+    fn set(&self, set: AddressSet) -> Vec<IpAddr> {
+        let of_set = self.addresses.iter().filter(|(of, ..)| *of == set);
+        let mut addresses: Vec<IpAddr> = of_set.map(|(.., address)| *address).collect();
+        addresses.sort_unstable();
+        addresses
+    }
+
+    /// Whether replies from an address are looked for.
+    fn is_source(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&in_its_bucket(AddressSet::Sources, address))
+    }
+
     /// The RIPs and weights that packets to a port may be scheduled to; `None` if they find no service. Fails if any row
-    /// on the way is not there, or is another server's.
-    fn seen_by_packets(&self, port: u16) -> Option<Vec<([u8; 4], u32)>> {
-        let index = self.ids.get(&service_id(&key(port)).expect("IPv4"))?;
+    /// on the way is not there, or is another server's, or if replies of a server would not be known.
+    fn seen_by_packets(&self, port: u16) -> Option<Vec<(IpAddr, u32)>> {
+        let index = self.ids.get(&service_id(&key(port)))?;
         let list = self.services[index].list;
         let rows = list.start..list.start + u32::from(list.length);
         Some(
@@ -132,7 +158,9 @@ impl Played {
                     let row = self.servers[&member.server().row()];
                     assert_eq!(row.id, member.server().0, "a list names a server whose row is another's");
                     assert!(row.flags.has(ServerFlags::AVAILABLE), "a list names a deleted server");
-                    (lbxdp_common::service::narrowed(row.address), member.weight())
+                    let has_replies = row.flags.has(ServerFlags::MASQUERADE);
+                    assert!(!has_replies || self.is_source(row.ip()), "no reply of {} is known", row.ip());
+                    (row.ip(), member.weight())
                 })
                 .collect(),
         )
@@ -184,14 +212,15 @@ impl Contents for Played {
         Ok(self.mark_runs.clone())
     }
 
-    fn vips(&self) -> Vec<(u32, Ipv4Addr)> {
-        self.vips.iter().copied().collect()
+    fn addresses(&self, set: AddressSet) -> Vec<(u32, IpAddr)> {
+        let of_set = self.addresses.iter().filter(|(of, ..)| *of == set);
+        of_set.map(|(_, bucket, address)| (*bucket, *address)).collect()
     }
 }
 
-fn wanted(state: &State, port: u16) -> Option<Vec<([u8; 4], u32)>> {
+fn wanted(state: &State, port: u16) -> Option<Vec<(IpAddr, u32)>> {
     let servers = &state.services.get(&key(port))?.servers;
-    Some(servers.iter().map(|s| (ipv4(s.address).expect("IPv4").octets(), s.weight)).collect())
+    Some(servers.iter().map(|s| (s.address, s.weight)).collect())
 }
 
 #[test]
@@ -243,15 +272,18 @@ fn a_vip_stays_while_connections_of_its_deleted_service_may_live() {
     both.services.insert(other_vip, service);
     let mut go_to = |state: &State, layout: &mut Layout| {
         layout.change(state, &resolved, now).expect("room").iter().for_each(|write| played.play(write));
-        let mut vips: Vec<u8> = played.vips.iter().map(|(_, vip)| vip.octets()[3]).collect();
-        vips.sort_unstable();
-        vips
+        played.set(AddressSet::Vips)
     };
-    assert_eq!(go_to(&both, &mut layout), [100, 101]);
+    let [one, other]: [IpAddr; 2] = [[10, 0, 0, 100].into(), [10, 0, 0, 101].into()];
+    assert_eq!(go_to(&both, &mut layout), [one, other]);
     both.services.remove(&key(80));
-    assert_eq!(go_to(&both, &mut layout), [100, 101]);
-    // Without any service what is left of them belongs to the stack, as in IPVS.
-    assert_eq!(go_to(&State::default(), &mut layout), [0u8; 0]);
+    assert_eq!(go_to(&both, &mut layout), [one, other]);
+    let in_v6 = state(&[(PORT_OF_V6, &[server(1, 1)])]);
+    both.services.extend(in_v6.services.clone());
+    assert_eq!(go_to(&both, &mut layout), [one, other, v6(100)]);
+    // Without any service of their family what is left of them belongs to the stack, as in IPVS.
+    assert_eq!(go_to(&in_v6, &mut layout), [v6(100)]);
+    assert_eq!(go_to(&State::default(), &mut layout), [[0; 4]; 0].map(IpAddr::from));
 }
 
 #[test]
@@ -404,16 +436,27 @@ fn a_service_too_many_changes_nothing() {
     assert_eq!(layout.change(&one, &resolved, now), Ok(vec![]));
 }
 
+/// Servers of all forwarding methods.
 pub(super) fn any_servers() -> impl Strategy<Value = Vec<Server>> {
-    proptest::collection::btree_map(1..6u8, 0..4u32, 0..5)
-        .prop_map(|servers| servers.into_iter().map(|(last, weight)| server(last, weight)).collect())
+    let way = proptest::sample::select(Forward::ALL);
+    proptest::collection::btree_map(1..6u8, (0..4u32, way), 0..5).prop_map(|servers| {
+        let by = |(last, (weight, forward))| by(forward, last, weight);
+        servers.into_iter().map(by).collect()
+    })
+}
+
+/// A server by a method, with a tunnel if that is VS/TUN.
+pub(super) fn by(forward: Forward, last: u8, weight: u32) -> Server {
+    let gue = Tunnel { kind: TunnelKind::Gue, port: 6080, checksum: TunnelChecksum::Remote };
+    let tunnel = if forward == Forward::Tunnel { gue } else { Tunnel::IPIP };
+    Server { forward, tunnel, ..server(last, weight) }
 }
 
 proptest! {
     /// After every single write each service is as it was or as it is to be, and never in between.
     #[test]
     fn packets_see_the_old_service_or_the_new_one(
-        edits in proptest::collection::vec(proptest::collection::btree_map(80..83u16, any_servers(), 0..3), 1..12),
+        edits in proptest::collection::vec(proptest::collection::btree_map(80..84u16, any_servers(), 0..4), 1..12),
     ) {
         let (mut layout, mut played, now) = (Layout::new(64, 8, 256), Played::default(), Instant::now());
         let mut before = State::default();
@@ -423,7 +466,7 @@ proptest! {
             layout.readers_are_gone();
             for write in layout.change(&after, &resolved, now).expect("room") {
                 played.play(&write);
-                for port in 80..83 {
+                for port in 80..84 {
                     let seen = played.seen_by_packets(port);
                     prop_assert!(
                         seen == wanted(&before, port) || seen == wanted(&after, port),
@@ -431,7 +474,7 @@ proptest! {
                     );
                 }
             }
-            for port in 80..83 {
+            for port in 80..84 {
                 prop_assert_eq!(played.seen_by_packets(port), wanted(&after, port));
             }
             before = after;
@@ -443,7 +486,7 @@ proptest! {
     /// A change service by service writes to the tables what a change of the whole state does, VIPs included.
     #[test]
     fn a_service_alone_is_laid_out_as_with_all_others(
-        edits in proptest::collection::vec(proptest::collection::btree_map(80..83u16, any_servers(), 0..3), 1..12),
+        edits in proptest::collection::vec(proptest::collection::btree_map(80..84u16, any_servers(), 0..4), 1..12),
     ) {
         let (mut whole, mut parts, now) = (Layout::new(64, 8, 256), Layout::new(64, 8, 256), Instant::now());
         let (mut played_whole, mut played_parts) = (Played::default(), Played::default());
@@ -455,17 +498,98 @@ proptest! {
             for write in whole.change(&after, &resolved, now).expect("room") {
                 played_whole.play(&write);
             }
-            for port in 80..83 {
+            for port in 80..84 {
                 let service = after.services.get(&key(port));
                 for write in parts.change_service(key(port), service, &resolved, now).expect("room") {
                     played_parts.play(&write);
                 }
             }
-            for port in 80..83 {
+            for port in 80..84 {
                 prop_assert_eq!(played_parts.seen_by_packets(port), played_whole.seen_by_packets(port));
             }
-            prop_assert_eq!(&played_parts.vips, &played_whole.vips);
+            prop_assert_eq!(&played_parts.addresses, &played_whole.addresses);
             prop_assert_eq!(parts.change(&after, &resolved, now), Ok(vec![]));
         }
     }
+}
+
+#[test]
+fn a_row_says_how_packets_get_to_its_server() {
+    let (mut layout, now) = (Layout::new(16, 16, 1024), Instant::now());
+    let servers = [by(Forward::Tunnel, 1, 1), by(Forward::Masquerade, 2, 1), server(3, 1)];
+    let state = state(&[(80, &servers), (PORT_OF_V6, &servers[..1])]);
+    layout.change(&state, &resolved, now).expect("room");
+    let row = |port, at: usize| layout.services[&key(port)].rows[at];
+    let gue = lbxdp_common::Tunnel { kind: 1, checksum: 2, port: 6080_u16.to_be_bytes() };
+    assert_eq!((row(80, 0).tunnel, row(80, 0).forward), (gue, 2));
+    assert_eq!((row(80, 1).tunnel, row(80, 1).forward), (lbxdp_common::Tunnel::default(), 0));
+    let methods = [0, 1, 2].map(|at| row(80, at).flags.method());
+    assert_eq!(methods, [Method::TUNNEL, Method::MASQUERADE, Method::DIRECT]);
+    let of_v6 = row(PORT_OF_V6, 0);
+    assert!(of_v6.flags.has(ServerFlags::IPV6) && of_v6.service.is_v6());
+    assert_eq!((of_v6.ip(), of_v6.service.address_of()), (v6(1), Some(v6(100))));
+    assert!(!row(80, 0).flags.has(ServerFlags::IPV6));
+}
+
+/// Connections go on by the method they began with: where their replies come from must be known as long as there may be any.
+#[test]
+fn a_method_is_remembered_while_connections_may_use_it() {
+    let (mut layout, mut played, now) =
+        (Layout::new(16, 16, 1024), Played::new([16, 16, 1024]), Instant::now());
+    let server_by = |forward| state(&[(80, &[by(forward, 1, 1)])]);
+    let of = |layout: &Layout| (layout.may_masquerade(), layout.may_tunnel());
+    let go_to = |layout: &mut Layout, played: &mut Played, state: &State| {
+        layout.readers_are_gone();
+        layout.change(state, &resolved, now).expect("room").iter().for_each(|write| played.play(write));
+    };
+    let wait = |layout: &mut Layout, played: &mut Played, later: Duration, entries: u64| {
+        layout.empty_trash(&|_| entries, now + later).1.iter().for_each(|write| played.play(write));
+    };
+    let rip: IpAddr = [10, 0, 0, 1].into();
+    go_to(&mut layout, &mut played, &server_by(Forward::Direct));
+    assert_eq!((of(&layout), played.is_source(rip)), ((false, false), false));
+    go_to(&mut layout, &mut played, &server_by(Forward::Masquerade));
+    assert_eq!((of(&layout), played.is_source(rip)), ((true, false), true));
+    go_to(&mut layout, &mut played, &server_by(Forward::Tunnel));
+    assert_eq!((of(&layout), played.is_source(rip)), ((true, true), true));
+    go_to(&mut layout, &mut played, &server_by(Forward::Direct));
+    assert_eq!((of(&layout), played.is_source(rip)), ((true, true), true));
+    // Nor is it forgotten when the server is deleted, returns, and another daemon takes over.
+    go_to(&mut layout, &mut played, &state(&[(80, &[])]));
+    assert_eq!((of(&layout), played.is_source(rip)), ((true, true), true));
+    go_to(&mut layout, &mut played, &server_by(Forward::Direct));
+    let mut layout = Layout::take_over(&played, now).expect("consistent").layout;
+    assert_eq!(layout.change(&server_by(Forward::Direct), &resolved, now), Ok(vec![]));
+    assert_eq!(of(&layout), (true, true));
+    for (later, entries) in [(TRASH_TIME, 1), (TRASH_TIME / 2, 0)] {
+        wait(&mut layout, &mut played, later, entries);
+        assert_eq!((of(&layout), played.is_source(rip)), ((true, true), true));
+    }
+    wait(&mut layout, &mut played, TRASH_TIME, 0);
+    assert_eq!((of(&layout), played.is_source(rip)), ((false, false), false));
+    assert_eq!(layout.drift(&played, SEED).expect("readable"), vec![]);
+    assert_eq!(layout.change(&server_by(Forward::Direct), &resolved, now), Ok(vec![]));
+    // A server that is gone for good is none.
+    go_to(&mut layout, &mut played, &server_by(Forward::Masquerade));
+    go_to(&mut layout, &mut played, &state(&[(80, &[])]));
+    wait(&mut layout, &mut played, TRASH_TIME, 1);
+    assert!(played.is_source(rip));
+    wait(&mut layout, &mut played, TRASH_TIME, 0);
+    assert_eq!((of(&layout), played.set(AddressSet::Sources)), ((false, false), vec![]));
+}
+
+/// 0.0.0.0 may be the VIP of a service; no packet has it, and no table says that it is one.
+#[test]
+fn what_no_table_can_hold_is_not_written() {
+    let (mut layout, mut played, now) =
+        (Layout::new(16, 16, 1024), Played::new([16, 16, 1024]), Instant::now());
+    let mut state = State::default();
+    let service = Service { options: Options::of(Scheduler::RoundRobin), servers: vec![] };
+    for vip in ["0.0.0.0", "::", "ffff:ffff:ffff:ffff::1"] {
+        let key = ServiceKey::at(Protocol::Tcp, vip.parse().expect("an address"), 80);
+        state.services.insert(key, service.clone());
+    }
+    layout.change(&state, &resolved, now).expect("room").iter().for_each(|write| played.play(write));
+    assert_eq!(played.set(AddressSet::Vips), [Ipv6Addr::UNSPECIFIED]);
+    assert_eq!(layout.drift(&played, SEED).expect("readable"), vec![]);
 }

@@ -1,6 +1,6 @@
 //! One write to the kernel's tables, and how it is done.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use ipnet::Ipv4Net;
 use lbxdp_common::Scheduler;
@@ -12,7 +12,7 @@ use lbxdp_common::server::{SERVICE_CELL, ServerId, ServerRow};
 use lbxdp_common::service::{List, Member, ServiceKey, ServiceRow, Shares};
 use lbxdp_common::table::Seed;
 
-use crate::tables::{TableError, Tables};
+use crate::tables::{AddressSet, TableError, Tables};
 
 /// One step of a change. Each is seen by packets as a whole, or (rows that nobody points to yet) not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,12 +74,20 @@ pub enum Write {
     RemoveServiceId {
         key: ServiceKey,
     },
-    Vip(Ipv4Addr),
-    RemoveVip(Ipv4Addr),
+    /// Puts an address into a set.
+    Address {
+        set: AddressSet,
+        address: IpAddr,
+    },
+    RemoveAddress {
+        set: AddressSet,
+        address: IpAddr,
+    },
     /// Takes an address out of a bucket it does not belong to.
-    ClearVip {
+    ClearAddress {
+        set: AddressSet,
         bucket: u32,
-        vip: Ipv4Addr,
+        address: IpAddr,
     },
 }
 
@@ -153,9 +161,9 @@ impl Write {
             Self::RemoveMarkRun { destination } => tables.remove_mark_run(prefix(*destination))?,
             Self::ServiceId { key, index } => tables.put_service_id(*key, *index)?,
             Self::RemoveServiceId { key } => tables.remove_service_id(*key)?,
-            Self::Vip(vip) => tables.put_vip(*vip, seed)?,
-            Self::RemoveVip(vip) => tables.remove_vip(*vip, seed),
-            Self::ClearVip { bucket, vip } => tables.clear_vip(*bucket, *vip),
+            Self::Address { set, address } => tables.put_address(*set, *address, seed)?,
+            Self::RemoveAddress { set, address } => tables.remove_address(*set, *address, seed),
+            Self::ClearAddress { set, bucket, address } => tables.clear_address(*set, *bucket, *address),
         }
         Ok(())
     }

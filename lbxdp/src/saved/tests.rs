@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use ipnet::Ipv4Net;
-use lbxdp_common::{Forward, Protocol, Scheduler};
+use lbxdp_common::{Forward, Protocol, Scheduler, TunnelChecksum, TunnelKind};
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::{MarkRule, Options, Persistence, Server, ServiceKey};
+use crate::state::{Family, MarkRule, Options, Persistence, Server, ServiceKey, Tunnel};
 
 fn key(port: u16) -> ServiceKey {
     ServiceKey::at(Protocol::Tcp, [10, 0, 0, 100].into(), port)
@@ -165,16 +165,23 @@ fn what_could_not_be_saved_is_tried_again() {
 
 fn any_key() -> impl Strategy<Value = ServiceKey> {
     let protocol = proptest::sample::select(Protocol::ALL);
+    let address =
+        prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from),];
     prop_oneof![
-        4 => (protocol, any::<[u8; 4]>(), any::<u16>())
-            .prop_map(|(protocol, address, port)| ServiceKey::at(protocol, address.into(), port)),
+        8 => (protocol, address, any::<u16>())
+            .prop_map(|(protocol, address, port)| ServiceKey::at(protocol, address, port)),
         1 => (1_u32..).prop_map(ServiceKey::marked),
+        1 => (1_u32..).prop_map(ServiceKey::marked_v6),
     ]
 }
 
 fn any_options(key: ServiceKey) -> impl Strategy<Value = Options> {
-    let persistence = (1..=2_678_400_u32, prop_oneof![Just(u32::MAX), any::<u32>()])
-        .prop_map(|(timeout_s, netmask)| Persistence { timeout_s, netmask });
+    let netmask = match key.family() {
+        Family::V4 => prop_oneof![Just(u32::MAX), any::<u32>()].boxed(),
+        Family::V6 => (1..=128_u32).boxed(),
+    };
+    let persistence =
+        (1..=2_678_400_u32, netmask).prop_map(|(timeout_s, netmask)| Persistence { timeout_s, netmask });
     let persistence = if key.protocol().is_some() && key.port() == 0 {
         persistence.prop_map(Some).boxed()
     } else {
@@ -190,18 +197,37 @@ fn any_options(key: ServiceKey) -> impl Strategy<Value = Options> {
     )
 }
 
-/// With direct routing a server has its service's port, if that is not by mark.
+/// Forwarding method and tunnel, whether the tunnel leads to the other family, and port, weight, thresholds.
+type Wish = ((Forward, Tunnel), bool, (u16, u32, u32, u32));
+
+fn any_way() -> impl Strategy<Value = (Forward, Tunnel)> {
+    use proptest::sample::select;
+    let tunnel = (select(TunnelKind::ALL), 1_u16.., select(TunnelChecksum::ALL));
+    (select(Forward::ALL), tunnel)
+        .prop_map(|(forward, (kind, port, checksum))| (forward, Tunnel { kind, port, checksum }))
+}
+
+/// Without address translation a server has its service's port, if that is not by mark; a tunnel may lead to the other
+/// family.
 fn any_servers(key: ServiceKey) -> impl Strategy<Value = Vec<Server>> {
     let number = || 0..=i32::MAX.unsigned_abs();
-    let server = (any::<u16>(), number(), number(), number());
+    let numbers = (any::<u16>(), number(), number(), number());
+    let server = (any_way(), any::<bool>(), numbers);
     proptest::collection::btree_map(1..250_u8, server, 0..6).prop_map(move |servers| {
-        let server = |(last, (port, weight, a, b)): (u8, (u16, u32, u32, u32))| {
-            let port = if key.protocol().is_some() { key.port() } else { port };
-            let plain = Server::new([10, 0, 0, last].into(), port, Forward::Direct, weight);
-            Server { upper: a.max(b), lower: a.min(b), ..plain }
+        let server = |(last, ((forward, tunnel), is_mixed, (port, weight, a, b))): (u8, Wish)| {
+            let has_services = key.protocol().is_some() && forward != Forward::Masquerade;
+            let port = if has_services { key.port() } else { port };
+            let is_v6 = (key.family() == Family::V6) != (is_mixed && forward == Forward::Tunnel);
+            let address = if is_v6 { v6(last) } else { [10, 0, 0, last].into() };
+            let plain = Server::new(address, port, forward, weight);
+            Server { tunnel, upper: a.max(b), lower: a.min(b), ..plain }.without_surplus()
         };
         servers.into_iter().map(server).collect()
     })
+}
+
+fn v6(last: u8) -> IpAddr {
+    [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last].into()
 }
 
 fn any_rule() -> impl Strategy<Value = MarkRule> {

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use lbxdp_common::Scheduler;
 use serde::{Deserialize, Serialize};
 
+use super::Family;
+
 /// The options of a service; an edit replaces them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
@@ -23,8 +25,8 @@ pub struct Options {
 pub struct Persistence {
     /// Seconds after the last new connection: 1 to 31 days.
     pub timeout_s: u32,
-    /// Which bits of a client's address count: as a number in host order, 255.255.255.255 for each client by itself. It
-    /// need not be a prefix, as in IPVS.
+    /// Which bits of a client's address count. IPv4: as a number in host order, 255.255.255.255 for each client by itself; it
+    /// need not be a prefix, as in IPVS. IPv6: how many, 1 to 128.
     pub netmask: u32,
 }
 
@@ -92,11 +94,29 @@ impl Options {
 }
 
 impl Persistence {
-    /// Each client by itself.
+    /// Each IPv4 client by itself.
     pub const ALL_BITS: u32 = u32::MAX;
+    /// Each IPv6 client by itself.
+    pub const ALL_BITS_V6: u32 = 128;
 
-    /// The netmask as it is written.
-    pub const fn mask(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.netmask)
+    /// Each client of a family by itself.
+    pub const fn all_bits(family: Family) -> u32 {
+        match family {
+            Family::V4 => Self::ALL_BITS,
+            Family::V6 => Self::ALL_BITS_V6,
+        }
+    }
+
+    /// Whether the netmask is one of a family.
+    pub fn is_of(self, family: Family) -> bool {
+        family == Family::V4 || (1..=Self::ALL_BITS_V6).contains(&self.netmask)
+    }
+
+    /// The netmask of a family as it is written; `None` where it need not be: each client by itself.
+    pub fn mask(self, family: Family) -> Option<String> {
+        (self.netmask != Self::all_bits(family)).then(|| match family {
+            Family::V4 => Ipv4Addr::from_bits(self.netmask).to_string(),
+            Family::V6 => self.netmask.to_string(),
+        })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Tables of cells are mapped into memory and read and written without a system call; the others are asked.
 
+mod addresses;
 mod cache;
 mod counted;
 #[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
@@ -13,17 +14,18 @@ pub mod pins;
 mod row;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 
 use aya::maps::lpm_trie::{Key as Prefix, LpmTrie};
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, ProgramArray};
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::service::ServiceKey;
-use lbxdp_common::table::{Buckets, Seed};
+use lbxdp_common::table::Buckets;
 use lbxdp_common::walk::Walker;
-use lbxdp_common::{Cells, Notice, Overflow, Reason, for_each_map, vip};
+use lbxdp_common::{Notice, Overflow, Reason, for_each_map};
 
+pub use addresses::AddressSet;
 pub use counted::CounterRows;
 pub use mapped::{Mapped, wait_for_packets};
 use per_cpu::PerCpu;
@@ -42,8 +44,8 @@ pub enum TableError {
     Shape { table: &'static str, found: u32, expected: u32 },
     #[error("cannot make interface {0} a way out")]
     Port(u32, #[source] aya::maps::xdp::XdpMapError),
-    #[error("no room for VIP {0}: its bucket of the VIP table is full")]
-    VipBucketFull(Ipv4Addr),
+    #[error("no room for {address}: its bucket of table `{table}` is full")]
+    BucketFull { table: &'static str, address: IpAddr },
 }
 
 macro_rules! define_tables {
@@ -188,41 +190,4 @@ impl Tables {
     pub fn put_port(&mut self, slot: u16, ifindex: u32) -> Result<(), TableError> {
         self.PORTS.set(u32::from(slot), ifindex, None, 0).map_err(|source| TableError::Port(ifindex, source))
     }
-
-    /// Makes an address a VIP.
-    pub fn put_vip(&self, vip: Ipv4Addr, seed: Seed) -> Result<(), TableError> {
-        let address = vip.octets();
-        let Some(bucket) = self.VIPS.row(vip::bucket(address, seed)) else {
-            return Err(TableError::VipBucketFull(vip));
-        };
-        if vip::holds(bucket, address) || replace_vip(bucket, [0; 4], address) {
-            return Ok(());
-        }
-        Err(TableError::VipBucketFull(vip))
-    }
-
-    /// Makes an address no VIP any more.
-    pub fn remove_vip(&self, vip: Ipv4Addr, seed: Seed) {
-        self.clear_vip(vip::bucket(vip.octets(), seed), vip);
-    }
-
-    /// Takes an address out of a bucket, be it the right one or not.
-    pub fn clear_vip(&self, bucket: u32, vip: Ipv4Addr) {
-        if let Some(bucket) = self.VIPS.row(bucket) {
-            replace_vip(bucket, vip.octets(), [0; 4]);
-        }
-    }
-}
-
-/// Puts `new` where `old` stands in a bucket; false if `old` does not stand there.
-fn replace_vip<C: Cells>(bucket: C, old: [u8; 4], new: [u8; 4]) -> bool {
-    (0..vip::VIP_CELLS).any(|cell| {
-        let mut pair = vip::pair(bucket.load(cell));
-        let Some(slot) = pair.iter_mut().find(|slot| **slot == old) else {
-            return false;
-        };
-        *slot = new;
-        bucket.store(cell, vip::cell(pair));
-        true
-    })
 }

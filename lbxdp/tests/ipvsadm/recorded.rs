@@ -13,7 +13,7 @@ use crate::run::{Answer, run, run_line};
 const RECORDED: &str = include_str!("../data/ipvsadm.jsonl");
 
 /// So many lines are covered at least: what once worked must not silently drop out.
-const COVERED: usize = 241;
+const COVERED: usize = 282;
 
 #[derive(Deserialize)]
 struct Line {

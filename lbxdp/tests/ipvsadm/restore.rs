@@ -39,7 +39,8 @@ fn everything_else_that_fails_ends_it() {
     assert_eq!(between("-R"), (255, TRY_HELP.to_owned(), false));
     assert_eq!(between("-L -t 10.0.0.9:80"), (1, "No such service\n".to_owned(), false));
     assert_eq!(between("-f"), (255, TRY_HELP.to_owned(), false));
-    assert_eq!(between("-A -f 7 -6"), (2, "IPv6 is not supported yet\n".to_owned(), false));
+    let daemon = "the synchronization daemon (--daemon) is not supported yet\n".to_owned();
+    assert_eq!(between("-L --daemon"), (2, daemon, false));
 }
 
 #[test]

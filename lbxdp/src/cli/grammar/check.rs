@@ -1,9 +1,11 @@
 //! The checks that come after the options themselves: what they mean together.
 
+use lbxdp_common::Forward;
+
 use super::error::GrammarError;
 use super::line::Line;
 use super::validity;
-use super::words::{Choice, Method, Verb};
+use super::words::{Choice, Verb};
 use crate::cli::names::Transport;
 use crate::state::SCHEDULER_FLAGS;
 
@@ -34,10 +36,10 @@ fn check_service(line: &Line<'_>) -> Result<(), GrammarError> {
 
 fn check_server(line: &mut Line<'_>) -> Result<(), GrammarError> {
     // Without address translation a packet keeps its port.
-    if line.service.mark.is_none() && line.server.method != Method::Masquerade {
+    if line.service.mark.is_none() && line.server.method != Forward::Masquerade {
         line.server.port = line.service.port;
     }
-    let is_tunnel = line.server.method == Method::Tunnel;
+    let is_tunnel = line.server.method == Forward::Tunnel;
     if line.server.family != line.service.family && !is_tunnel {
         return Err(GrammarError::MixedFamily);
     }

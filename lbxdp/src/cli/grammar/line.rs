@@ -5,12 +5,15 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use lbxdp_common::{Forward, TunnelChecksum, TunnelKind};
+
 use super::error::GrammarError;
 use super::popt::{Found, Words};
-use super::words::{Choice, Method, Verb, Word};
+use super::words::{Choice, Verb, Word};
 use super::{sync, value};
 use crate::cli::names::{Names, Transport};
 use crate::command::timeouts::MAX_TIMEOUT_S;
+use crate::state::{Persistence, Tunnel};
 
 const MAX_NUMBER: u32 = i32::MAX.unsigned_abs();
 
@@ -47,18 +50,11 @@ pub(super) struct NamedServer {
     pub(super) family: Family,
     pub(super) address: IpAddr,
     pub(super) port: u16,
-    pub(super) method: Method,
+    pub(super) method: Forward,
+    pub(super) tunnel: Tunnel,
     pub(super) weight: u32,
     pub(super) upper: u32,
     pub(super) lower: u32,
-}
-
-/// How packets are wrapped in a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TunnelType {
-    Ipip,
-    Gue,
-    Gre,
 }
 
 /// All that a line says.
@@ -75,9 +71,8 @@ pub(super) struct Line<'a> {
     pub(super) sched_flags: u8,
     /// Seconds of `-p`.
     pub(super) persistence_s: u32,
-    /// `-M` of an IPv4 service, as a number in host order.
+    /// `-M`, as in [`Persistence`].
     pub(super) netmask: u32,
-    pub(super) tunnel: TunnelType,
     /// The three values of `--set`.
     pub(super) timeouts: [u32; 3],
 }
@@ -108,7 +103,8 @@ impl<'a> Line<'a> {
                 family: Family::Unknown,
                 address: unspecified,
                 port: 0,
-                method: Method::Direct,
+                method: Forward::Direct,
+                tunnel: Tunnel::IPIP,
                 weight: 1,
                 upper: 0,
                 lower: 0,
@@ -118,8 +114,7 @@ impl<'a> Line<'a> {
             engine: "",
             sched_flags: 0,
             persistence_s: DEFAULT_PERSISTENCE_S,
-            netmask: u32::MAX,
-            tunnel: TunnelType::Ipip,
+            netmask: Persistence::ALL_BITS,
             timeouts: [0; 3],
         }
     }
@@ -146,7 +141,7 @@ impl<'a> Line<'a> {
             Word::Sort => {}
             Word::Address(transport) => self.take_service(value, transport, names)?,
             Word::Mark => self.take_mark(value)?,
-            Word::Ipv6 if self.service.mark.is_some() => self.service.family = Family::V6,
+            Word::Ipv6 if self.service.mark.is_some() => self.take_v6(),
             Word::Ipv6 => return Err(GrammarError::Ipv6BeforeMark),
             Word::Method(method) => {
                 self.set(Choice::Forward)?;
@@ -175,7 +170,16 @@ impl<'a> Line<'a> {
             port: endpoint.port.unwrap_or(0),
             mark: None,
         };
+        if self.service.family == Family::V6 {
+            self.take_v6();
+        }
         Ok(())
+    }
+
+    /// The service turns out to be one of IPv6: a netmask that stands before that does not count.
+    fn take_v6(&mut self) {
+        self.service.family = Family::V6;
+        self.netmask = Persistence::ALL_BITS_V6;
     }
 
     /// A mark has IPv4 until `-6`, and TCP where the name of a port is looked up.
@@ -214,8 +218,11 @@ impl<'a> Line<'a> {
             Choice::Weight => self.server.weight = number(text, 0, MAX_NUMBER, "weight")?,
             Choice::UpperThreshold => self.server.upper = number(text, 0, MAX_NUMBER, "u_threshold")?,
             Choice::LowerThreshold => self.server.lower = number(text, 0, MAX_NUMBER, "l_threshold")?,
-            Choice::TunnelType => self.tunnel = tunnel_type(text)?,
-            Choice::TunnelPort => _ = number(text, 1, 65535, "tunnel port")?,
+            Choice::TunnelType => self.server.tunnel.kind = tunnel_kind(text)?,
+            Choice::TunnelPort => self.server.tunnel.port = tunnel_port(text)?,
+            Choice::TunnelNoChecksum => self.server.tunnel.checksum = TunnelChecksum::None,
+            Choice::TunnelChecksum => self.server.tunnel.checksum = TunnelChecksum::Full,
+            Choice::TunnelRemoteChecksum => self.server.tunnel.checksum = TunnelChecksum::Remote,
             Choice::SyncId => _ = number(text, 0, 255, "syncid")?,
             Choice::MulticastPort => _ = number(text, 1, 65535, "mcast-port")?,
             Choice::MulticastTtl => _ = number(text, 1, 255, "mcast-ttl")?,
@@ -228,8 +235,10 @@ impl<'a> Line<'a> {
 
     fn take_netmask(&mut self, text: &str, names: &dyn Names) -> Result<(), GrammarError> {
         if self.service.family == Family::V6 {
-            let length = value::leading_number(text);
-            return if (1..=128).contains(&length) { Ok(()) } else { Err(GrammarError::PrefixLength) };
+            let length = u32::try_from(value::leading_number(text)).ok();
+            let length = length.filter(|length| (1..=Persistence::ALL_BITS_V6).contains(length));
+            self.netmask = length.ok_or(GrammarError::PrefixLength)?;
+            return Ok(());
         }
         self.netmask = value::ipv4(text, names).ok_or(GrammarError::Netmask)?.to_bits();
         Ok(())
@@ -258,11 +267,11 @@ fn timeout(text: &str, min: u32) -> Result<u32, GrammarError> {
     value::number(text, min..=MAX_TIMEOUT_S).ok_or_else(|| GrammarError::Timeout(text.to_owned()))
 }
 
-fn tunnel_type(text: &str) -> Result<TunnelType, GrammarError> {
-    match text {
-        "ipip" => Ok(TunnelType::Ipip),
-        "gue" => Ok(TunnelType::Gue),
-        "gre" => Ok(TunnelType::Gre),
-        _ => Err(GrammarError::Number { option: "tunnel type" }),
-    }
+fn tunnel_kind(text: &str) -> Result<TunnelKind, GrammarError> {
+    TunnelKind::from_name(text).ok_or(GrammarError::Number { option: "tunnel type" })
+}
+
+fn tunnel_port(text: &str) -> Result<u16, GrammarError> {
+    let port = u16::try_from(number(text, 1, 65535, "tunnel port")?);
+    port.map_err(|_| GrammarError::Number { option: "tunnel port" })
 }

@@ -18,7 +18,7 @@ mod words;
 
 pub use error::GrammarError;
 pub use print::print;
-pub use words::{Choice, Method, Verb};
+pub use words::{Choice, Verb};
 
 use self::line::Line;
 use self::popt::Words;
@@ -95,6 +95,8 @@ pub enum Columns {
     Thresholds,
     /// Weight, templates and numbers of connections.
     Persistent,
+    /// As [`Columns::Connections`], with the tunnels.
+    Tunnels,
 }
 
 /// What the arguments of a line ask for; `program` is the name that stands in hints.

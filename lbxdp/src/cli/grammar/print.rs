@@ -2,21 +2,21 @@
 
 use std::fmt::Write;
 
-use lbxdp_common::{Forward, Protocol};
+use lbxdp_common::{Forward, Protocol, TunnelKind};
 
 use crate::cli::names::Naming;
 use crate::command::Command;
-use crate::state::{Endpoint, Family, Mark, Options, Persistence, Server, ServiceKey};
+use crate::state::{Endpoint, Family, Mark, Options, Server, ServiceKey, Tunnel};
 
 /// One line, without its end, that the grammar reads as `command` again; but what ipvsadm has not reads as `lbxdp set` and
 /// `lbxdp mark` do.
 pub fn print(command: &Command, naming: &mut Naming<'_>) -> String {
     match *command {
         Command::AddService { service, options } => {
-            format!("-A {} {}", service_words(service, naming), option_words(options))
+            format!("-A {} {}", service_words(service, naming), option_words(service, options))
         }
         Command::EditService { service, options } => {
-            format!("-E {} {}", service_words(service, naming), option_words(options))
+            format!("-E {} {}", service_words(service, naming), option_words(service, options))
         }
         Command::DeleteService { service } => format!("-D {}", service_words(service, naming)),
         Command::Flush => "-C".to_owned(),
@@ -56,14 +56,14 @@ fn service_words(service: ServiceKey, naming: &mut Naming<'_>) -> String {
     format!("{option} {}", naming.endpoint(address, port, protocol))
 }
 
-fn option_words(options: Options) -> String {
+fn option_words(service: ServiceKey, options: Options) -> String {
     let Options { scheduler, persistence, one_packet, .. } = options;
     let mut words = format!("-s {scheduler}");
     // Writing into a string cannot fail.
     if let Some(persistence) = persistence {
         let _ = write!(words, " -p {}", persistence.timeout_s);
-        if persistence.netmask != Persistence::ALL_BITS {
-            let _ = write!(words, " -M {}", persistence.mask());
+        if let Some(mask) = persistence.mask(service.family()) {
+            let _ = write!(words, " -M {mask}");
         }
     }
     if one_packet {
@@ -84,10 +84,22 @@ fn server_words(service: ServiceKey, server: Server, naming: &mut Naming<'_>) ->
     };
     let endpoint = naming.endpoint(server.address, server.port, service.protocol());
     let mut words = format!("-r {endpoint} {method} -w {}", server.weight);
+    if server.forward == Forward::Tunnel {
+        words += &tunnel_words(server.tunnel);
+    }
     for (option, threshold) in [("-x", server.upper), ("-y", server.lower)] {
         if threshold != 0 {
             let _ = write!(words, " {option} {threshold}");
         }
     }
     words
+}
+
+fn tunnel_words(Tunnel { kind, port, checksum }: Tunnel) -> String {
+    let checksum = format!(" --tun-{checksum}");
+    match kind {
+        TunnelKind::Ipip => format!(" --tun-type {kind}"),
+        TunnelKind::Gue => format!(" --tun-type {kind} --tun-port {port}{checksum}"),
+        TunnelKind::Gre => format!(" --tun-type {kind}{checksum}"),
+    }
 }

@@ -1,41 +1,34 @@
 //! The border of what this version can do: a right line of ipvsadm becomes an invocation, or is refused by name.
 
-use lbxdp_common::{Forward, Protocol, Scheduler};
+use lbxdp_common::{Protocol, Scheduler};
 
 use super::error::GrammarError;
 use super::line::{Family, Line, NamedServer};
-use super::words::{Choice, Method, Verb};
+use super::words::{Choice, Verb};
 use super::{Columns, Invocation, Listing, Selection, Wish};
 use crate::cli::names::Transport;
 use crate::command::Command;
 use crate::state::{Options, Persistence, Server, ServiceKey};
 
-/// Options of ipvsadm that are still to come, by what they are for.
-const OTHER_OPTIONS: &[(Choice, &str)] = &[
-    (Choice::Daemon, "the synchronization daemon (--daemon)"),
-    (Choice::TunnelInfo, "a list of tunnels (--tun-info)"),
-];
-
 /// What a checked line wants, if this version can do it.
 pub(super) fn invocation(line: &Line<'_>) -> Result<Invocation, GrammarError> {
-    check_options(line)?;
     let change = |command| Ok(Invocation::Change(command));
     match line.verb {
         Verb::AddService => service_with_scheduler(line, Wish::Add),
         Verb::EditService => service_with_scheduler(line, Wish::Edit),
-        Verb::DeleteService => change(Command::DeleteService { service: service(line)? }),
+        Verb::DeleteService => change(Command::DeleteService { service: service(line) }),
         Verb::Flush => change(Command::Flush),
-        Verb::AddServer => change(Command::AddServer { service: service(line)?, server: server(line)? }),
-        Verb::EditServer => change(Command::EditServer { service: service(line)?, server: server(line)? }),
+        Verb::AddServer => change(Command::AddServer { service: service(line), server: server(line) }),
+        Verb::EditServer => change(Command::EditServer { service: service(line), server: server(line) }),
         Verb::DeleteServer => {
-            let (service, server) = (service(line)?, server(line)?);
+            let (service, server) = (service(line), server(line));
             change(Command::DeleteServer { service, address: server.address, port: server.port })
         }
         Verb::SetTimeouts => {
             let [tcp, tcp_fin, udp] = line.timeouts;
             change(Command::SetTimeouts { tcp, tcp_fin, udp })
         }
-        Verb::Zero => change(Command::Zero { service: service_if_given(line)? }),
+        Verb::Zero => change(Command::Zero { service: service_if_given(line) }),
         Verb::List => Ok(Invocation::List(listing(line)?)),
         Verb::Save => Ok(Invocation::Save { is_numeric: line.has(Choice::Numeric) }),
         Verb::Restore => Ok(Invocation::Restore),
@@ -48,45 +41,31 @@ fn unsupported<T>(feature: &str) -> Result<T, GrammarError> {
     Err(GrammarError::Unsupported(feature.to_owned()))
 }
 
-fn check_options(line: &Line<'_>) -> Result<(), GrammarError> {
-    let first = OTHER_OPTIONS.iter().find(|(choice, _)| line.has(*choice));
-    first.map_or(Ok(()), |(_, feature)| unsupported(feature))
+fn service_if_given(line: &Line<'_>) -> Option<ServiceKey> {
+    line.has(Choice::Service).then(|| service(line))
 }
 
-fn service_if_given(line: &Line<'_>) -> Result<Option<ServiceKey>, GrammarError> {
-    line.has(Choice::Service).then(|| service(line)).transpose()
-}
-
-fn service(line: &Line<'_>) -> Result<ServiceKey, GrammarError> {
+fn service(line: &Line<'_>) -> ServiceKey {
     let service = &line.service;
     let protocol = match service.transport {
         Some(Transport::Udp) => Protocol::Udp,
         Some(Transport::Sctp) => Protocol::Sctp,
         Some(Transport::Tcp) | None => Protocol::Tcp,
     };
-    if service.family == Family::V6 {
-        return unsupported("IPv6");
+    match (service.mark, service.family) {
+        (Some(mark), Family::V6) => ServiceKey::marked_v6(mark),
+        (Some(mark), _) => ServiceKey::marked(mark),
+        (None, _) => ServiceKey::at(protocol, service.address, service.port),
     }
-    if let Some(mark) = service.mark {
-        return Ok(ServiceKey::marked(mark));
-    }
-    Ok(ServiceKey::at(protocol, service.address, service.port))
 }
 
-fn server(line: &Line<'_>) -> Result<Server, GrammarError> {
-    let server = &line.server;
-    if server.method != Method::Direct {
-        return unsupported(server.method.name());
-    }
-    if server.family == Family::V6 {
-        return unsupported("IPv6");
-    }
-    let NamedServer { address, port, weight, upper, lower, .. } = *server;
-    Ok(Server { address, port, forward: Forward::Direct, weight, upper, lower })
+fn server(line: &Line<'_>) -> Server {
+    let NamedServer { address, port, method, tunnel, weight, upper, lower, .. } = line.server;
+    Server { address, port, forward: method, tunnel, weight, upper, lower }
 }
 
 fn service_with_scheduler(line: &Line<'_>, wish: Wish) -> Result<Invocation, GrammarError> {
-    let service = service(line)?;
+    let service = service(line);
     let name = if line.scheduler.is_empty() { "wlc" } else { line.scheduler };
     let scheduler = Scheduler::from_name(name).filter(|_| matches!(line.engine, "" | "sip"));
     if scheduler.is_some() && line.engine == "sip" {
@@ -115,12 +94,15 @@ fn options(line: &Line<'_>, scheduler: Scheduler) -> Options {
 }
 
 fn listing(line: &Line<'_>) -> Result<Listing, GrammarError> {
+    if line.has(Choice::Daemon) {
+        return unsupported("the synchronization daemon (--daemon)");
+    }
     let selection = if line.has(Choice::Connection) {
         Selection::Connections
     } else if line.has(Choice::Timeout) {
         Selection::Timeouts
     } else {
-        Selection::Services(service_if_given(line)?)
+        Selection::Services(service_if_given(line))
     };
     let columns = if line.has(Choice::Stats) {
         Columns::Stats
@@ -130,6 +112,8 @@ fn listing(line: &Line<'_>) -> Result<Listing, GrammarError> {
         Columns::Thresholds
     } else if line.has(Choice::PersistentConnections) {
         Columns::Persistent
+    } else if line.has(Choice::TunnelInfo) {
+        Columns::Tunnels
     } else {
         Columns::Connections
     };

@@ -1,7 +1,9 @@
 //! Which options go with which command, and with which tunnel type: tables, and the one way to read them.
 
+use lbxdp_common::TunnelKind;
+
 use super::error::GrammarError;
-use super::line::{Line, TunnelType};
+use super::line::Line;
 use super::words::{Choice, Verb};
 
 /// What may stand beside a command or a tunnel type.
@@ -83,15 +85,15 @@ impl Validity {
         }
     }
 
-    fn of_tunnel(tunnel: TunnelType) -> Self {
+    fn of_tunnel(tunnel: TunnelKind) -> Self {
         match tunnel {
-            TunnelType::Ipip => Self::NOTHING,
-            TunnelType::Gue => Self {
+            TunnelKind::Ipip => Self::NOTHING,
+            TunnelKind::Gue => Self {
                 needed: &[Choice::TunnelPort],
                 exclusive: &[Choice::TunnelNoChecksum, Choice::TunnelChecksum, Choice::TunnelRemoteChecksum],
                 ..Self::NOTHING
             },
-            TunnelType::Gre => {
+            TunnelKind::Gre => {
                 Self { exclusive: &[Choice::TunnelNoChecksum, Choice::TunnelChecksum], ..Self::NOTHING }
             }
         }
@@ -129,12 +131,8 @@ pub(super) fn check_verb(line: &Line<'_>) -> Result<(), GrammarError> {
 
 /// Whether the tunnel options go with the tunnel type.
 pub(super) fn check_tunnel(line: &Line<'_>) -> Result<(), GrammarError> {
-    let name = match line.tunnel {
-        TunnelType::Ipip => "ipip",
-        TunnelType::Gue => "gue",
-        TunnelType::Gre => "gre",
-    };
-    Validity::of_tunnel(line.tunnel).check(line, TUNNEL_OPTIONS, &format!("'{name}' tunnel type"))
+    let kind = line.server.tunnel.kind;
+    Validity::of_tunnel(kind).check(line, TUNNEL_OPTIONS, &format!("'{kind}' tunnel type"))
 }
 
 /// Whether any tunnel option was given.

@@ -1,6 +1,6 @@
 //! The words of ipvsadm: every verb and option, with its long and short form, in one table.
 
-use lbxdp_common::named_enum;
+use lbxdp_common::{Forward, named_enum};
 
 use crate::cli::names::Transport;
 
@@ -64,15 +64,6 @@ named_enum! {
     }
 }
 
-named_enum! {
-    /// A forwarding method as the command line names it; not all of them are `lbxdp_common::Forward` yet.
-    pub enum Method: u8 {
-        Direct = 0 => "gatewaying (-g)",
-        Tunnel = 1 => "tunneling (-i)",
-        Masquerade = 2 => "masquerading (-m)",
-    }
-}
-
 /// What one word means to the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -83,7 +74,7 @@ pub(super) enum Word {
     Address(Transport),
     Mark,
     Ipv6,
-    Method(Method),
+    Method(Forward),
     /// Accepted and without effect.
     Sort,
     /// An option that decides one thing, with a value or without.
@@ -146,9 +137,9 @@ pub(super) const WORDS: &[Row] = &[
     both('p', "persistent", Optional, Of(Choice::Persistent)),
     both('M', "netmask", Required, Of(Choice::Netmask)),
     both('r', "real-server", Required, Of(Choice::RealServer)),
-    both('g', "gatewaying", Plain, Word::Method(Method::Direct)),
-    both('i', "ipip", Plain, Word::Method(Method::Tunnel)),
-    both('m', "masquerading", Plain, Word::Method(Method::Masquerade)),
+    both('g', "gatewaying", Plain, Word::Method(Forward::Direct)),
+    both('i', "ipip", Plain, Word::Method(Forward::Tunnel)),
+    both('m', "masquerading", Plain, Word::Method(Forward::Masquerade)),
     both('w', "weight", Required, Of(Choice::Weight)),
     both('x', "u-threshold", Required, Of(Choice::UpperThreshold)),
     both('y', "l-threshold", Required, Of(Choice::LowerThreshold)),

@@ -1,6 +1,6 @@
 //! The order of a listing: ipvsadm's, with its signed 32-bit differences.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::snapshot::{ServerSnapshot, ServiceSnapshot};
 use crate::state::{Family, ServiceKey};
@@ -19,12 +19,11 @@ pub(crate) fn services(services: &mut [&ServiceSnapshot]) {
     });
 }
 
-/// Servers by address and port.
+/// Servers by address and port; of two families the first one's tells how the addresses are read.
 pub(crate) fn servers(servers: &mut [&ServerSnapshot]) {
     sort(servers, &|a, b| {
         let (a, b) = (&a.server, &b.server);
-        let family = i32::from(a.address.is_ipv6()) - i32::from(b.address.is_ipv6());
-        [0, family, 0, addresses(a.address, b.address), ports(a.port, b.port)]
+        [0, 0, 0, addresses(a.address, b.address), ports(a.port, b.port)]
     });
 }
 
@@ -49,20 +48,20 @@ fn difference(a: u32, b: u32) -> i32 {
 }
 
 fn addresses(a: IpAddr, b: IpAddr) -> i32 {
-    match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => difference(a.to_bits(), b.to_bits()),
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            let pairs = words(a).into_iter().zip(words(b));
-            pairs.map(|(a, b)| difference(a, b)).find(|&difference| difference != 0).unwrap_or(0)
-        }
-        _ => 0,
-    }
+    let compared = if a.is_ipv4() { 1 } else { 4 };
+    let pairs = words(a).into_iter().zip(words(b)).take(compared);
+    pairs.map(|(a, b)| difference(a, b)).find(|&difference| difference != 0).unwrap_or(0)
 }
 
-/// An IPv6 address as the four numbers that ipvsadm compares.
-fn words(address: Ipv6Addr) -> [u32; 4] {
-    let segments = address.segments();
-    [0, 2, 4, 6].map(|at| u32::from(segments[at]) << 16 | u32::from(segments[at + 1]))
+/// An address as the four numbers that ipvsadm compares; of an IPv4 one only the first counts.
+fn words(address: IpAddr) -> [u32; 4] {
+    match address {
+        IpAddr::V4(address) => [address.to_bits(), 0, 0, 0],
+        IpAddr::V6(address) => {
+            let segments = address.segments();
+            [0, 2, 4, 6].map(|at| u32::from(segments[at]) << 16 | u32::from(segments[at + 1]))
+        }
+    }
 }
 
 /// Sorts by the first difference that is not 0: glibc's merge sort, so that the order is the same even where these

@@ -3,12 +3,14 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use lbxdp_common::{Forward, TunnelChecksum, TunnelKind};
+
 use super::{number, order};
 use crate::cli::grammar::{Columns, Listing};
 use crate::cli::names::Naming;
 use crate::cli::names::naming::cut;
 use crate::snapshot::{Counters, Rates, ServerSnapshot, ServiceSnapshot, Snapshot};
-use crate::state::{Endpoint, Family, Mark, Options, Persistence, ServiceKey};
+use crate::state::{Endpoint, Family, Mark, Options, Server, ServiceKey};
 
 /// The columns for a service and for a server; longer names are cut, but not those with an IPv6 address.
 const SERVICE_WIDTH: usize = 33;
@@ -54,6 +56,11 @@ fn title(columns: Columns) -> String {
                     \x20 -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
                 .to_owned();
         }
+        Columns::Tunnels => {
+            return "Prot LocalAddress:Port Scheduler Flags\n\
+                    \x20 -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn\n"
+                .to_owned();
+        }
         Columns::Thresholds => {
             return "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn \n\
                     \x20 -> RemoteAddress:Port\n"
@@ -75,8 +82,8 @@ fn add_service(text: &mut String, service: &ServiceSnapshot, listing: &Listing, 
     let key = service.key;
     let name = service_name(key, naming);
     let _ = match listing.columns {
-        Columns::Connections | Columns::Thresholds | Columns::Persistent => {
-            writeln!(text, "{name} {}", description(&service.options))
+        Columns::Connections | Columns::Thresholds | Columns::Persistent | Columns::Tunnels => {
+            writeln!(text, "{name} {}", description(key.family(), &service.options))
         }
         Columns::Stats => {
             writeln!(text, "{name:<SERVICE_WIDTH$}{}", totals(&service.counters, listing.is_exact))
@@ -107,15 +114,15 @@ fn service_name(key: ServiceKey, naming: &mut Naming<'_>) -> String {
 }
 
 /// Scheduler and flags.
-fn description(options: &Options) -> String {
+fn description(family: Family, options: &Options) -> String {
     let mut text = options.scheduler.to_string();
     if options.sched_flags != 0 {
         let _ = write!(text, " ({})", options.flag_names());
     }
     if let Some(persistence) = options.persistence {
         let _ = write!(text, " persistent {}", persistence.timeout_s);
-        if persistence.netmask != Persistence::ALL_BITS {
-            let _ = write!(text, " mask {}", persistence.mask());
+        if let Some(mask) = persistence.mask(family) {
+            let _ = write!(text, " mask {mask}");
         }
     }
     if options.one_packet {
@@ -139,6 +146,14 @@ fn add_server(
             " {:<7} {:<6} {:<10} {:<10}",
             server.forward, server.weight, snapshot.active, snapshot.inactive
         ),
+        Columns::Tunnels => format!(
+            " {:<7} {:<13} {:<6} {:<10} {:<10}",
+            server.forward,
+            tunnel_info(server),
+            server.weight,
+            snapshot.active,
+            snapshot.inactive
+        ),
         Columns::Thresholds => format!(
             " {:<10} {:<10} {:<10} {:<10}",
             server.upper, server.lower, snapshot.active, snapshot.inactive
@@ -151,6 +166,23 @@ fn add_server(
         Columns::Rates => rates(&snapshot.rates, listing.is_exact),
     };
     let _ = writeln!(text, "  -> {name:<SERVER_WIDTH$}{numbers}");
+}
+
+/// What `--tun-info` says of a server's tunnel.
+fn tunnel_info(server: &Server) -> String {
+    if server.forward != Forward::Tunnel {
+        return "n/a".to_owned();
+    }
+    let checksum = match server.tunnel.checksum {
+        TunnelChecksum::None => "-c",
+        TunnelChecksum::Full => "+c",
+        TunnelChecksum::Remote => "r+c",
+    };
+    match server.tunnel.kind {
+        kind @ TunnelKind::Ipip => kind.name().to_owned(),
+        kind @ TunnelKind::Gue => format!("{kind}:{}:{checksum}", server.tunnel.port),
+        kind @ TunnelKind::Gre => format!("{kind}:{checksum}"),
+    }
 }
 
 fn totals(counters: &Counters, is_exact: bool) -> String {

@@ -1,14 +1,14 @@
 //! Listings to the byte, on numbers that no recorded answer has.
 
 use lbxdp_common::state::{State, TcpState};
-use lbxdp_common::{Forward, Protocol, Scheduler};
+use lbxdp_common::{Forward, Protocol, Scheduler, TunnelChecksum, TunnelKind};
 
 use super::{connections, connections_title, services, timeouts};
 use crate::cli::grammar::{Columns, Listing, Selection};
 use crate::cli::names::{FixedNames, Naming};
 use crate::record::{Connection, End};
 use crate::snapshot::{Counters, Rates, ServerSnapshot, ServiceSnapshot, Snapshot};
-use crate::state::{FLAG_1, FLAG_2, FLAG_3, Options, Persistence, Server, ServiceKey, Timeouts};
+use crate::state::{FLAG_1, FLAG_2, FLAG_3, Options, Persistence, Server, ServiceKey, Timeouts, Tunnel};
 
 fn server(address: &str) -> ServerSnapshot {
     let address = address.parse().unwrap();
@@ -244,6 +244,96 @@ TCP  192.0.2.10:80 wrr
   -> 10.0.0.1:8080                100       5           7          4294967295
   -> 10.0.0.2:8080                100       5           7          4294967295
 UDP  192.0.2.10:53 wrr
+"
+    );
+}
+
+#[test]
+fn tunnels_have_a_column() {
+    let to = |address, forward, kind, port, checksum| {
+        let tunnel = Tunnel { kind, port, checksum };
+        let plain = server(address);
+        let server = Server { forward, tunnel, ..plain.server };
+        ServerSnapshot { server, inactive: 12, ..plain }
+    };
+    let servers = vec![
+        to("10.0.0.1", Forward::Tunnel, TunnelKind::Ipip, 0, TunnelChecksum::None),
+        to("10.0.0.2", Forward::Tunnel, TunnelKind::Gue, 6080, TunnelChecksum::None),
+        to("10.0.0.3", Forward::Tunnel, TunnelKind::Gue, 65535, TunnelChecksum::Remote),
+        to("10.0.0.4", Forward::Tunnel, TunnelKind::Gre, 0, TunnelChecksum::Full),
+        to("10.0.0.5", Forward::Masquerade, TunnelKind::Ipip, 0, TunnelChecksum::None),
+        to("fd00::1", Forward::Tunnel, TunnelKind::Gre, 0, TunnelChecksum::None),
+    ];
+    let mut snapshot = snapshot();
+    snapshot.services[1].servers = servers;
+    let listing = Listing { columns: Columns::Tunnels, ..Listing::default() };
+    assert_eq!(
+        services(&snapshot, None, &listing, &mut Naming::numeric()).unwrap(),
+        "IP Virtual Server version 1.2.1 (size=1024)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn
+TCP  192.0.2.10:80 wrr
+  -> [fd00::1]:8080               Tunnel  gre:-c        100    7          12\x20\x20\x20\x20\x20\x20\x20\x20
+  -> 10.0.0.1:8080                Tunnel  ipip          100    7          12\x20\x20\x20\x20\x20\x20\x20\x20
+  -> 10.0.0.2:8080                Tunnel  gue:6080:-c   100    7          12\x20\x20\x20\x20\x20\x20\x20\x20
+  -> 10.0.0.3:8080                Tunnel  gue:65535:r+c 100    7          12\x20\x20\x20\x20\x20\x20\x20\x20
+  -> 10.0.0.4:8080                Tunnel  gre:+c        100    7          12\x20\x20\x20\x20\x20\x20\x20\x20
+  -> 10.0.0.5:8080                Masq    n/a           100    7          12\x20\x20\x20\x20\x20\x20\x20\x20
+UDP  192.0.2.10:53 wrr
+"
+    );
+}
+
+/// Nothing that has an IPv6 address is cut, and what is too long moves the rest.
+#[test]
+fn ipv6_addresses_stand_whole() {
+    let long = "2001:db8:1111:2222:3333:4444:5555:6666";
+    let mut snapshot = snapshot();
+    snapshot.services[1].key = key(Protocol::Tcp, long, 443);
+    snapshot.services[1].servers = vec![ServerSnapshot { inactive: 4, ..server(long) }];
+    let with_mask = Some(Persistence { timeout_s: 90, netmask: 64 });
+    snapshot.services[1].options.persistence = with_mask;
+    snapshot.services[0].key = ServiceKey::marked_v6(7);
+    let whole = Persistence { timeout_s: 90, netmask: Persistence::ALL_BITS_V6 };
+    snapshot.services[0].options.persistence = Some(whole);
+    let text = services(&snapshot, None, &Listing::default(), &mut Naming::numeric()).unwrap();
+    let text = text.split_inclusive('\n').skip(3).collect::<String>();
+    assert_eq!(
+        text,
+        "TCP  [2001:db8:1111:2222:3333:4444:5555:6666]:443 wrr persistent 90 mask 64
+  -> [2001:db8:1111:2222:3333:4444:5555:6666]:8080 Route   100    7          4\x20\x20\x20\x20\x20\x20\x20\x20\x20
+FWM  7 IPv6 wrr persistent 90
+"
+    );
+}
+
+#[test]
+fn connections_of_both_families_stand_side_by_side() {
+    let end = |address: &str, port| End { address: address.parse().unwrap(), port };
+    let plain = Connection {
+        protocol: Some(Protocol::Tcp),
+        state: State::tcp(TcpState::Established),
+        expires_s: 899,
+        client: end("fd00::10", 40000),
+        vip: end("fd00::100", 80),
+        server: end("10.0.0.101", 80),
+    };
+    let far = Connection { client: end("2001:db8:1111:2222:3333:4444:5555:6666", 1), ..plain };
+    // IPVS keeps a mark in the first bytes of what stands for the VIP.
+    let by_mark = Connection {
+        protocol: None,
+        state: State::TEMPLATE,
+        client: end("fd00::", 0),
+        vip: end("0:5::", 0),
+        ..plain
+    };
+    let mut text = String::new();
+    connections(&mut text, &[plain, far, by_mark], &mut Naming::numeric());
+    assert_eq!(
+        text,
+        "TCP 14:59  ESTABLISHED [fd00::10]:40000   [fd00::100]:80     10.0.0.101:80
+TCP 14:59  ESTABLISHED [2001:db8:1111:2222:3333:4444:5555:6666]:1 [fd00::100]:80     10.0.0.101:80
+IP  14:59  NONE        [fd00::]:0         [0:5::]:0          10.0.0.101:80
 "
     );
 }

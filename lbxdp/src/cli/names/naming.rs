@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lbxdp_common::Protocol;
 
@@ -69,7 +69,7 @@ impl<'a> Naming<'a> {
             (Some(host), IpAddr::V4(_)) => write!(text, "{host}:"),
             (Some(host), IpAddr::V6(_)) => write!(text, "[{host}]:"),
             (None, IpAddr::V4(address)) => write!(text, "{address}:"),
-            (None, IpAddr::V6(address)) => write!(text, "[{address}]:"),
+            (None, IpAddr::V6(address)) => write!(text, "[{}]:", v6_text(address)),
         };
         let _ = match protocol.into().and_then(|protocol| self.service(port, protocol)) {
             Some(service) => write!(text, "{service}"),
@@ -85,6 +85,17 @@ impl<'a> Naming<'a> {
         let names = self.names?;
         let known = self.services.entry((port, protocol));
         known.or_insert_with(|| names.service(port, protocol.into())).as_deref()
+    }
+}
+
+/// An IPv6 address as glibc's `inet_ntop` writes it, and with it ipvsadm: an IPv4-compatible one (RFC 4291, 2.5.5.1) ends in an
+/// IPv4 address.
+fn v6_text(address: Ipv6Addr) -> String {
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => {
+            format!("::{}", Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+        }
+        _ => address.to_string(),
     }
 }
 
@@ -109,7 +120,10 @@ mod tests {
     fn numbers_stay_numbers() {
         let mut naming = Naming::numeric();
         assert_eq!(naming.endpoint("127.0.0.1".parse().unwrap(), 80, Protocol::Tcp), "127.0.0.1:80");
-        assert_eq!(naming.endpoint("::1".parse().unwrap(), 80, Protocol::Tcp), "[::1]:80");
+        for text in ["::1", "::", "::ffff:10.0.0.1", "::10.0.0.1", "fd00::1", "2001:db8:0:1::"] {
+            let endpoint = naming.endpoint(text.parse().unwrap(), 80, Protocol::Tcp);
+            assert_eq!(endpoint, format!("[{text}]:80"));
+        }
     }
 
     #[test]

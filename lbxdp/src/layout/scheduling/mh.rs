@@ -6,7 +6,6 @@
 use lbxdp_common::schedule::mh::{SLOTS, preference};
 use lbxdp_common::server::ServerRow;
 use lbxdp_common::service::NO_MEMBER;
-use lbxdp_common::service::narrowed;
 
 /// No server takes more than this many bits' worth of slots a turn: greater weights are all shifted.
 const TURN_BITS: u32 = 6;
@@ -51,6 +50,17 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
+/// The address as one number: in a service of IPv6 its four words folded, also of an IPv4 address behind a tunnel.
+fn folded(row: &ServerRow) -> u32 {
+    let [first, rest @ ..]: [[u8; 4]; 4] = zerocopy::transmute!(row.address);
+    let first = u32::from_be_bytes(first);
+    if row.service.is_v6() {
+        rest.map(u32::from_be_bytes).into_iter().fold(first, |a, b| a ^ b)
+    } else {
+        first
+    }
+}
+
 struct Taker {
     index: u16,
     turns: u32,
@@ -61,8 +71,7 @@ struct Taker {
 
 impl Taker {
     fn new(index: u16, row: &ServerRow, turns: u32) -> Self {
-        let (next, skip) =
-            preference(u32::from_be_bytes(narrowed(row.address)), u16::from_be_bytes(row.port_number));
+        let (next, skip) = preference(folded(row), u16::from_be_bytes(row.port_number));
         Self { index, turns, next, skip }
     }
 
@@ -105,6 +114,16 @@ mod tests {
 
     fn share(slots: &[u8], server: u8) -> usize {
         slots.iter().map(|owner| usize::from(*owner == server)).sum()
+    }
+
+    #[test]
+    fn an_ipv6_address_is_folded() {
+        let mut row = rows(&[(7, 1)])[0];
+        assert_eq!(folded(&row), 0x0a00_0007);
+        row.address = *b"\x20\x01\x0d\xb8\0\0\0\x01\0\0\0\0\0\0\0\x04";
+        assert_eq!(folded(&row), 0x2001_0db8);
+        row.service.kind = lbxdp_common::service::ServiceKey::IPV6;
+        assert_eq!(folded(&row), 0x2001_0db8 ^ 1 ^ 4);
     }
 
     #[test]
