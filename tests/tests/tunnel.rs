@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
+use lbxdp_tests::body;
 use lbxdp_tests::http::RECEIPT_PORT;
 use lbxdp_tests::network::lore::{Back, Place, one_net, routed};
 use lbxdp_tests::network::plan::SourceCheck;
@@ -199,4 +200,33 @@ fn gue_has_a_checksum_if_it_is_asked_for() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn options_and_extension_headers_travel_whole() -> Result<()> {
+    let mut damage = Damage::default();
+    let mut network = Network::build(wide())?;
+    network.receive(Receiver::Opener)?;
+    let daemon = network.start_daemon()?;
+    for (tunnel, inner, outer) in all_kinds() {
+        let servers = [network.address(network.site("s1"), outer)];
+        let offer = Offer::make_of(network.vip(inner), &daemon, Method::Tunnel(tunnel), &servers)?;
+        let outcome = || -> Result<()> {
+            let (talk, payload) = (network.asker().talk(offer.service(RECEIPT_PORT))?, body::pattern(333));
+            let source = SocketAddr::new(network.address(network.client(), inner), talk.source()?.port());
+            let packet = Packet::datagram(source, offer.service(RECEIPT_PORT), 64, &payload)?;
+            let packet = match inner {
+                Family::V4 => packet.with_options(10),
+                Family::V6 => packet.with_extension_headers(),
+            };
+            Probe::at_client(&network)?.send(&[packet])?;
+            let answer = talk.receive()?;
+            ensure!(answer == format!("s1 {}", body::receipt(&payload)).as_bytes(), "another answer came");
+            Exchange::with(&network, &offer).clean()
+        };
+        damage.note(format!("{inner} in {outer}, {tunnel}"), outcome());
+        offer.end(&daemon)?;
+    }
+    damage.into_result()
 }

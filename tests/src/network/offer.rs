@@ -60,6 +60,26 @@ impl Offer {
     /// Makes services of this VIP, with these servers.
     pub fn make_of(vip: IpAddr, daemon: &Daemon, method: Method, servers: &[IpAddr]) -> Result<Self> {
         let shift = if method == Method::Masquerade { SHIFT } else { 0 };
+        Self::make_shifted(vip, daemon, method, servers, shift)
+    }
+
+    /// The same at the servers' own ports, whatever the method.
+    pub fn make_at_same_ports(
+        vip: IpAddr,
+        daemon: &Daemon,
+        method: Method,
+        servers: &[IpAddr],
+    ) -> Result<Self> {
+        Self::make_shifted(vip, daemon, method, servers, 0)
+    }
+
+    fn make_shifted(
+        vip: IpAddr,
+        daemon: &Daemon,
+        method: Method,
+        servers: &[IpAddr],
+        shift: u16,
+    ) -> Result<Self> {
         let mut offer = Self { vip, method, shift, lines: vec![] };
         match offer.add_all(daemon, servers) {
             Ok(()) => Ok(offer),
