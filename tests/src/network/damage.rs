@@ -14,7 +14,10 @@ impl Damage {
     pub fn note(&mut self, cell: impl std::fmt::Display, outcome: Result<()>) {
         self.tried += 1;
         if let Err(error) = outcome {
-            self.failures.push(format!("{cell}: {error:#}"));
+            let failure = format!("{cell}: {error:#}");
+            // At once: a matrix that is stopped has told what it knew.
+            eprintln!("{failure}");
+            self.failures.push(failure);
         }
     }
 
