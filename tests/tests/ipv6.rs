@@ -9,6 +9,7 @@ use lbxdp_tests::network::lore::{Back, Place, one_net, routed};
 use lbxdp_tests::network::{
     Damage, Exchange, Family, Method, Network, Offer, Packet, Probe, Receiver, Tunnel,
 };
+use lbxdp_tests::service::status;
 
 const V6: Family = Family::V6;
 
@@ -88,5 +89,7 @@ fn a_next_hop_may_be_link_local() -> Result<()> {
     director.ip(&format!("-6 route replace {} via {link_local} dev eth1", V6.net(2)))?;
     let daemon = network.start_daemon()?;
     let offer = Offer::make(&network, &daemon, V6, Method::Tunnel(Tunnel::Ipip), V6)?;
-    Exchange::with(&network, &offer).everything()
+    Exchange::with(&network, &offer)
+        .everything()
+        .with_context(|| format!("status says:\n{}", status(&daemon).unwrap_or_default()))
 }
