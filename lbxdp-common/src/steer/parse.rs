@@ -259,10 +259,12 @@ fn sctp_event<F: Frame>(frame: &F, start: u32, end: u32, first: Chunk) -> Option
     // A second chunk below the end of the first one is what the mask makes of one that is too far away.
     let has_second = chunk_bytes >= size_of::<Chunk>() as u32 && second_chunk >= chunk_bytes;
     if is_cookie && has_second && !ends_before(second_chunk) {
-        let second: u8 = frame
+        // Two bytes, as a number: of one byte the compiler makes a comparison that the verifier does not understand, and a
+        // chunk that may be missing is none to carry along.
+        let second: u16 = frame
             .read(IP_OFFSET + first_chunk as usize + second_chunk as usize)
-            .unwrap_or(ChunkKind::COOKIE_ACK.0);
-        if second == ChunkKind::ABORT.0 {
+            .map_or(u16::MAX, u16::from_le_bytes);
+        if second as u8 == ChunkKind::ABORT.0 {
             return Some(Event::sctp(ChunkKind::ABORT));
         }
     }
