@@ -21,6 +21,7 @@ pub mod address;
 pub mod cells;
 pub mod connection;
 pub mod counters;
+pub mod decap;
 pub mod forward;
 pub mod limit;
 mod maps;

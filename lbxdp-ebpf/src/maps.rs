@@ -311,7 +311,7 @@ macro_rules! ways {
             }
 
             #[inline(always)]
-            fn claim_for(&self, hash: Hash) -> u64 {
+            fn claim(&self, hash: Hash) -> u64 {
                 parts::$claim(hash.0)
             }
 

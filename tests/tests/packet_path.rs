@@ -1,5 +1,6 @@
 //! The loaded program, run by the kernel on single frames: it must do what `steer` does on the host, to the byte.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
@@ -123,13 +124,21 @@ impl Runner for Kernel {
     }
 
     fn put_mark_run(&mut self, destination: Destination, run: MarkRun) {
-        self.tables.put_mark_run(destination, run).expect("room for a run");
+        let put = match destination {
+            (IpAddr::V4(address), bits) => self.tables.put_mark_run((address.octets(), bits), run),
+            (IpAddr::V6(address), bits) => self.tables.put_mark_run_v6((address.octets(), bits), run),
+        };
+        put.expect("room for a run");
         self.mark_runs.push(destination);
     }
 
     fn forget(&mut self) {
         for destination in self.mark_runs.drain(..) {
-            self.tables.remove_mark_run(destination).expect("it was there");
+            let removed = match destination {
+                (IpAddr::V4(address), bits) => self.tables.remove_mark_run((address.octets(), bits)),
+                (IpAddr::V6(address), bits) => self.tables.remove_mark_run_v6((address.octets(), bits)),
+            };
+            removed.expect("it was there");
         }
         for key in self.services.drain(..) {
             self.tables.remove_service_id(key).expect("it was there");

@@ -4,6 +4,7 @@
 use crate::address::Address;
 use crate::cells::Cells;
 use crate::connection::{Course, Key};
+use crate::protocol::Protocol;
 use crate::state::Event;
 use crate::table::Hash;
 use crate::time::Ticks;
@@ -32,9 +33,9 @@ const IFINDEX: usize = 10;
 
 /// A packet that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival<A = crate::V4> {
-    /// Of its connection.
-    pub key: Key<A>,
+pub struct Arrival<A: Address = crate::V4> {
+    /// Of its connection's key.
+    pub cells: A::Cells,
     /// What it means.
     pub event: Event,
     /// The key's hash.
@@ -55,8 +56,8 @@ impl<C: Cells> Desk<C> {
     /// Lays a packet down.
     #[inline(always)]
     pub fn put<A: Address>(self, arrival: Arrival<A>) {
-        let Arrival { key, event, hash, now, ip_bytes, may_be_known } = arrival;
-        A::store(self.0, KEY, key.cells());
+        let Arrival { cells, event, hash, now, ip_bytes, may_be_known } = arrival;
+        A::store(self.0, KEY, cells);
         self.0.store(HASH, hash.0);
         let known = if may_be_known { MAY_BE_KNOWN } else { 0 };
         self.0.store(NOW_AND_EVENT, known | u64::from(event.raw()) << 32 | u64::from(now.0));
@@ -67,7 +68,7 @@ impl<C: Cells> Desk<C> {
     #[inline(always)]
     pub fn arrival<A: Address>(self) -> Arrival<A> {
         Arrival {
-            key: self.key(),
+            cells: A::load(self.0, KEY),
             event: self.event(),
             hash: self.hash(),
             now: self.now(),
@@ -80,6 +81,13 @@ impl<C: Cells> Desk<C> {
     #[inline(always)]
     pub fn key<A: Address>(self) -> Key<A> {
         Key::from_cells(A::load(self.0, KEY))
+    }
+
+    /// Its protocol.
+    #[inline(always)]
+    pub fn protocol<A: Address>(self) -> Option<Protocol> {
+        // The key's last cell has the same shape for both widths.
+        Key::<crate::V4>::from_cells([0, self.0.load(KEY + A::KEY_CELLS - 1)]).protocol()
     }
 
     /// What it means.
@@ -182,8 +190,8 @@ mod tests {
             kind: 0,
             pad: [0; 2],
         };
-        let arrival = Arrival {
-            key,
+        let arrival = Arrival::<V6> {
+            cells: key.cells(),
             event: Event::from_raw(9),
             hash: Hash(u64::MAX),
             now: Ticks(u32::MAX),
@@ -195,8 +203,8 @@ mod tests {
         desk.set_reason(Reason::TooBig);
         assert_eq!(desk.arrival::<V6>(), arrival);
         assert_eq!((desk.mtu(), desk.reason()), (1400, Some(Reason::TooBig)));
-        let arrival = Arrival {
-            key: Key::<V4>::from_cells([5, 6]),
+        let arrival = Arrival::<V4> {
+            cells: [5, 6],
             event: Event::UDP,
             hash: Hash(7),
             now: Ticks(8),

@@ -6,7 +6,7 @@ use super::parse::Packet;
 use super::{Ways, World};
 use crate::address::Address;
 use crate::cells::Cells;
-use crate::connection::{Course, Key, Word};
+use crate::connection::{Course, Word};
 use crate::counters::ServerCounters;
 use crate::overload::LoadRow;
 use crate::server::{Hop, Server, ServerFlags};
@@ -49,7 +49,7 @@ impl<A: Address, C: Cells> Look<C, A> {
         packet: &Packet<A>,
     ) -> Self {
         let now = world.now();
-        let hash = Hash::of(packet.key, settings.seed());
+        let hash = Hash::of_cells::<A>(packet.key, settings.seed());
         // Read once: what is not found by one shape must be looked for by the same one.
         let shape = settings.shape_of::<A>();
         let known = table::find_at_home(world, shape, hash, packet.key);
@@ -84,8 +84,8 @@ impl<A: Address, C: Cells> Look<C, A> {
         packet: &Packet<A>,
     ) -> Result<(), Reason> {
         let desk = world.desk().map(Desk).ok_or(Reason::NotReady)?;
-        desk.put(Arrival {
-            key: packet.key,
+        desk.put::<A>(Arrival {
+            cells: packet.key,
             event: packet.kind.event,
             hash: self.hash,
             now: self.now,
@@ -121,7 +121,7 @@ pub(super) fn advance<A: Address, W: Ways<A>>(
     world: &W,
     settings: SettingsView<W::Row>,
     kind: Kind,
-    key: Key<A>,
+    key: A::Cells,
     slot: Slot<W::Bucket, A>,
     mut word: Word,
     now: Ticks,
@@ -149,7 +149,7 @@ pub(super) fn advance<A: Address, W: Ways<A>>(
             return true;
         }
         // Another CPU was faster, or the sweep was.
-        match slot.word_of(key) {
+        match slot.word_of_cells(key) {
             Some(newer) if !newer.is_moving() => word = newer,
             _ => return false,
         }

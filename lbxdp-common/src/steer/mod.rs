@@ -23,9 +23,7 @@ mod v6;
 /// The rarer parts of the way, as [`Ways`] offers them.
 pub mod parts {
     pub use super::meet::meet;
-    pub use super::open::{
-        by_hash, by_scheduler, claim, claim_for, consult, finish, plan, remember, template,
-    };
+    pub use super::open::{by_hash, by_scheduler, claim, consult, finish, plan, remember, template};
     pub use crate::template::confirm;
 }
 
@@ -121,14 +119,9 @@ pub trait Ways<A: Address>: World + Buckets<A> {
     fn plan(&self) -> u64 {
         parts::plan::<A, _>(self)
     }
-    /// Claims a place of the table for the packet's connection, and takes the connection that had to make room off its
-    /// server's counts.
-    fn claim(&self) -> u64 {
-        parts::claim::<A, _>(self)
-    }
-    /// The same for another key.
-    fn claim_for(&self, hash: Hash) -> u64 {
-        parts::claim_for::<A, _>(self, hash)
+    /// Claims a place of the table for a key, and takes the connection that had to make room off its server's counts.
+    fn claim(&self, hash: Hash) -> u64 {
+        parts::claim::<A, _>(self, hash)
     }
     /// The hash of the key of the client's template, of the service at `index`.
     fn template(&self, index: u32) -> u64 {

@@ -36,7 +36,7 @@ pub(super) fn open<A: Address, W: Ways<A>>(world: &W) -> u64 {
     if let Some(refusal) = plan.refusal() {
         return refusal;
     }
-    let place = if plan.has(Plan::WANTS_ENTRY) { world.claim() } else { Place::NONE };
+    let place = if plan.has(Plan::WANTS_ENTRY) { world.claim(hash_of(world)) } else { Place::NONE };
     let mut choice = Choice::NONE;
     let is_persistent = plan.has(Plan::PERSISTENT);
     if is_persistent {
@@ -52,7 +52,7 @@ pub(super) fn open<A: Address, W: Ways<A>>(world: &W) -> u64 {
             Choice(world.by_scheduler(plan.index()))
         };
         if plan.has(Plan::REMEMBERS) && !has_no_room && choice != Choice::NONE {
-            let place = world.claim_for(Hash(world.template(plan.index())));
+            let place = world.claim(Hash(world.template(plan.index())));
             choice = Choice(world.remember(place, plan.index(), plan.is_datagram(), choice.0));
         }
     }
@@ -169,7 +169,8 @@ pub fn plan<A: Address, W: Ways<A>>(world: &W) -> u64 {
 
 #[inline(always)]
 fn planned<A: Address, W: Ways<A>>(world: &W) -> Result<Plan, Reason> {
-    let Arrival { key, event, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
+    let Arrival { cells, event, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
+    let key = Key::<A>::from_cells(cells);
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
     let Asked { index, is_of_another_port } = asked(world, settings, key).ok_or(Reason::NoService)?;
@@ -299,7 +300,8 @@ fn finished<A: Address, W: Ways<A>>(
     plan: Plan,
     choice: Choice,
 ) -> Result<(Course, bool), Reason> {
-    let Arrival { key, hash, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
+    let Arrival { cells, hash, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
+    let key = Key::<A>::from_cells(cells);
     let method =
         world.server_row(choice.server()).map_or(Method::DIRECT, |row| Server(row).hop().flags.method());
     let course = Course::new(choice.server(), method);
@@ -363,13 +365,7 @@ impl Place {
 
 /// See [`Ways::claim`].
 #[inline(always)]
-pub fn claim<A: Address, W: Ways<A>>(world: &W) -> u64 {
-    claim_for::<A, W>(world, hash_of(world))
-}
-
-/// See [`Ways::claim_for`].
-#[inline(always)]
-pub fn claim_for<A: Address, W: Ways<A>>(world: &W, hash: Hash) -> u64 {
+pub fn claim<A: Address, W: Ways<A>>(world: &W, hash: Hash) -> u64 {
     let now = now_of(world);
     let Some(settings) = world.settings().map(SettingsView) else {
         return Place::NONE;

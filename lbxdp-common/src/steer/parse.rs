@@ -2,11 +2,11 @@
 
 use core::ops::ControlFlow;
 
-use zerocopy::big_endian::U16;
+use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::kind::Kind;
-use crate::address::{V4, V6};
+use crate::address::{Address, V4, V6};
 use crate::connection::Key;
 use crate::protocol::Protocol;
 use crate::state::Event;
@@ -15,7 +15,7 @@ use crate::walk::{Step, Walker};
 use crate::wire::Frame;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4;
-use crate::wire::ipv6::{Extension, Fragment, HEADER_BYTES, Ipv6, extension};
+use crate::wire::ipv6::{Extension, Fragment, HEADER_BYTES, extension};
 use crate::wire::sctp::{Chunk, ChunkKind, Sctp};
 use crate::wire::tcp::Tcp;
 use crate::wire::udp::Udp;
@@ -62,8 +62,9 @@ pub(super) struct Headers {
 pub(super) const IP_OFFSET: usize = ethernet::HEADER_BYTES;
 
 /// A client's packet.
-pub(super) struct Packet<A = V4> {
-    pub(super) key: Key<A>,
+pub(super) struct Packet<A: Address = V4> {
+    /// Of its key. Not the key itself: bytes that are carried apart are loaded apart.
+    pub(super) key: A::Cells,
     pub(super) kind: Kind,
     /// Bytes from the IP header on.
     pub(super) ip_bytes: u32,
@@ -110,7 +111,7 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
         kind: Key::CONNECTION,
         pad: [0; 2],
     };
-    Ok(Packet { key, kind, ip_bytes: headers.ip_bytes })
+    Ok(Packet { key: key.cells(), kind, ip_bytes: headers.ip_bytes })
 }
 
 /// What a transport header says.
@@ -165,6 +166,19 @@ pub(super) struct Extensions<'a, F> {
     pub(super) is_malformed: u32,
 }
 
+/// What stands before the addresses in an IPv6 header.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct V6Front {
+    version_class_flow: U32,
+    payload_bytes: U16,
+    next: u8,
+    hop_limit: u8,
+}
+
+/// Where the addresses stand in an IPv6 header.
+pub(super) const ADDRESSES: usize = 8;
+
 /// Offsets of transport headers in IPv6 packets: a mask, for the verifier must see that they are small.
 pub(super) const V6_OFFSET_MASK: u32 = 0xfff;
 
@@ -207,11 +221,11 @@ impl<F: Frame, W> Step<W> for Extensions<'_, F> {
 /// The IPv6 packet in a frame.
 #[inline(always)]
 pub(super) fn v6_packet<F: Frame, W: Walker>(frame: &F, world: &W) -> Result<Packet<V6>, Reason> {
-    let ip: Ipv6 = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
-    if !ip.is_version_6() {
+    let front: V6Front = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
+    if front.version_class_flow.get() >> 28 != 6 {
         return Err(Reason::Malformed);
     }
-    let (mut protocol, mut offset) = (ip.next, HEADER_BYTES as u32);
+    let (mut protocol, mut offset) = (front.next, HEADER_BYTES as u32);
     if Protocol::from_raw(protocol).is_none() {
         let zero = world.zero();
         let mut extensions = Extensions {
@@ -230,18 +244,20 @@ pub(super) fn v6_packet<F: Frame, W: Walker>(frame: &F, world: &W) -> Result<Pac
         }
         (protocol, offset) = (extensions.next as u8, extensions.offset & V6_OFFSET_MASK);
     }
-    let ip_bytes = u32::from(ip.payload_bytes.get()) + HEADER_BYTES as u32;
+    let ip_bytes = u32::from(front.payload_bytes.get()) + HEADER_BYTES as u32;
     let Transport { ports: [client_port, vip_port], kind } = transport(frame, protocol, offset, ip_bytes)?;
     let key = Key {
-        client: ip.source,
-        vip: ip.destination,
+        client: [0; 4],
+        vip: [0; 4],
         client_port: client_port.to_ne_bytes(),
         vip_port: vip_port.to_ne_bytes(),
         protocol,
         kind: Key::CONNECTION,
         pad: [0; 2],
     };
-    Ok(Packet { key, kind, ip_bytes })
+    let [_, rest] = key.cells();
+    let [client, vip]: [[u64; 2]; 2] = frame.read(IP_OFFSET + ADDRESSES).ok_or(Reason::Malformed)?;
+    Ok(Packet { key: [client[0], client[1], vip[0], vip[1], rest], kind, ip_bytes })
 }
 
 /// What an SCTP packet means: its first chunk, but an ABORT that is bundled with a cookie or its answer counts as such

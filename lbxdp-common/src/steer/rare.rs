@@ -4,7 +4,7 @@
 use super::answer::Answer;
 use super::follow::{counted, way_to};
 use super::open::open;
-use super::{Desk, Stages, Ways, forward};
+use super::{Desk, Stage, Stages, Ways};
 use crate::address::Address;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
@@ -24,7 +24,8 @@ pub(super) fn depart<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
         answer = open::<A, _>(world);
     }
     let (course, connections) = Answer::unpacked(answer)?;
-    let way = way_to(world, course, desk.ip_bytes(), desk.hash())?;
-    world.count(course.server(), counted(way.ip_bytes, connections));
-    forward::forward(frame, world, &way)
+    way_to(world, course, desk.ip_bytes(), desk.hash())?;
+    world.count(course.server(), counted(desk.ip_bytes(), connections));
+    desk.set_course(course, desk.hash());
+    world.enter(Stage::Carry, frame)
 }

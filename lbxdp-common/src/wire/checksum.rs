@@ -118,6 +118,17 @@ pub const fn after_ttl_decrement(checksum: [u8; 2]) -> [u8; 2] {
     folded.to_be_bytes()
 }
 
+/// The checksum after two bytes at an even offset have become others (RFC 1624, equation 3).
+#[inline(always)]
+pub const fn after_change(checksum: [u8; 2], old: [u8; 2], new: [u8; 2]) -> [u8; 2] {
+    let sum = !u16::from_be_bytes(checksum) as u32
+        + !u16::from_be_bytes(old) as u32
+        + u16::from_be_bytes(new) as u32;
+    let once = (sum & 0xffff) + (sum >> 16);
+    let twice = (once & 0xffff) + (once >> 16);
+    (!(twice as u16)).to_be_bytes()
+}
+
 #[cfg(test)]
 mod tests {
 
@@ -146,6 +157,19 @@ mod tests {
             header[8..12].copy_from_slice(after.as_bytes());
             prop_assert_eq!(after.ttl, ttl - 1);
             // A right checksum makes the header sum up to 0 (complemented).
+            prop_assert_eq!(of(&header), 0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_change_is_recomputed(mut header: [u8; 20], new: [u8; 2]) {
+            header[0] = 0x45;
+            header[10..12].fill(0);
+            let checksum = of(&header).to_be_bytes();
+            let after = super::after_change(checksum, [header[0], header[1]], new);
+            header[0..2].copy_from_slice(&new);
+            header[10..12].copy_from_slice(&after);
             prop_assert_eq!(of(&header), 0);
         }
     }

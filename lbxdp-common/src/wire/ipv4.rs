@@ -41,12 +41,19 @@ pub struct Ipv4 {
     pub destination: [u8; 4],
 }
 
+/// Bytes of the header with its options, 20 to 60, by its first byte; 0 if this is not IPv4 or the length is less than a
+/// header's.
+#[inline(always)]
+pub const fn header_bytes(version_and_length: u8) -> u32 {
+    let bytes = (version_and_length & 0x0f) as u32 * 4;
+    if version_and_length >> 4 == 4 && bytes as usize >= MIN_HEADER_BYTES { bytes } else { 0 }
+}
+
 impl Ipv4 {
     /// Bytes of the header with its options, 20 to 60; 0 if this is not IPv4 or the length is less than a header's.
     #[inline(always)]
     pub fn header_bytes(&self) -> u32 {
-        let bytes = u32::from(self.version_and_length & 0x0f) * 4;
-        if self.version_and_length >> 4 == 4 && bytes as usize >= MIN_HEADER_BYTES { bytes } else { 0 }
+        header_bytes(self.version_and_length)
     }
 
     /// The checksum that a header without options should have; its own must be 0 now.

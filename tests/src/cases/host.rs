@@ -131,7 +131,7 @@ impl Runner for Host {
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
         let mut memory = [&[0; HEADROOM], &frame[..]].concat();
         let mut buffer = Buffer::new(&mut memory, HEADROOM);
-        let result = steer(&mut buffer, &&*self);
+        let result = steer(&mut &mut buffer, &&*self);
         *frame = buffer.frame().to_vec();
         self.last = Some(result);
         result.into()
