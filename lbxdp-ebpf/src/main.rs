@@ -72,6 +72,8 @@ stages! {
     rare_v6 = RareV6;
     carry = Carry;
     answer = Answer;
+    error_v4 = ErrorV4;
+    error_v6 = ErrorV6;
 }
 
 /// What time it is for [`lbxdp`]: the daemon runs this at its start to set its own clock. Never attached.

@@ -9,6 +9,7 @@
 mod answer;
 mod arrival;
 mod classify;
+mod error;
 mod follow;
 mod forward;
 mod kind;
@@ -161,7 +162,10 @@ fn straight<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict,
     };
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     classify::is_for_a_vip(world, settings, &headers)?;
-    let packet = parse::packet(frame, &headers)?;
+    let packet = match parse::packet(frame, &headers) {
+        Err(Reason::OtherProtocol) if headers.is_icmp() => return world.enter(Stage::ErrorV4, frame),
+        packet => packet?,
+    };
     let look = Look::<_, V4>::at(world, settings, &packet);
     if let Some(way) = look.go_on(world, settings, &packet) {
         return forward::forward(frame, world, &way);

@@ -1,7 +1,7 @@
 //! The stages: what takes over a frame that does not go straight. In the kernel each is a program of its own, entered by a
 //! tail call, with all of the stack; whoever enters one is done. What a stage must know lies on the [desk](super::Desk).
 
-use super::{Ways, forward, rare, refuse, v6};
+use super::{Ways, error, forward, rare, refuse, v6};
 use crate::address::{V4, V6};
 use crate::named_enum;
 use crate::verdict::{Reason, Verdict};
@@ -20,6 +20,10 @@ named_enum! {
         Carry = 3 => "carry",
         /// A packet that is dropped for the reason on the desk, and whose sender is to be told.
         Answer = 4 => "answer",
+        /// An ICMP packet for a VIP.
+        ErrorV4 = 5 => "error_v4",
+        /// An IPv6 packet for a VIP that carries no transport protocol: `ICMPv6`, perhaps.
+        ErrorV6 = 6 => "error_v6",
     }
 }
 
@@ -47,6 +51,8 @@ impl Stage {
             Self::RareV6 => rare::depart::<V6, _, _>(world, frame),
             Self::Carry => forward::carry(world, frame),
             Self::Answer => return refuse::answer(world, frame),
+            Self::ErrorV4 => error::arrive_v4(world, frame),
+            Self::ErrorV6 => error::arrive_v6(world, frame),
         };
         refuse::concluded(frame, world, decided)
     }

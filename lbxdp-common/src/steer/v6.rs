@@ -35,7 +35,10 @@ pub(super) fn enter<F: Frame, W: Stages<F>>(
 pub(super) fn arrive<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     classify::is_for_a_v6_vip(world, settings, frame)?;
-    let packet = v6_packet(frame, world)?;
+    let packet = match v6_packet(frame, world) {
+        Err(Reason::OtherProtocol) => return world.enter(Stage::ErrorV6, frame),
+        packet => packet?,
+    };
     let look = Look::<_, V6>::at(world, settings, &packet);
     if let Some(way) = look.go_on(world, settings, &packet) {
         return forward::forward(frame, world, &way);
