@@ -61,6 +61,12 @@ macro_rules! for_each_map {
                 COUNTERS: "counters", PerCpuArray<$crate::counters::ServerCounters>, 1;
                 /// The packet that a CPU handles ([`steer::Desk`]($crate::steer::Desk)).
                 DESK: "desk", PerCpuArray<[u64; $crate::steer::ARRIVAL_CELLS]>, 1;
+                /// What is remembered of datagrams that come in fragments ([`fragment`]($crate::fragment)).
+                FRAGMENTS: "fragments",
+                    LruHashMap<$crate::fragment::FragmentKey, [u64; $crate::fragment::FRAGMENT_CELLS]>,
+                    $crate::fragment::MAX_FRAGMENTED;
+                /// Packets for the daemon ([`held`]($crate::held)).
+                HELD: "held", RingBuf, $crate::held::HELD_RING_BYTES;
                 /// How many packets were not forwarded, by [`Reason`]($crate::Reason).
                 REASONS: "reasons", PerCpuArray<u64>, $crate::Reason::COUNT as u32;
                 /// How often something was done for want of room, by [`Overflow`]($crate::Overflow).

@@ -26,7 +26,7 @@ named_enum! {
         OtherProtocol = 2 => "other_protocol",
         /// A header is cut short or contradicts itself.
         Malformed = 3 => "malformed",
-        /// A fragment of an IP packet.
+        /// A fragment of a packet that is not balanced, or whose first one was not.
         Fragment = 4 => "fragment",
         /// No service on this port of the VIP.
         NoService = 5 => "no_service",
@@ -55,8 +55,19 @@ named_enum! {
         LocalPort = 16 => "local_port",
         /// A connection by VS/NAT for which the table has no room: without an entry its replies could not be told.
         TableFull = 17 => "table_full",
-        /// Too long for the way out, and to be fragmented.
+        /// Too long for the way out, and may be fragmented: the daemon does that.
         MustFragment = 18 => "must_fragment",
+        /// A fragment that overtook the first one of its datagram: the daemon keeps it until that has come.
+        EarlyFragment = 19 => "early_fragment",
+        /// A first fragment without the whole transport header, or one that holds nothing.
+        TinyFragment = 20 => "tiny_fragment",
+        /// A fragment of which some or all has come already; or another one of a datagram that had such a fragment.
+        OverlappingFragment = 21 => "overlapping_fragment",
+        /// A packet for the daemon for which its ring has no room, or that is too long to be held.
+        HeldFull = 22 => "held_full",
+        /// A packet that was held and not sent again: a fragment whose first one did not come, or a packet that could not be
+        /// cut or sent. The daemon counts these.
+        HeldLost = 23 => "held_lost",
     }
 }
 
@@ -92,7 +103,12 @@ impl Reason {
             | Self::NoTunnel
             | Self::LocalPort
             | Self::TableFull
-            | Self::MustFragment => Fate::Drop,
+            | Self::MustFragment
+            | Self::EarlyFragment
+            | Self::TinyFragment
+            | Self::OverlappingFragment
+            | Self::HeldFull
+            | Self::HeldLost => Fate::Drop,
         }
     }
 }

@@ -59,7 +59,9 @@ macro_rules! stages {
             #[xdp(frags)]
             fn $name(context: XdpContext) -> u32 {
                 maps::begin(&context);
-                act(Stage::$stage.run(&maps::Kernel::<false>, &mut frame::Packet(context)))
+                let (world, frame) = (maps::Kernel::<false>, &mut frame::Packet(context));
+                let decided = Stage::$stage.run(&world, frame);
+                act(steer::retagged(frame, &world, decided))
             }
         )*
     };
@@ -72,6 +74,10 @@ stages! {
     rare_v6 = RareV6;
     carry = Carry;
     answer = Answer;
+    fragment_v4 = FragmentV4;
+    fragment_v6 = FragmentV6;
+    tagged = Tagged;
+    hold = Hold;
     error_v4 = ErrorV4;
     error_v6 = ErrorV6;
 }

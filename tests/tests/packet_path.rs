@@ -7,9 +7,10 @@ use std::sync::atomic::AtomicU64;
 use aya::Ebpf;
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use lbxdp::daemon::load::{self, Interface, Sizes};
-use lbxdp::tables::{Mapped, Tables};
+use lbxdp::tables::{Fragments, Mapped, Ring, Tables};
 use lbxdp_common::cells::Cells;
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::held::HeldHeader;
 use lbxdp_common::limit::TOTAL_ROW;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::server::ServerId;
@@ -25,10 +26,13 @@ use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Outcome,
 struct Kernel {
     ebpf: Ebpf,
     tables: Tables,
+    fragments: Fragments,
+    ring: Ring,
     services: Vec<ServiceKey>,
     mark_runs: Vec<Destination>,
     overflows_before: Vec<u64>,
     notices_before: Vec<u64>,
+    set_rows: Vec<(Table, u32)>,
     _pins: Pins,
 }
 
@@ -57,10 +61,13 @@ impl Kernel {
         Self {
             ebpf,
             tables,
+            fragments: Fragments::open(&pins.0).expect("the table is pinned"),
+            ring: Ring::open(&pins.0).expect("the ring is pinned"),
             services: Vec::new(),
             mark_runs: Vec::new(),
             overflows_before: vec![0; Overflow::COUNT],
             notices_before: vec![0; Notice::COUNT],
+            set_rows: Vec::new(),
             _pins: pins,
         }
     }
@@ -146,11 +153,17 @@ impl Runner for Kernel {
         for (key, _) in self.tables.cached().expect("what was remembered") {
             self.tables.forget_cached(key).expect("it goes");
         }
+        self.fragments.forget().expect("they go");
+        self.held();
         self.overflows_before = self.all_overflows();
         self.notices_before = self.all_notices();
         for row in 0..SERVERS {
             self.tables.begin_server(ServerId(row)).expect("a row of counters");
         }
+    }
+
+    fn set_rows(&mut self) -> &mut Vec<(Table, u32)> {
+        &mut self.set_rows
     }
 
     fn overflows(&self) -> Vec<u64> {
@@ -168,6 +181,10 @@ impl Runner for Kernel {
     fn now(&mut self) -> Ticks {
         let clock = load::clock(&mut self.ebpf).expect("the object has a clock");
         Ticks(test_run(clock, &[0; 14]).0)
+    }
+
+    fn held(&mut self) -> Vec<(HeldHeader, Vec<u8>)> {
+        std::iter::from_fn(|| self.ring.next()).collect()
     }
 
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
@@ -206,14 +223,14 @@ fn assert_same(kernel: &Snapshot, host: &Snapshot, at: &str) {
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn every_case_in_the_kernel_as_on_the_host() {
-    let mut kernel = Kernel::load();
+    let (mut kernel, mut host) = (Kernel::load(), Host::default());
     let cases = cases::all();
     for case in &cases {
         let in_kernel = cases::run(&mut kernel, case);
         // A host that sees what the kernel sees: frames too short for it are left out there too.
         let mut case = case.clone();
         case.steps.retain(|step| step.frame.len() >= Kernel::MIN_FRAME_BYTES);
-        assert_same(&in_kernel, &cases::run(&mut Host::default(), &case), &case.name);
+        assert_same(&in_kernel, &cases::run(&mut host, &case), &case.name);
     }
     assert!(cases.len() > 30);
 }

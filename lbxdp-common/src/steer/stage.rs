@@ -1,8 +1,9 @@
 //! The stages: what takes over a frame that does not go straight. In the kernel each is a program of its own, entered by a
 //! tail call, with all of the stack; whoever enters one is done. What a stage must know lies on the [desk](super::Desk).
 
-use super::{Ways, error, forward, rare, refuse, v6};
+use super::{Ways, error, forward, fragment, hold, rare, refuse, tagged, v6};
 use crate::address::{V4, V6};
+use crate::held::HeldHeader;
 use crate::named_enum;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
@@ -20,10 +21,18 @@ named_enum! {
         Carry = 3 => "carry",
         /// A packet that is dropped for the reason on the desk, and whose sender is to be told.
         Answer = 4 => "answer",
+        /// A fragment of an IPv4 packet.
+        FragmentV4 = 5 => "fragment_v4",
+        /// A fragment of an IPv6 packet.
+        FragmentV6 = 6 => "fragment_v6",
+        /// A frame with VLAN tags.
+        Tagged = 7 => "tagged",
+        /// A packet that is dropped for the reason on the desk, and that the daemon is to see.
+        Hold = 8 => "hold",
         /// An ICMP packet for a VIP.
-        ErrorV4 = 5 => "error_v4",
+        ErrorV4 = 9 => "error_v4",
         /// An IPv6 packet for a VIP that carries no transport protocol: `ICMPv6`, perhaps.
-        ErrorV6 = 6 => "error_v6",
+        ErrorV6 = 10 => "error_v6",
     }
 }
 
@@ -36,6 +45,9 @@ pub trait Stages<F: Frame>: Ways<V4> + Ways<V6> {
     fn enter(&self, stage: Stage, frame: &mut F) -> Result<Verdict, Reason> {
         stage.run(self, frame)
     }
+
+    /// Gives the daemon a copy of the frame; says whether there was room for it.
+    fn hold(&self, frame: &F, header: HeldHeader) -> bool;
 }
 
 impl Stage {
@@ -51,6 +63,10 @@ impl Stage {
             Self::RareV6 => rare::depart::<V6, _, _>(world, frame),
             Self::Carry => forward::carry(world, frame),
             Self::Answer => return refuse::answer(world, frame),
+            Self::FragmentV4 => fragment::arrive_v4(world, frame),
+            Self::FragmentV6 => fragment::arrive_v6(world, frame),
+            Self::Tagged => tagged::arrive(world, frame),
+            Self::Hold => return hold::hold(world, frame),
             Self::ErrorV4 => error::arrive_v4(world, frame),
             Self::ErrorV6 => error::arrive_v6(world, frame),
         };

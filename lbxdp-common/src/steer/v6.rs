@@ -18,6 +18,13 @@ pub(super) fn enter<F: Frame, W: Stages<F>>(
     world: &W,
     ethertype: U16,
 ) -> Result<Verdict, Reason> {
+    if matches!(ethertype, ethernet::VLAN | ethernet::SERVICE_VLAN) {
+        let Ethernet { destination, .. } = frame.read(0).ok_or(Reason::NotOurs)?;
+        if ethernet::number(destination) != world.ingress_mac() {
+            return Err(Reason::NotOurs);
+        }
+        return world.enter(Stage::Tagged, frame);
+    }
     if ethertype != ethernet::IPV6 {
         return Err(Reason::NotOurs);
     }
@@ -36,6 +43,7 @@ pub(super) fn arrive<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     classify::is_for_a_v6_vip(world, settings, frame)?;
     let packet = match v6_packet(frame, world) {
+        Err(Reason::Fragment) => return world.enter(Stage::FragmentV6, frame),
         Err(Reason::OtherProtocol) => return world.enter(Stage::ErrorV6, frame),
         packet => packet?,
     };

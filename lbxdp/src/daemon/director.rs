@@ -13,6 +13,7 @@ use super::accounts::{Accounts, shown};
 use super::clock::Clock;
 use super::drift::Drift;
 use super::episode::{Episode, News};
+use super::held::{HeldError, HeldPackets};
 use super::inherit::settings_row;
 use super::keeper::{Keeper, load_of, shape, templates_of};
 use super::load::chain;
@@ -30,6 +31,7 @@ use crate::snapshot::{
     Snapshot, Status, TableStatus, Way,
 };
 use crate::state::{MarkRule, ServiceKey, State};
+use crate::tables::pins::Instance;
 use crate::tables::{CounterRows, TableError, Tables, wait_for_packets};
 
 /// How long an answer may wait for a new server's next hop; so that whoever adds a server and sends at once finds it.
@@ -58,6 +60,7 @@ pub(super) struct Director {
     saved: Saved,
     pub(super) drift: Drift,
     keeper: Keeper,
+    held: Option<HeldPackets>,
     pressure: Episode,
     oblivion: Oblivion,
     waited_last: Option<Instant>,
@@ -93,12 +96,19 @@ impl Director {
             saved,
             drift: Drift::default(),
             keeper,
+            held: None,
             pressure,
             oblivion: Oblivion::new(Instant::now()),
             waited_last: None,
             interfaces: Vec::new(),
             kinds,
         }
+    }
+
+    /// Starts seeing to packets that are held.
+    pub(super) fn start_holding(&mut self, instance: &Instance) -> Result<(), HeldError> {
+        self.held = Some(HeldPackets::start(instance)?);
+        Ok(())
     }
 
     /// Starts clearing away what is over, and making room.
@@ -559,7 +569,10 @@ impl Director {
             Ok(NotForwarded {
                 reason: reason.name().into(),
                 passed: reason.fate() == Fate::Pass,
-                packets: self.tables.reason_count(*reason)?,
+                packets: match reason {
+                    Reason::HeldLost => self.held.as_ref().map_or(0, HeldPackets::lost),
+                    reason => self.tables.reason_count(*reason)?,
+                },
             })
         });
         let overflows = Overflow::ALL.iter().map(|overflow| {

@@ -5,6 +5,7 @@ mod clock;
 mod director;
 mod drift;
 mod episode;
+mod held;
 mod idle;
 mod inherit;
 mod interfaces;
@@ -34,6 +35,7 @@ use crate::tables::TableError;
 use crate::tables::pins::Instance;
 use accounts::ESTIMATE_EVERY_S;
 use director::Director;
+use held::HeldError;
 use interfaces::Interfaces;
 use listing::Listing;
 use load::LoadError;
@@ -98,6 +100,8 @@ pub enum StartError {
     Clock(#[from] clock::ClockError),
     #[error("the kernel gives no random numbers")]
     Random(#[source] io::Error),
+    #[error(transparent)]
+    Held(#[from] HeldError),
     #[error("cannot start the thread that keeps the connection table")]
     Keeper(#[source] io::Error),
     #[error("cannot wait for signals")]

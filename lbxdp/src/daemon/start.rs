@@ -197,6 +197,7 @@ fn attach(
     // All of its programs are loaded; the keeper needs one of each.
     let ebpf = programs.into_iter().next().ok_or(LoadError::NoProgram)?;
     director.start_keeping(ebpf).map_err(StartError::Keeper)?;
+    director.start_holding(instance)?;
     director.save();
     Ok(Started { director, listing, interfaces: Interfaces::new(interfaces) })
 }

@@ -6,6 +6,7 @@ mod addresses;
 mod cache;
 mod counted;
 pub mod decap;
+mod fragments;
 #[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
 mod mapped;
 #[expect(unsafe_code, reason = "aya has no call that reads many rows")]
@@ -19,7 +20,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use aya::maps::lpm_trie::{Key as Prefix, LpmTrie};
-use aya::maps::{DevMap, HashMap, Map, MapData, MapError, ProgramArray};
+use aya::maps::{DevMap, HashMap, Map, MapData, MapError, ProgramArray, RingBuf};
 use lbxdp_common::address::Address;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::service::ServiceKey;
@@ -29,6 +30,7 @@ use lbxdp_common::{Notice, Overflow, Reason, for_each_map};
 
 pub use addresses::AddressSet;
 pub use counted::CounterRows;
+pub use fragments::{Fragments, Ring};
 pub use mapped::{Mapped, wait_for_packets};
 use per_cpu::PerCpu;
 use row::Row;
@@ -77,6 +79,8 @@ macro_rules! define_tables {
         }
     };
     (@kind HashMap<$key:ty, $value:ty>) => { HashMap<MapData, Row<$key>, $value> };
+    (@kind LruHashMap<$key:ty, $value:ty>) => { HashMap<MapData, Row<$key>, $value> };
+    (@kind RingBuf) => { RingBuf<MapData> };
     (@kind PerCpuArray<$value:ty>) => { PerCpu<$value> };
     (@kind LpmTrie<$key:ty, $value:ty>) => { LpmTrie<MapData, $key, $value> };
     (@kind ProgramArray) => { ProgramArray<MapData> };

@@ -4,7 +4,8 @@ mod direct;
 mod tunnel;
 
 use super::follow::Way;
-use super::{Desk, Stage, Stages, World};
+use super::{Desk, Stage, Stages, World, tagged};
+use crate::connection::Course;
 use crate::server::{Hop, Method, Server, ServerFlags};
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
@@ -63,22 +64,11 @@ pub(super) fn carry<F: Frame, W: World>(world: &W, frame: &mut F) -> Result<Verd
         }
     }
     if hop.flags.has(ServerFlags::TAGGED) {
-        tag(frame, server.tags(), hop.flags.has(ServerFlags::TWICE_TAGGED)).ok_or(Reason::NoWayOut)?;
+        let [outer, inner] = server.tags();
+        let inner = if hop.flags.has(ServerFlags::TWICE_TAGGED) { inner } else { Tag::default() };
+        tagged::put(frame, [outer, inner]).ok_or(Reason::NoWayOut)?;
     }
     Ok(leave(world, hop, ifindex))
-}
-
-/// Puts VLAN tags into a frame that has none.
-#[inline(always)]
-fn tag<F: Frame>(frame: &mut F, [outer, inner]: [Tag; 2], is_twice: bool) -> Option<()> {
-    const TAG_BYTES: u32 = size_of::<Tag>() as u32;
-    let bytes = if is_twice { 2 * TAG_BYTES } else { TAG_BYTES };
-    let macs: [u8; 12] = frame.read(0)?;
-    frame.grow_front(bytes)?;
-    frame.write(0, macs)?;
-    frame.write(12, outer)?;
-    // A tag stands before the ethertype of what it tags, so what was there before is right behind the last one.
-    if is_twice { frame.write(12 + size_of::<Tag>(), inner) } else { Some(()) }
 }
 
 /// Whether the frame's packet is an IPv6 one. There are no others than that and IPv4.
@@ -129,12 +119,23 @@ fn one_hop<F: Frame, W: World>(
     let ttl = ttl.decremented().ok_or(Reason::TtlExpired)?;
     if ip_bytes > mtu {
         let ip: Ipv4 = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
-        if is_fragmented || !ip.must_not_fragment() {
-            return Err(Reason::MustFragment);
-        }
-        return Err(too_big(world, mtu));
+        let reason = too_big(world, mtu);
+        return Err(if is_fragmented || !ip.must_not_fragment() { Reason::MustFragment } else { reason });
     }
     frame.write(TTL, ttl).ok_or(Reason::Malformed)
+}
+
+/// Whether a packet fits its way as it is.
+#[inline(always)]
+pub(super) fn goes_whole<W: World>(world: &W, course: Course, ip_bytes: u32) -> bool {
+    let Some(server) = world.server_row(course.server()).map(Server) else {
+        return true;
+    };
+    let more = match course.method() {
+        Method::TUNNEL => tunnel::outer_bytes(server),
+        _ => 0,
+    };
+    server.hop().flags.has(ServerFlags::LOCAL) || ip_bytes + more <= u32::from(server.change().mtu)
 }
 
 /// What would have fitted is noted for who tells the sender.
