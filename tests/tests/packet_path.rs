@@ -1,11 +1,11 @@
 //! The loaded program, run by the kernel on single frames: it must do what `steer` does on the host, to the byte.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
 use aya::Ebpf;
 use aya::programs::{TestRun, TestRunOptions, Xdp};
+use ipnet::IpNet;
 use lbxdp::daemon::load::{self, Interface, Sizes};
 use lbxdp::tables::{Fragments, Mapped, Ring, Tables};
 use lbxdp_common::cells::Cells;
@@ -105,6 +105,11 @@ impl Kernel {
     }
 }
 
+/// A destination as the tables have it.
+fn net((address, bits): Destination) -> IpNet {
+    IpNet::new(address, u8::try_from(bits).expect("few bits")).expect("a prefix")
+}
+
 /// Bytes by which an answer may be longer than its packet.
 const MOST_GROWTH: usize = 28;
 
@@ -131,21 +136,13 @@ impl Runner for Kernel {
     }
 
     fn put_mark_run(&mut self, destination: Destination, run: MarkRun) {
-        let put = match destination {
-            (IpAddr::V4(address), bits) => self.tables.put_mark_run((address.octets(), bits), run),
-            (IpAddr::V6(address), bits) => self.tables.put_mark_run_v6((address.octets(), bits), run),
-        };
-        put.expect("room for a run");
+        self.tables.put_mark_run(net(destination), run).expect("room for a run");
         self.mark_runs.push(destination);
     }
 
     fn forget(&mut self) {
         for destination in self.mark_runs.drain(..) {
-            let removed = match destination {
-                (IpAddr::V4(address), bits) => self.tables.remove_mark_run((address.octets(), bits)),
-                (IpAddr::V6(address), bits) => self.tables.remove_mark_run_v6((address.octets(), bits)),
-            };
-            removed.expect("it was there");
+            self.tables.remove_mark_run(net(destination)).expect("it was there");
         }
         for key in self.services.drain(..) {
             self.tables.remove_service_id(key).expect("it was there");

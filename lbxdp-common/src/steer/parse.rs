@@ -18,7 +18,7 @@ use crate::wire::Frame;
 use crate::wire::ethernet;
 use crate::wire::icmp::ICMP;
 use crate::wire::ipv4::Ipv4;
-use crate::wire::ipv6::{Extension, Fragment, HEADER_BYTES, Ipv6, extension};
+use crate::wire::ipv6::{Extension, Fragment, HEADER_BYTES, extension};
 use crate::wire::sctp::{Chunk, ChunkKind, Sctp};
 use crate::wire::tcp::Tcp;
 use crate::wire::udp::Udp;

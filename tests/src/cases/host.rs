@@ -152,13 +152,13 @@ impl Runner for Host {
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
         let mut memory = [&[0; HEADROOM], &frame[..]].concat();
         let mut buffer = Buffer::new(&mut memory, HEADROOM);
-        let (world, frame) = (&&*self, &mut &mut buffer);
-        let mut result = steer(frame, world);
+        let (world, mut packet) = (&&*self, &mut buffer);
+        let mut result = steer(&mut packet, world);
         // In the kernel a stage that was entered is what decides; who entered it is done.
         while let Some(stage) = self.next.take() {
-            result = stage.run(world, frame);
+            result = stage.run(world, &mut packet);
         }
-        let result = retagged(frame, world, result);
+        let result = retagged(&mut packet, world, result);
         *frame = buffer.frame().to_vec();
         self.last = Some(result);
         result.into()
