@@ -78,6 +78,8 @@ stages! {
     fragment_v6 = FragmentV6;
     tagged = Tagged;
     hold = Hold;
+    error_v4 = ErrorV4;
+    error_v6 = ErrorV6;
 }
 
 /// What time it is for [`lbxdp`]: the daemon runs this at its start to set its own clock. Never attached.

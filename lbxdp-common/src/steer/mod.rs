@@ -9,6 +9,7 @@
 mod answer;
 mod arrival;
 mod classify;
+mod error;
 mod follow;
 mod forward;
 mod fragment;
@@ -189,6 +190,7 @@ fn continued<F: Frame, W: Stages<F>>(
 ) -> Result<Verdict, Reason> {
     let packet = match parse::packet(frame, headers) {
         Err(Reason::Fragment) => return world.enter(Stage::FragmentV4, frame),
+        Err(Reason::OtherProtocol) if headers.is_icmp() => return world.enter(Stage::ErrorV4, frame),
         packet => packet?,
     };
     let look = Look::<_, V4>::at(world, settings, &packet);

@@ -16,6 +16,7 @@ use crate::verdict::Reason;
 use crate::walk::{Step, Walker};
 use crate::wire::Frame;
 use crate::wire::ethernet;
+use crate::wire::icmp::ICMP;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::{Extension, Fragment, HEADER_BYTES, extension};
 use crate::wire::sctp::{Chunk, ChunkKind, Sctp};
@@ -70,6 +71,13 @@ pub(super) struct Packet<A: Address = V4> {
     pub(super) kind: Kind,
     /// Bytes from the IP header on.
     pub(super) ip_bytes: u32,
+}
+
+impl Headers {
+    #[inline(always)]
+    pub(super) const fn is_icmp(&self) -> bool {
+        self.protocol == ICMP
+    }
 }
 
 /// Ethernet and IPv4; else what else it is (0: it is too short for anything).

@@ -1,7 +1,7 @@
 //! The stages: what takes over a frame that does not go straight. In the kernel each is a program of its own, entered by a
 //! tail call, with all of the stack; whoever enters one is done. What a stage must know lies on the [desk](super::Desk).
 
-use super::{Ways, forward, fragment, hold, rare, refuse, tagged, v6};
+use super::{Ways, error, forward, fragment, hold, rare, refuse, tagged, v6};
 use crate::address::{V4, V6};
 use crate::held::HeldHeader;
 use crate::named_enum;
@@ -29,6 +29,10 @@ named_enum! {
         Tagged = 7 => "tagged",
         /// A packet that is dropped for the reason on the desk, and that the daemon is to see.
         Hold = 8 => "hold",
+        /// An ICMP packet for a VIP.
+        ErrorV4 = 9 => "error_v4",
+        /// An IPv6 packet for a VIP that carries no transport protocol: `ICMPv6`, perhaps.
+        ErrorV6 = 10 => "error_v6",
     }
 }
 
@@ -63,6 +67,8 @@ impl Stage {
             Self::FragmentV6 => fragment::arrive_v6(world, frame),
             Self::Tagged => tagged::arrive(world, frame),
             Self::Hold => return hold::hold(world, frame),
+            Self::ErrorV4 => error::arrive_v4(world, frame),
+            Self::ErrorV6 => error::arrive_v6(world, frame),
         };
         refuse::concluded(frame, world, decided)
     }

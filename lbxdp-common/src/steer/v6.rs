@@ -44,6 +44,7 @@ pub(super) fn arrive<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result
     classify::is_for_a_v6_vip(world, settings, frame)?;
     let packet = match v6_packet(frame, world) {
         Err(Reason::Fragment) => return world.enter(Stage::FragmentV6, frame),
+        Err(Reason::OtherProtocol) => return world.enter(Stage::ErrorV6, frame),
         packet => packet?,
     };
     let look = Look::<_, V6>::at(world, settings, &packet);

@@ -106,6 +106,18 @@ pub(crate) const fn of_sum(sum: u64) -> [u8; 2] {
     (!(sum as u16)).to_le_bytes()
 }
 
+/// What a checksum's sum changes by where these 32 bits become those: both as they lie in the packet, little-endian.
+#[inline(always)]
+pub(crate) const fn change(from: u32, to: u32) -> u64 {
+    !from as u64 + to as u64
+}
+
+/// A checksum after a change of what it covers (RFC 1624, equation 3).
+#[inline(always)]
+pub(crate) const fn after(checksum: [u8; 2], change: u64) -> [u8; 2] {
+    of_sum(!u16::from_le_bytes(checksum) as u64 + change)
+}
+
 /// The IPv4 header checksum after the TTL went down by one, as the kernel's `ip_decrease_ttl` has it.
 ///
 /// TTL is the upper byte of its 16-bit word, so the header's sum falls by 0x0100 and the checksum, its complement, rises
