@@ -9,6 +9,8 @@ pub enum Verdict {
     Transmit,
     /// Out by the interface in this slot of the device map.
     Redirect(u16),
+    /// Out by the interface of this index.
+    Leave(u32),
     /// Its server is the director itself: up to the stack, as it is.
     Local,
     /// Back to where it came from, as an ICMP error that says why it was not forwarded.
@@ -55,6 +57,12 @@ named_enum! {
         LocalPort = 16 => "local_port",
         /// A connection by VS/NAT for which the table has no room: without an entry its replies could not be told.
         TableFull = 17 => "table_full",
+        /// The MAC address of the next hop on the way back to a client is not known; it is being looked for.
+        ClientUnresolved = 18 => "client_unresolved",
+        /// There is no way back to the client: the director has no route to it, or does not forward (`ip_forward`).
+        NoRoute = 19 => "no_route",
+        /// A packet of SCTP that would need a new checksum, and is too long for one to be made.
+        SctpTooLong = 20 => "sctp_too_long",
     }
 }
 
@@ -89,7 +97,10 @@ impl Reason {
             | Self::TooBig
             | Self::NoTunnel
             | Self::LocalPort
-            | Self::TableFull => Fate::Drop,
+            | Self::TableFull
+            | Self::ClientUnresolved
+            | Self::NoRoute
+            | Self::SctpTooLong => Fate::Drop,
         }
     }
 }

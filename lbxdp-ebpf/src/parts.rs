@@ -24,6 +24,7 @@ macro_rules! parts {
 parts! { V4:
     meet_v4 = meet();
     confirm_v4 = confirm(bond: u64 => bond, is_established: u32 => is_established);
+    expect_reply_v4 = expect_reply(begins: u32 => begins);
     plan_v4 = plan();
     claim_v4 = claim_for(hash: u64 => Hash(hash));
     template_v4 = template(index: u32 => index);
@@ -36,6 +37,7 @@ parts! { V4:
 parts! { V6:
     meet_v6 = meet();
     confirm_v6 = confirm(bond: u64 => bond, is_established: u32 => is_established);
+    expect_reply_v6 = expect_reply(begins: u32 => begins);
     plan_v6 = plan();
     claim_v6 = claim_for(hash: u64 => Hash(hash));
     template_v6 = template(index: u32 => index);

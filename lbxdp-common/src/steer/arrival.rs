@@ -23,12 +23,23 @@ const NOW_AND_EVENT: usize = 6;
 const MAY_BE_KNOWN: u64 = 1 << 40;
 /// The packet's length.
 const BYTES: usize = 7;
-/// The course.
+/// The course, and above it the task.
 const COURSE: usize = 8;
 /// Why the packet is dropped, and above it the MTU that it did not fit.
 const REASON_AND_MTU: usize = 9;
 /// The interface the packet came in by.
 const IFINDEX: usize = 10;
+
+/// What is to be done about the reply entry of a connection by VS/NAT ([`crate::reply`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Nothing: the connection has not changed.
+    Nothing,
+    /// It lives as long as the connection, which has changed.
+    Renew,
+    /// Without one the packet, which may open the connection, must not go on.
+    Begin,
+}
 
 /// A packet that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +138,32 @@ impl<C: Cells> Desk<C> {
     /// Where the packet goes, for [`Stage::Carry`](super::Stage::Carry), and the hash of its key.
     #[inline(always)]
     pub fn set_course(self, course: Course, hash: Hash) {
-        self.0.store(COURSE, course.0.into());
+        self.0.store(COURSE, self.0.load(COURSE) & !0xffff_ffff | u64::from(course.0));
         self.0.store(HASH, hash.0);
+    }
+
+    /// A connection by VS/NAT that a packet belongs to, for the stages that translate.
+    #[inline(always)]
+    pub fn put_connection<A: Address>(self, key: Key<A>, hash: Hash, now: Ticks) {
+        A::store(self.0, KEY, key.cells());
+        self.0.store(HASH, hash.0);
+        self.0.store(NOW_AND_EVENT, now.0.into());
+    }
+
+    /// What is to be done about the reply entry of the connection, before the packet is translated.
+    #[inline(always)]
+    pub fn set_task(self, task: Task) {
+        self.0.store(COURSE, self.0.load(COURSE) & 0xffff_ffff | (task as u64) << 32);
+    }
+
+    /// See [`Desk::set_task`].
+    #[inline(always)]
+    pub fn task(self) -> Task {
+        match self.0.load(COURSE) >> 32 {
+            0 => Task::Nothing,
+            1 => Task::Renew,
+            _ => Task::Begin,
+        }
     }
 
     /// See [`Desk::set_course`].

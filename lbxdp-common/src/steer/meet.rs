@@ -3,7 +3,7 @@
 
 use super::answer::Answer;
 use super::arrival::{Arrival, Desk};
-use super::follow::advance;
+use super::follow::{Advanced, Known, Sender, advance};
 use super::kind::Kind;
 use super::{Ways, World};
 use crate::address::Address;
@@ -46,8 +46,11 @@ fn course_of<A: Address, W: Ways<A>>(world: &W) -> Result<Option<Course>, Reason
             }
         } else if !is_served(world, word) {
             return Err(Reason::ServerGone);
-        } else if advance(world, settings, kind, key, slot, word, now) {
-            return Ok(Some(word.course()));
+        } else {
+            let known = Known { key, slot, word };
+            if advance(world, settings, kind, Sender::Client, known, now) != Advanced::Gone {
+                return Ok(Some(word.course()));
+            }
         }
     }
     Ok(None)
@@ -75,7 +78,7 @@ fn is_over<W: World>(
         return expires_nodest || kind.begins() && settings.reuses(kind.protocol);
     }
     kind.begins()
-        && (!has_template && settings.is_reusable(kind.protocol, word.state())
+        && (!has_template && settings.is_reusable(kind.protocol, word.state(), word.method())
             || expires_nodest && is_quiescent(world, word))
 }
 

@@ -4,7 +4,7 @@
 use super::answer::Answer;
 use super::follow::{counted, way_to};
 use super::open::open;
-use super::{Desk, Stages, Ways, forward};
+use super::{Desk, Stages, Task, Ways, forward};
 use crate::address::Address;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
@@ -23,8 +23,9 @@ pub(super) fn depart<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     if answer == Answer::STRANGER {
         answer = open::<A, _>(world);
     }
+    desk.set_task(Task::Begin);
     let (course, connections) = Answer::unpacked(answer)?;
     let way = way_to(world, course, desk.ip_bytes(), desk.hash())?;
     world.count(course.server(), counted(way.ip_bytes, connections));
-    forward::forward(frame, world, &way)
+    forward::forward::<A, _, _>(frame, world, &way)
 }

@@ -1,8 +1,10 @@
 //! The stages: what takes over a frame that does not go straight. In the kernel each is a program of its own, entered by a
 //! tail call, with all of the stack; whoever enters one is done. What a stage must know lies on the [desk](super::Desk).
 
-use super::{Ways, forward, rare, refuse, v6};
-use crate::address::{V4, V6};
+use super::forward::masquerade;
+use super::{Ways, back, forward, rare, refuse, v6};
+use crate::address::{Address, V4, V6};
+use crate::client_hop::ClientHop;
 use crate::named_enum;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
@@ -20,6 +22,18 @@ named_enum! {
         Carry = 3 => "carry",
         /// A packet that is dropped for the reason on the desk, and whose sender is to be told.
         Answer = 4 => "answer",
+        /// An IPv4 packet of a connection by VS/NAT, on the desk, from its client.
+        RequestV4 = 5 => "request_v4",
+        /// The same of IPv6.
+        RequestV6 = 6 => "request_v6",
+        /// An IPv4 packet from a server that is reached by VS/NAT.
+        BackV4 = 7 => "back_v4",
+        /// The same of IPv6.
+        BackV6 = 8 => "back_v6",
+        /// An IPv4 packet of a connection by VS/NAT, on the desk, from its server.
+        ReplyV4 = 9 => "reply_v4",
+        /// The same of IPv6.
+        ReplyV6 = 10 => "reply_v6",
     }
 }
 
@@ -31,6 +45,43 @@ pub trait Stages<F: Frame>: Ways<V4> + Ways<V6> {
     /// Why the packet is not forwarded; [`Reason::NotReady`] if there is no such stage.
     fn enter(&self, stage: Stage, frame: &mut F) -> Result<Verdict, Reason> {
         stage.run(self, frame)
+    }
+
+    /// Asks the kernel for the way from an address of the director to another one, and writes it down.
+    fn route<A: Address>(&self, frame: &F, from: A, to: A, row: ClientHop<Self::Row>) -> Route;
+}
+
+/// What became of the question for a way: the MTU (lower half), or why there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route(pub u64);
+
+impl Route {
+    /// The next hop's MAC address is not known (the kernel's `BPF_FIB_LKUP_RET_NO_NEIGH`).
+    pub const NO_NEIGHBOUR: u32 = 7;
+
+    /// A way for packets of at most so many bytes, from the IP header on.
+    #[inline(always)]
+    pub const fn of_mtu(mtu: u32) -> Self {
+        Self(mtu as u64)
+    }
+
+    /// None; the reason is one of the kernel's numbers, not 0.
+    #[inline(always)]
+    pub const fn none(reason: u32) -> Self {
+        Self((reason as u64) << 32)
+    }
+
+    /// Why there is no way.
+    #[inline(always)]
+    pub const fn failure(self) -> Option<u32> {
+        let reason = (self.0 >> 32) as u32;
+        if reason == 0 { None } else { Some(reason) }
+    }
+
+    /// The longest packet that fits.
+    #[inline(always)]
+    pub const fn mtu(self) -> u32 {
+        self.0 as u32
     }
 }
 
@@ -47,6 +98,12 @@ impl Stage {
             Self::RareV6 => rare::depart::<V6, _, _>(world, frame),
             Self::Carry => forward::carry(world, frame),
             Self::Answer => return refuse::answer(world, frame),
+            Self::RequestV4 => masquerade::request::<V4, _, _>(world, frame),
+            Self::RequestV6 => masquerade::request::<V6, _, _>(world, frame),
+            Self::BackV4 => back::arrive_v4(world, frame),
+            Self::BackV6 => back::arrive_v6(world, frame),
+            Self::ReplyV4 => masquerade::reply::<V4, _, _>(world, frame),
+            Self::ReplyV6 => masquerade::reply::<V6, _, _>(world, frame),
         };
         refuse::concluded(frame, world, decided)
     }

@@ -1,10 +1,13 @@
 //! Getting a packet to its server: one file a forwarding method.
 
+mod client;
 mod direct;
+pub(super) mod masquerade;
 mod tunnel;
 
 use super::follow::Way;
 use super::{Desk, Stage, Stages, World};
+use crate::address::Address;
 use crate::server::{Hop, Method, Server, ServerFlags};
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
@@ -19,7 +22,7 @@ const ODD: ServerFlags = ServerFlags::LOCAL.with(ServerFlags::TAGGED);
 
 /// Rewrites the packet and says how it leaves.
 #[inline(always)]
-pub(super) fn forward<F: Frame, W: Stages<F>>(
+pub(super) fn forward<A: Address, F: Frame, W: Stages<F>>(
     frame: &mut F,
     world: &W,
     way: &Way,
@@ -27,6 +30,9 @@ pub(super) fn forward<F: Frame, W: Stages<F>>(
     if way.course.method() != Method::DIRECT || way.hop.flags.has_any(ODD) {
         let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
         desk.set_course(way.course, way.hash);
+        if way.course.method() == Method::MASQUERADE {
+            return world.enter(if A::IS_V6 { Stage::RequestV6 } else { Stage::RequestV4 }, frame);
+        }
         return world.enter(Stage::Carry, frame);
     }
     if !way.hop.is_resolved() {
