@@ -1,5 +1,7 @@
 //! The two widths of addresses, and what of the tables depends on them.
 
+use core::fmt;
+
 use crate::cells::Cells;
 use crate::service::{ServiceKey, narrowed, widened};
 
@@ -9,9 +11,9 @@ pub type V4 = [u8; 4];
 pub type V6 = [u8; 16];
 
 /// An address as it stands in a packet. Everything about connections is written once, for both widths.
-pub trait Address: Copy + Eq + 'static {
+pub trait Address: Copy + Eq + fmt::Debug + 'static {
     /// A connection's key as cells: two addresses, and a cell with all the rest.
-    type Cells: Copy + Eq + AsRef<[u64]> + AsMut<[u64]>;
+    type Cells: Copy + Eq + fmt::Debug + AsRef<[u64]> + AsMut<[u64]>;
     /// How many cells that is.
     const KEY_CELLS: usize;
     /// Cells of an entry of the connection table: a power of two.
@@ -27,6 +29,8 @@ pub trait Address: Copy + Eq + 'static {
     fn parts(cells: Self::Cells) -> (Self, Self, u64);
     /// The key cells that begin at a cell of a row.
     fn load<C: Cells>(row: C, at: usize) -> Self::Cells;
+    /// Whether they are these. One after the other: not all of them need to be read, or kept.
+    fn stand<C: Cells>(row: C, at: usize, cells: Self::Cells) -> bool;
     /// Writes them there.
     fn store<C: Cells>(row: C, at: usize, cells: Self::Cells);
     /// As a number of 32 bits, as Linux's schedulers fold it; most significant byte first.
@@ -64,6 +68,11 @@ impl Address for V4 {
     #[inline(always)]
     fn load<C: Cells>(row: C, at: usize) -> [u64; 2] {
         [row.load(at), row.load(at + 1)]
+    }
+
+    #[inline(always)]
+    fn stand<C: Cells>(row: C, at: usize, [addresses, rest]: [u64; 2]) -> bool {
+        row.load(at) == addresses && row.load(at + 1) == rest
     }
 
     #[inline(always)]
@@ -125,6 +134,16 @@ impl Address for V6 {
     #[inline(always)]
     fn load<C: Cells>(row: C, at: usize) -> [u64; 5] {
         [row.load(at), row.load(at + 1), row.load(at + 2), row.load(at + 3), row.load(at + 4)]
+    }
+
+    #[inline(always)]
+    fn stand<C: Cells>(row: C, at: usize, [a, b, c, d, rest]: [u64; 5]) -> bool {
+        // The last cells first: of one VIP's connections they differ most.
+        row.load(at + 4) == rest
+            && row.load(at + 1) == b
+            && row.load(at) == a
+            && row.load(at + 3) == d
+            && row.load(at + 2) == c
     }
 
     #[inline(always)]

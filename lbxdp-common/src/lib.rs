@@ -22,6 +22,7 @@ pub mod cells;
 pub mod client_hop;
 pub mod connection;
 pub mod counters;
+pub mod decap;
 pub mod forward;
 pub mod limit;
 mod maps;

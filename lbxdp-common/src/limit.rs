@@ -4,6 +4,7 @@
 //! Buckets of tokens that fill up with time. A bucket is one cell, so it changes in one step, and no two packets take the
 //! same token.
 
+use crate::address::Address;
 use crate::cells::Cells;
 use crate::table::Seed;
 use crate::time::Ticks;
@@ -32,8 +33,12 @@ const MAX_ATTEMPTS: u32 = 4;
 
 /// The row of a client.
 #[inline(always)]
-pub fn client_row(client: [u8; 4], seed: Seed) -> u32 {
-    let hash = (u64::from(u32::from_ne_bytes(client)) ^ seed.offset).wrapping_mul(seed.multiplier);
+pub fn client_row<A: Address>(client: A, seed: Seed) -> u32 {
+    let [first, second]: [u64; 2] = zerocopy::transmute!(client.wide());
+    let mut hash = (first ^ seed.offset).wrapping_mul(seed.multiplier);
+    if A::IS_V6 {
+        hash = (hash ^ hash >> 32 ^ second).wrapping_mul(seed.multiplier);
+    }
     (hash >> (u64::BITS - CLIENT_ROW_BITS)) as u32
 }
 
@@ -183,10 +188,17 @@ mod tests {
     #[test]
     fn clients_are_spread_over_all_rows() {
         let seed = Seed { offset: 0x0123_4567_89ab_cdef, multiplier: 0x9e37_79b9_7f4a_7c15 };
-        let rows: std::collections::BTreeSet<u32> =
-            (0u32..10_000).map(|client| client_row((0x0a00_0000 + client).to_be_bytes(), seed)).collect();
-        assert!(rows.iter().all(|row| *row < TOTAL_ROW));
-        assert!(rows.len() > 900, "only {}", rows.len());
+        let are_spread = |rows: std::collections::BTreeSet<u32>| {
+            assert!(rows.iter().all(|row| *row < TOTAL_ROW));
+            assert!(rows.len() > 900, "only {}", rows.len());
+        };
+        are_spread(
+            (0u32..10_000).map(|client| client_row((0x0a00_0000 + client).to_be_bytes(), seed)).collect(),
+        );
+        let v6 = |client: u128| (0x2001_0db8_u128 << 96 | client).to_be_bytes();
+        // Hosts of one net, and nets.
+        are_spread((0..10_000).map(|client| client_row(v6(client), seed)).collect());
+        are_spread((0..10_000).map(|net| client_row(v6(net << 64 | 1), seed)).collect());
     }
 
     proptest! {

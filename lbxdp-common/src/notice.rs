@@ -11,7 +11,11 @@ named_enum! {
         ClientLimit = 1 => "client_limit",
         /// None was sent: all clients together have been told often enough for now.
         TotalLimit = 2 => "total_limit",
-        /// None was sent: the packet is not one to be answered (RFC 1122, 3.2.2), or its driver's buffer cannot be changed.
+        /// None was sent: the packet is not one to be answered (RFC 1122, 3.2.2; RFC 4443, 2.4), or its driver's buffer cannot be changed.
         Unanswerable = 3 => "unanswerable",
+        /// "Fragmentation needed" was sent, or IPv6's "packet too big".
+        PacketTooBig = 4 => "packet_too_big",
+        /// "Time exceeded" was sent.
+        TimeExceeded = 5 => "time_exceeded",
     }
 }

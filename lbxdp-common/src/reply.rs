@@ -49,32 +49,34 @@ pub fn key_from<A: Address>(key: Key<A>) -> Key<A> {
     }
 }
 
-/// A place claimed for a reply entry: none is there.
-const NO_PLACE: u64 = 1 << 63;
-
-/// Makes the connection on the desk have a reply entry that lives as long as it; see [`Ways::expect_reply`].
+/// The key and the word that the reply entry of the connection on the desk should have.
 #[inline(always)]
-pub fn expect<A: Address, W: Ways<A>>(world: &W, begins: u32) -> Result<(), Reason> {
+fn wanted<A: Address, W: Ways<A>>(world: &W) -> Result<(A::Cells, Word), Reason> {
     let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
-    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    let (key, shape, bond) = (desk.key::<A>(), settings.shape_of::<A>(), desk.hash().0);
-    // Of a service that schedules each packet by itself there is no connection.
-    let Some(found) = table::find(world, shape, Hash(bond), key) else {
-        return Ok(());
-    };
-    let word = found.word();
+    let word = desk.word();
     let server = Server(world.server_row(word.server()).ok_or(Reason::ServerGone)?);
     if server.identity().0 != word.server() {
         return Err(Reason::ServerGone);
     }
-    let key = key_of(key, server);
-    let hash = Hash::of(key, settings.seed());
+    let key = key_of(desk.key::<A>(), server).cells();
     let word = Word::live(word.server(), State::NONE, word.due()).by(Method::MASQUERADE).half_open_as(word);
-    match table::find(world, shape, hash, key) {
+    Ok((key, word))
+}
+
+/// Makes the reply entry of the connection on the desk live as long as it; false if there is none, and the hash of its key is
+/// on the desk. See [`Ways::expect_reply`].
+#[inline(always)]
+pub fn expect<A: Address, W: Ways<A>>(world: &W, begins: u32) -> Result<bool, Reason> {
+    let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    let (key, word) = wanted::<A, W>(world)?;
+    let (bond, hash) = (desk.hash().0, Hash::of_cells::<A>(key, settings.seed()));
+    desk.set_reply_hash(hash);
+    match table::find_cells::<A, _>(world, settings.shape_of::<A>(), hash, key) {
         Some(Found::Here(slot, old)) => {
             if slot.bond() != bond {
                 if begins == 0 {
-                    return Ok(());
+                    return Ok(true);
                 }
                 slot.set_bond(bond);
             }
@@ -82,18 +84,28 @@ pub fn expect<A: Address, W: Ways<A>>(world: &W, begins: u32) -> Result<(), Reas
                 // Should another CPU be faster, it has written the same, or nearly.
                 slot.change(old, word);
             }
+            Ok(true)
+        }
+        Some(Found::OnItsWay(_)) => Ok(true),
+        None => Ok(false),
+    }
+}
+
+/// Makes a reply entry of the connection on the desk in a place that was claimed for it; see [`Ways::publish_reply`].
+#[inline(always)]
+pub fn publish<A: Address, W: Ways<A>>(world: &W, place: u64) -> Result<(), Reason> {
+    let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    let claim = Claim::<_, A>::of_place(world, place).ok_or(Reason::NotReady)?;
+    match wanted::<A, W>(world) {
+        Ok((cells, word)) => {
+            let entry = Entry { key: Key::from_cells(cells), word, bond: desk.hash().0 };
+            claim.publish(world, settings.shape_of::<A>(), desk.reply_hash(), entry);
             Ok(())
         }
-        Some(Found::OnItsWay(_)) => Ok(()),
-        None => {
-            let place = world.claim_for(hash);
-            if place & NO_PLACE != 0 {
-                return Err(Reason::TableFull);
-            }
-            if let Some(claim) = Claim::<_, A>::of_place(world, place) {
-                claim.publish(world, shape, hash, Entry { key, word, bond });
-            }
-            Ok(())
+        Err(reason) => {
+            claim.give_back();
+            Err(reason)
         }
     }
 }
@@ -103,14 +115,14 @@ pub fn expect<A: Address, W: Ways<A>>(world: &W, begins: u32) -> Result<(), Reas
 pub fn find<A: Address, W: Ways<A>>(
     world: &W,
     settings: SettingsView<W::Row>,
-    key: Key<A>,
+    key: A::Cells,
 ) -> (u64, ServerId) {
-    let (shape, hash) = (settings.shape_of::<A>(), Hash::of(key, settings.seed()));
+    let (shape, hash) = (settings.shape_of::<A>(), Hash::of_cells::<A>(key, settings.seed()));
     if let Some((slot, word)) = table::find_at_home(world, shape, hash, key) {
         return (slot.bond(), word.server());
     }
     if !shape.is_steady()
-        && let Some(Found::Here(slot, word)) = table::find(world, shape, hash, key)
+        && let Some(Found::Here(slot, word)) = table::find_cells::<A, _>(world, shape, hash, key)
     {
         return (slot.bond(), word.server());
     }
@@ -118,11 +130,11 @@ pub fn find<A: Address, W: Ways<A>>(
 }
 
 /// A connection that a reply belongs to.
-pub struct Owner<C, A> {
+pub struct Owner<C, A: Address> {
     /// Where it is.
     pub slot: Slot<C, A>,
-    /// Its key.
-    pub key: Key<A>,
+    /// The cells of its key.
+    pub key: A::Cells,
     /// Its word, which may be [moving](Word::is_moving).
     pub word: Word,
 }
@@ -142,7 +154,7 @@ struct Search<A: Address> {
 
 /// A connection's key without what its replies do not tell.
 #[inline(always)]
-fn told<A: Address>(key: Key<A>) -> A::Cells {
+pub fn told<A: Address>(key: Key<A>) -> A::Cells {
     Key { vip: A::of_wide([0; 16]), vip_port: [0; 2], kind: kind::CONNECTION, ..key }.cells()
 }
 
@@ -180,18 +192,18 @@ impl<A: Address, W: Ways<A>> Step<W> for Search<A> {
     }
 }
 
-/// The connection that a reply entry of `key` leads to by its bond.
+/// The connection that a reply entry leads to by its bond, of which is known what is [told].
 #[inline(always)]
 pub fn owner<A: Address, W: Ways<A>>(
     world: &W,
     shape: Shape,
-    key: Key<A>,
+    rest: A::Cells,
     bond: u64,
     server: ServerId,
 ) -> Option<Owner<<W as Buckets<A>>::Bucket, A>> {
     let (hash, zero) = (Hash(bond), world.zero());
     let mut search = Search::<A> {
-        rest: told(key),
+        rest,
         hash: bond,
         server: server.0,
         home: shape.home_of(hash),
@@ -209,7 +221,7 @@ pub fn owner<A: Address, W: Ways<A>>(
     // Another connection may have its place by now.
     let (found, word) = slot.read()?;
     let is_the_same = told(found) == search.rest && word.server() == server && found.kind == kind::CONNECTION;
-    is_the_same.then_some(Owner { slot, key: found, word })
+    is_the_same.then_some(Owner { slot, key: found.cells(), word })
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ impl Rules {
     pub const SECURE_TCP: Self = Self(8);
     /// A template whose server has weight 0 is not used.
     pub const EXPIRE_QUIESCENT_TEMPLATE: Self = Self(16);
+    /// Packets of tunnels are not fragmented if the packet inside must not be: its sender is told.
+    pub const PMTU_DISC: Self = Self(64);
     /// There are marks to be looked for: a rule, and a service by mark.
     pub const MARKS: Self = Self(1 << 16);
     /// Rules for marks name whole nets: addresses that are no VIP may be a service's too.

@@ -227,10 +227,13 @@ impl<A: Address, W: World + Buckets<A>> Step<W> for Confirm<A> {
             return ControlFlow::Break(());
         };
         let slot = Slot::<_, A>::new(bucket, step as usize % WAYS);
-        let (Some((key, word)), Some(settings)) = (slot.read(), world.settings().map(SettingsView)) else {
+        let Some(settings) = world.settings().map(SettingsView) else {
+            return ControlFlow::Break(());
+        };
+        let Some(word) = slot.word_of_hash(Hash(self.bond), settings.seed()) else {
             return ControlFlow::Continue(());
         };
-        if !word.is_template() || word.is_moving() || Hash::of(key, settings.seed()).0 != self.bond {
+        if !word.is_template() || word.is_moving() {
             return ControlFlow::Continue(());
         }
         let state = if self.is_established == 0 { word.state() } else { State::TEMPLATE_ASSURED };

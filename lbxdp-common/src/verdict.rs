@@ -57,12 +57,14 @@ named_enum! {
         LocalPort = 16 => "local_port",
         /// A connection by VS/NAT for which the table has no room: without an entry its replies could not be told.
         TableFull = 17 => "table_full",
+        /// Too long for the way out, and to be fragmented.
+        MustFragment = 18 => "must_fragment",
         /// The MAC address of the next hop on the way back to a client is not known; it is being looked for.
-        ClientUnresolved = 18 => "client_unresolved",
+        ClientUnresolved = 19 => "client_unresolved",
         /// There is no way back to the client: the director has no route to it, or does not forward (`ip_forward`).
-        NoRoute = 19 => "no_route",
+        NoRoute = 20 => "no_route",
         /// A packet of SCTP that would need a new checksum, and is too long for one to be made.
-        SctpTooLong = 20 => "sctp_too_long",
+        SctpTooLong = 21 => "sctp_too_long",
     }
 }
 
@@ -100,7 +102,8 @@ impl Reason {
             | Self::TableFull
             | Self::ClientUnresolved
             | Self::NoRoute
-            | Self::SctpTooLong => Fate::Drop,
+            | Self::SctpTooLong
+            | Self::MustFragment => Fate::Drop,
         }
     }
 }

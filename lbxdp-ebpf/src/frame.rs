@@ -1,5 +1,7 @@
 //! The packet under an XDP context.
 
+use core::arch::asm;
+
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
@@ -10,10 +12,37 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 pub(crate) struct Packet(pub(crate) XdpContext);
 
 impl Packet {
+    /// Where the packet begins.
+    ///
+    /// The context has pointers in fields of 32 bits, which the verifier makes whole. Where the compiler reads them itself it
+    /// takes them for numbers of 32 bits and moves them as such, which the verifier refuses.
+    #[inline(always)]
+    fn start(&self) -> usize {
+        let start;
+        // SAFETY: the context is the program's own; `data` is its first field.
+        unsafe {
+            asm!("{start} = *(u32 *)({context} + 0)", start = lateout(reg) start, context = in(reg) self.0.ctx,
+                options(pure, readonly, nostack, preserves_flags));
+        }
+        start
+    }
+
+    /// Where its first buffer ends.
+    #[inline(always)]
+    fn end(&self) -> usize {
+        let end;
+        // SAFETY: as in `start`; `data_end` is the second field.
+        unsafe {
+            asm!("{end} = *(u32 *)({context} + 4)", end = lateout(reg) end, context = in(reg) self.0.ctx,
+                options(pure, readonly, nostack, preserves_flags));
+        }
+        end
+    }
+
     /// Where `T` stands at `offset`, if the frame's first buffer reaches that far.
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> Option<*mut T> {
-        let (start, end) = (self.0.data(), self.0.data_end());
+        let (start, end) = (self.start(), self.end());
         if start + offset + size_of::<T>() > end {
             return None;
         }
@@ -55,5 +84,11 @@ impl Frame for Packet {
         // SAFETY: as in `cut`.
         (unsafe { bpf_xdp_adjust_head(self.0.as_ptr().cast(), bytes.wrapping_neg().cast_signed()) } == 0)
             .then_some(())
+    }
+
+    #[inline(always)]
+    fn cut_front(&mut self, bytes: u32) -> Option<()> {
+        // SAFETY: as in `cut`.
+        (unsafe { bpf_xdp_adjust_head(self.0.as_ptr().cast(), bytes.cast_signed()) } == 0).then_some(())
     }
 }

@@ -2,7 +2,7 @@
 //! answer becomes an action.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(internal_features, reason = "the BPF target has no atomics but these")]
 
 #[expect(unsafe_code, reason = "the atomics the target lacks")]

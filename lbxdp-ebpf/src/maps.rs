@@ -299,7 +299,7 @@ fn prefix_of<A: Address>(address: A) -> Option<&'static Prefix<A>> {
 }
 
 macro_rules! ways {
-    ($width:ty: $connections:ident, $mark_runs:ident, $meet:ident, $confirm:ident, $expect_reply:ident, $plan:ident, $claim:ident, $template:ident,
+    ($width:ty: $connections:ident, $mark_runs:ident, $meet:ident, $confirm:ident, $expect_reply:ident, $publish_reply:ident, $plan:ident, $claim:ident, $template:ident,
         $consult:ident, $by_scheduler:ident, $remember:ident, $finish:ident) => {
         impl<const AT_PORT: bool> Buckets<$width> for Kernel<AT_PORT> {
             type Bucket = Row;
@@ -333,12 +333,17 @@ macro_rules! ways {
             }
 
             #[inline(always)]
+            fn publish_reply(&self, place: u64) -> u64 {
+                parts::$publish_reply(place)
+            }
+
+            #[inline(always)]
             fn plan(&self) -> u64 {
                 parts::$plan()
             }
 
             #[inline(always)]
-            fn claim_for(&self, hash: Hash) -> u64 {
+            fn claim(&self, hash: Hash) -> u64 {
                 parts::$claim(hash.0)
             }
 
@@ -370,9 +375,9 @@ macro_rules! ways {
     };
 }
 
-ways!(V4: CONNECTIONS, MARK_RUNS, meet_v4, confirm_v4, expect_reply_v4, plan_v4, claim_v4, template_v4, consult_v4, by_scheduler_v4,
+ways!(V4: CONNECTIONS, MARK_RUNS, meet_v4, confirm_v4, expect_reply_v4, publish_reply_v4, plan_v4, claim_v4, template_v4, consult_v4, by_scheduler_v4,
     remember_v4, finish_v4);
-ways!(V6: CONNECTIONS_V6, MARK_RUNS_V6, meet_v6, confirm_v6, expect_reply_v6, plan_v6, claim_v6, template_v6, consult_v6,
+ways!(V6: CONNECTIONS_V6, MARK_RUNS_V6, meet_v6, confirm_v6, expect_reply_v6, publish_reply_v6, plan_v6, claim_v6, template_v6, consult_v6,
     by_scheduler_v6, remember_v6, finish_v6);
 
 impl<const AT_PORT: bool> Stages<Packet> for Kernel<AT_PORT> {

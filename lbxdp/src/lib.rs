@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod command;
 pub mod daemon;
+pub mod decap;
 pub mod layout;
 pub mod message;
 pub mod record;

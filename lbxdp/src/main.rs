@@ -10,6 +10,7 @@ use lbxdp::cli::settings;
 use lbxdp::command::Command;
 use lbxdp::daemon::load::chain;
 use lbxdp::daemon::{self, verify};
+use lbxdp::decap::{self, DecapVerb};
 use lbxdp::sysctl::{Setting, Sysctl};
 use lbxdp::tables::pins::Instance;
 
@@ -80,6 +81,11 @@ enum Verb {
         #[command(subcommand)]
         verb: MarkVerb,
     },
+    /// On a real server: take the tunnel headers off what a director sends (ipip, GUE, GRE), in XDP.
+    Decap {
+        #[command(subcommand)]
+        verb: DecapVerb,
+    },
     /// Show what the kernel's verifier says of the packet program, without attaching it.
     Verify,
 }
@@ -136,7 +142,8 @@ fn main() -> ExitCode {
             settings::print(&instance.name, &names, long).map_err(Into::into)
         }
         Verb::Mark { verb } => mark(verb).map_err(Into::into),
-        Verb::Verify => verify::print().map_err(Into::into),
+        Verb::Decap { verb } => decap::run(verb).map_err(Into::into),
+        Verb::Verify => verify::print(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,6 +18,7 @@ pub struct Sysctls {
     pub expire_quiescent_template: i32,
     pub lblc_expiration: i32,
     pub lblcr_expiration: i32,
+    pub pmtu_disc: i32,
     pub secure_tcp: i32,
     pub sloppy_sctp: i32,
     pub sloppy_tcp: i32,
@@ -44,7 +45,7 @@ const SECONDS: RangeInclusive<i32> = -(i32::MAX / 250)..=i32::MAX / 250;
 const DAY_S: i32 = 86_400;
 
 /// All of them, by name.
-pub static SYSCTLS: [Sysctl; 8] = [
+pub static SYSCTLS: [Sysctl; 9] = [
     Sysctl {
         name: "conn_reuse_mode",
         default: 1,
@@ -81,6 +82,13 @@ pub static SYSCTLS: [Sysctl; 8] = [
         field: |values| &mut values.lblcr_expiration,
     },
     Sysctl {
+        name: "pmtu_disc",
+        default: 1,
+        allowed: ANY,
+        meaning: "0: packets of tunnels are fragmented on their way, also if what is inside must not be",
+        field: |values| &mut values.pmtu_disc,
+    },
+    Sysctl {
         name: "secure_tcp",
         default: 0,
         allowed: 0..=3,
@@ -110,7 +118,7 @@ const NAT: &str = "VS/NAT is not supported yet";
 const ESTIMATORS: &str = "there are no estimator threads: the daemon estimates the rates";
 
 /// IPVS's other settings, and why they cannot be changed here.
-const REFUSED: [(&str, &str); 24] = [
+const REFUSED: [(&str, &str); 23] = [
     ("am_droprate", DEFENCE),
     ("amemthresh", DEFENCE),
     ("backup_only", SYNCHRONIZATION),
@@ -123,7 +131,6 @@ const REFUSED: [(&str, &str); 24] = [
     ("est_nice", ESTIMATORS),
     ("ignore_tunneled", "lbxdp sees a packet before it is decapsulated, never behind that"),
     ("nat_icmp_send", NAT),
-    ("pmtu_disc", "VS/TUN is not supported yet"),
     ("run_estimation", "the rates are always estimated, which costs no packet anything"),
     ("schedule_icmp", "ICMP errors are not balanced yet"),
     ("snat_reroute", NAT),
@@ -185,6 +192,7 @@ impl Default for Sysctls {
             expire_quiescent_template: 0,
             lblc_expiration: 0,
             lblcr_expiration: 0,
+            pmtu_disc: 0,
             secure_tcp: 0,
             sloppy_sctp: 0,
             sloppy_tcp: 0,
@@ -305,6 +313,7 @@ mod tests {
                 ("expire_quiescent_template", 0),
                 ("lblc_expiration", 86_400),
                 ("lblcr_expiration", 86_400),
+                ("pmtu_disc", 1),
                 ("secure_tcp", 0),
                 ("sloppy_sctp", 0),
                 ("sloppy_tcp", 0)
@@ -381,7 +390,8 @@ mod tests {
         assert_eq!(
             said("slopy_tcp=1"),
             "there is no setting `slopy_tcp`; there are conn_reuse_mode, expire_nodest_conn, \
-             expire_quiescent_template, lblc_expiration, lblcr_expiration, secure_tcp, sloppy_sctp, sloppy_tcp"
+             expire_quiescent_template, lblc_expiration, lblcr_expiration, pmtu_disc, secure_tcp, sloppy_sctp, \
+             sloppy_tcp"
         );
     }
 

@@ -15,6 +15,9 @@ use crate::{command, namespace, wait};
 /// Where daemons pin their maps, one directory an instance.
 pub(crate) const PINS: &str = "/sys/fs/bpf/lbxdp";
 
+/// Where decapsulators are pinned, one directory an instance.
+const DECAP_PINS: &str = "/sys/fs/bpf/lbxdp-decap";
+
 /// Where daemons have their sockets and locks.
 pub(crate) const SOCKETS: &str = "/run/lbxdp";
 
@@ -35,8 +38,10 @@ pub fn remove() -> Result<()> {
         // Another process may be removing the same: what counts is that it is gone.
         let _ = command::read(Command::new("ip").args(["netns", "del", &name]));
     }
-    for name in orphans(PINS) {
-        let _ = fs::remove_dir_all(Path::new(PINS).join(name));
+    for pins in [PINS, DECAP_PINS] {
+        for name in orphans(pins) {
+            let _ = fs::remove_dir_all(Path::new(pins).join(name));
+        }
     }
     for directory in [SOCKETS, STATES] {
         for name in orphans(directory) {

@@ -25,6 +25,8 @@ pub mod service;
 pub mod table;
 pub mod topology;
 pub mod traffic;
+#[expect(clippy::missing_panics_doc, reason = "a packet that cannot be built is a mistake of the test's")]
+pub mod tunnel;
 pub mod wait;
 
 pub use client::{Client, Connection};

@@ -1,5 +1,6 @@
 //! The loaded program, run by the kernel on single frames: it must do what `steer` does on the host, to the byte.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
@@ -17,7 +18,7 @@ use lbxdp_common::{Notice, Overflow, Reason, Scheduler, Ticks, Verdict};
 use lbxdp_tests::cases::frame;
 use lbxdp_tests::cases::memory::{self, BUCKETS, MEMBERS, SERVERS, SERVICES, Snapshot};
 use lbxdp_tests::cases::random::{self, Dice};
-use lbxdp_tests::cases::setup::Setup;
+use lbxdp_tests::cases::setup::{Destination, Setup};
 use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Outcome, Runner, Table};
 
 /// The program in the kernel, attached to nothing.
@@ -25,7 +26,7 @@ struct Kernel {
     ebpf: Ebpf,
     tables: Tables,
     services: Vec<ServiceKey>,
-    mark_runs: Vec<([u8; 4], u32)>,
+    mark_runs: Vec<Destination>,
     overflows_before: Vec<u64>,
     notices_before: Vec<u64>,
     _pins: Pins,
@@ -68,7 +69,11 @@ impl Kernel {
         match table {
             Table::Settings => self.tables.SETTINGS,
             Table::Vips => self.tables.VIPS,
+            Table::VipsV6 => self.tables.VIPS_V6,
+            Table::Sources => self.tables.SOURCES,
+            Table::SourcesV6 => self.tables.SOURCES_V6,
             Table::Connections => self.tables.CONNECTIONS,
+            Table::ConnectionsV6 => self.tables.CONNECTIONS_V6,
             Table::Servers => self.tables.SERVERS,
             Table::Loads => self.tables.LOADS,
             Table::Services => self.tables.SERVICES,
@@ -118,14 +123,22 @@ impl Runner for Kernel {
         self.services.push(key);
     }
 
-    fn put_mark_run(&mut self, destination: ([u8; 4], u32), run: MarkRun) {
-        self.tables.put_mark_run(destination, run).expect("room for a run");
+    fn put_mark_run(&mut self, destination: Destination, run: MarkRun) {
+        let put = match destination {
+            (IpAddr::V4(address), bits) => self.tables.put_mark_run((address.octets(), bits), run),
+            (IpAddr::V6(address), bits) => self.tables.put_mark_run_v6((address.octets(), bits), run),
+        };
+        put.expect("room for a run");
         self.mark_runs.push(destination);
     }
 
     fn forget(&mut self) {
         for destination in self.mark_runs.drain(..) {
-            self.tables.remove_mark_run(destination).expect("it was there");
+            let removed = match destination {
+                (IpAddr::V4(address), bits) => self.tables.remove_mark_run((address.octets(), bits)),
+                (IpAddr::V6(address), bits) => self.tables.remove_mark_run_v6((address.octets(), bits)),
+            };
+            removed.expect("it was there");
         }
         for key in self.services.drain(..) {
             self.tables.remove_service_id(key).expect("it was there");

@@ -13,6 +13,7 @@ expire_nodest_conn = 0
 expire_quiescent_template = 0
 lblc_expiration = 86400
 lblcr_expiration = 86400
+pmtu_disc = 1
 secure_tcp = 0
 sloppy_sctp = 0
 sloppy_tcp = 0
@@ -35,13 +36,14 @@ fn a_setting_is_shown_and_in_force_at_once_and_outlives_a_flush() -> Result<()> 
     ensure!(!row.rules().has(Rules::SLOPPY_TCP) && is_reusable(TcpState::TimeWait));
     ensure!(!is_reusable(TcpState::FinWait));
     daemon.must("set sloppy_tcp=1 net.ipv4.vs.conn_reuse_mode=2 expire_nodest_conn=0x1")?;
-    let rules = Rules::SLOPPY_TCP.with_if(Rules::EXPIRE_NODEST_CONN, true);
+    let rules = Rules::SLOPPY_TCP.and(Rules::EXPIRE_NODEST_CONN).and(Rules::PMTU_DISC);
     ensure!(row.rules() == rules, "{:?}", row.rules());
     ensure!(is_reusable(TcpState::TimeWait) && is_reusable(TcpState::FinWait));
     daemon.must("-C")?;
     let shown = daemon.must("settings sloppy_tcp net/ipv4/vs/conn_reuse_mode")?;
     assert_eq!(shown, "sloppy_tcp = 1\nconn_reuse_mode = 2\n");
-    daemon.must("set lblcr_expiration=-1")?;
+    daemon.must("set lblcr_expiration=-1 pmtu_disc=0")?;
+    let rules = Rules::SLOPPY_TCP.and(Rules::EXPIRE_NODEST_CONN);
     ensure!(row.lblcr_expiration() == 0);
     daemon.must("set conn_reuse_mode=0")?;
     ensure!(!row.reuses(Protocol::Tcp) && row.rules() == rules);

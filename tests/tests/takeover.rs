@@ -246,6 +246,63 @@ fn put_stranger(tables: &Tables, set: AddressSet, address: &str, seed: Seed) {
     tables.put_address(set, address.parse().expect("an address"), seed).expect("put");
 }
 
+/// Services of both families, servers by every method, through every kind of tunnel.
+const EVERY_WAY: &str = "-A -t 10.0.0.100:80 -s wrr
+-a -t 10.0.0.100:80 -r 10.0.0.11:80 -g -w 3
+-a -t 10.0.0.100:80 -r 10.0.0.12:8080 -m -w 1
+-a -t 10.0.0.100:80 -r 10.0.0.13:80 -i -w 1 --tun-type ipip
+-a -t 10.0.0.100:80 -r 10.0.0.14:80 -i -w 1 --tun-type gre --tun-csum
+-A -t [fd00::100]:80 -s mh -p 60 -M 64
+-a -t [fd00::100]:80 -r [fd00::11]:80 -g -w 1
+-a -t [fd00::100]:80 -r [fd00::12]:8080 -m -w 2
+-a -t [fd00::100]:80 -r [fd00::13]:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum
+-a -t [fd00::100]:80 -r 10.0.0.15:80 -i -w 0 --tun-type gre --tun-nocsum
+-A -f 7 -6 -s sh
+-a -f 7 -6 -r [fd00::11]:0 -g -w 1
+";
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn every_way_to_forward_is_taken_over_as_it_was() -> Result<()> {
+    let lab = Lab::build(Plan::default())?;
+    let mut daemon = lab.start_daemon(&daemon::binary()?)?;
+    let answer = daemon.ipvsadm_reading("-R", EVERY_WAY)?;
+    assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""));
+    assert_eq!(daemon.must("-S -n")?, EVERY_WAY);
+    let sets = |daemon: &Daemon| -> Result<Vec<Vec<String>>> {
+        let tables = tables(daemon)?;
+        let of = |set| tables.addresses(set).into_iter().map(|(_, address)| address.to_string());
+        Ok(AddressSet::ALL
+            .map(|set| of(set).collect::<std::collections::BTreeSet<_>>())
+            .map(Vec::from_iter)
+            .to_vec())
+    };
+    let expected = [["10.0.0.100", "fd00::100"], ["10.0.0.12", "fd00::12"]];
+    assert_eq!(sets(&daemon)?, expected);
+    // The one that goes by NAT no more has connections that may.
+    daemon.must("-e -t 10.0.0.100:80 -r 10.0.0.12:8080 -m -w 5")?;
+    daemon.must("-e -t [fd00::100]:80 -r fd00::13 -m -w 1")?;
+    daemon.must("-e -t [fd00::100]:80 -r fd00::13 -i -w 1 --tun-type gue --tun-port 6080")?;
+    let listings = |daemon: &Daemon| -> Result<Vec<String>> {
+        ["-L -n --nosort", "-L -n --tun-info", "-S -n"].map(|line| daemon.must(line)).into_iter().collect()
+    };
+    let before = listings(&daemon)?;
+    assert!(before[1].contains("Tunnel  gue:6080:-c   1      0"), "{}", before[1]);
+    for file_is_there in [true, false] {
+        daemon.end_by(Signal::SIGKILL)?;
+        if !file_is_there {
+            std::fs::remove_file(saved(&daemon)?)?;
+        }
+        daemon.start_again(&lab.director, lab.interfaces(), &[])?;
+        assert_eq!(listings(&daemon)?, before);
+        assert!(!daemon.log().contains("did not mean"), "{}", daemon.log());
+        assert_eq!(repaired(&daemon)?, 0, "{}", daemon.log());
+        let with_old = [&["10.0.0.100", "fd00::100"][..], &["10.0.0.12", "fd00::12", "fd00::13"]];
+        assert_eq!(sets(&daemon)?, with_old);
+    }
+    Ok(())
+}
+
 /// What is hurt, and how.
 type Damage = (&'static str, Box<dyn FnMut(&mut Tables)>);
 

@@ -8,7 +8,7 @@ use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::{Shape, WAYS};
 use lbxdp_common::tend::{Errand, tend};
-use lbxdp_common::{Cells, Protocol, Scheduler};
+use lbxdp_common::{Cells, Protocol, Scheduler, V4};
 use lbxdp_tests::cases::frame::{forwarded, tcp};
 use lbxdp_tests::cases::memory::{self, BUCKETS, HERTZ, bond, connection, snapshot};
 use lbxdp_tests::cases::setup::{Setup, key, template_key};
@@ -65,14 +65,14 @@ fn errand(host: &Host, known: Known) -> (Errand, usize) {
 }
 
 fn carry_out(host: &Host, (errand, way): (Errand, usize)) {
-    tend(&host, errand, way);
+    tend::<V4, _>(&host, errand, way);
     memory::assert_loads_agree(host);
 }
 
 fn tend_all(host: &Host) {
     for bucket in 0..BUCKETS {
         for way in 0..WAYS {
-            tend(&host, Errand::of(bucket), way);
+            tend::<V4, _>(&host, Errand::of(bucket), way);
         }
     }
     memory::assert_loads_agree(host);

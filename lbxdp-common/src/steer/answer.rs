@@ -9,7 +9,16 @@ use crate::verdict::Reason;
 /// See [`Ways::expect_reply`].
 #[inline(always)]
 pub fn expect_reply<A: Address, W: Ways<A>>(world: &W, begins: u32) -> u64 {
-    reply::expect::<A, _>(world, begins).map_or_else(|reason| Answer::packed(Err(reason)), |()| 0)
+    match reply::expect::<A, _>(world, begins) {
+        Ok(is_there) => is_there.into(),
+        Err(reason) => Answer::packed(Err(reason)),
+    }
+}
+
+/// See [`Ways::publish_reply`].
+#[inline(always)]
+pub fn publish_reply<A: Address, W: Ways<A>>(world: &W, place: u64) -> u64 {
+    reply::publish::<A, _>(world, place).map_or_else(|reason| Answer::packed(Err(reason)), |()| 1)
 }
 
 /// What became of a packet, in one number: functions that are not inlined can return no more.

@@ -3,7 +3,8 @@
 
 use crate::address::Address;
 use crate::cells::Cells;
-use crate::connection::{Course, Key};
+use crate::connection::{Course, Key, Word};
+use crate::protocol::Protocol;
 use crate::state::Event;
 use crate::table::Hash;
 use crate::time::Ticks;
@@ -30,6 +31,11 @@ const REASON_AND_MTU: usize = 9;
 /// The interface the packet came in by.
 const IFINDEX: usize = 10;
 
+/// The word of the connection, by VS/NAT alone.
+const WORD: usize = 11;
+/// The hash of its reply entry's key.
+const REPLY_HASH: usize = 15;
+
 /// What is to be done about the reply entry of a connection by VS/NAT ([`crate::reply`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
@@ -43,9 +49,9 @@ pub enum Task {
 
 /// A packet that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival<A = crate::V4> {
-    /// Of its connection.
-    pub key: Key<A>,
+pub struct Arrival<A: Address = crate::V4> {
+    /// Of its connection's key.
+    pub cells: A::Cells,
     /// What it means.
     pub event: Event,
     /// The key's hash.
@@ -66,8 +72,8 @@ impl<C: Cells> Desk<C> {
     /// Lays a packet down.
     #[inline(always)]
     pub fn put<A: Address>(self, arrival: Arrival<A>) {
-        let Arrival { key, event, hash, now, ip_bytes, may_be_known } = arrival;
-        A::store(self.0, KEY, key.cells());
+        let Arrival { cells, event, hash, now, ip_bytes, may_be_known } = arrival;
+        A::store(self.0, KEY, cells);
         self.0.store(HASH, hash.0);
         let known = if may_be_known { MAY_BE_KNOWN } else { 0 };
         self.0.store(NOW_AND_EVENT, known | u64::from(event.raw()) << 32 | u64::from(now.0));
@@ -78,7 +84,7 @@ impl<C: Cells> Desk<C> {
     #[inline(always)]
     pub fn arrival<A: Address>(self) -> Arrival<A> {
         Arrival {
-            key: self.key(),
+            cells: A::load(self.0, KEY),
             event: self.event(),
             hash: self.hash(),
             now: self.now(),
@@ -91,6 +97,13 @@ impl<C: Cells> Desk<C> {
     #[inline(always)]
     pub fn key<A: Address>(self) -> Key<A> {
         Key::from_cells(A::load(self.0, KEY))
+    }
+
+    /// Its protocol.
+    #[inline(always)]
+    pub fn protocol<A: Address>(self) -> Option<Protocol> {
+        // The key's last cell has the same shape for both widths.
+        Key::<crate::V4>::from_cells([0, self.0.load(KEY + A::KEY_CELLS - 1)]).protocol()
     }
 
     /// What it means.
@@ -144,8 +157,8 @@ impl<C: Cells> Desk<C> {
 
     /// A connection by VS/NAT that a packet belongs to, for the stages that translate.
     #[inline(always)]
-    pub fn put_connection<A: Address>(self, key: Key<A>, hash: Hash, now: Ticks) {
-        A::store(self.0, KEY, key.cells());
+    pub fn put_connection<A: Address>(self, key: A::Cells, hash: Hash, now: Ticks) {
+        A::store(self.0, KEY, key);
         self.0.store(HASH, hash.0);
         self.0.store(NOW_AND_EVENT, now.0.into());
     }
@@ -154,6 +167,30 @@ impl<C: Cells> Desk<C> {
     #[inline(always)]
     pub fn set_task(self, task: Task) {
         self.0.store(COURSE, self.0.load(COURSE) & 0xffff_ffff | (task as u64) << 32);
+    }
+
+    /// The connection's word, for who makes its reply entry; 0: it has no entry of its own either.
+    #[inline(always)]
+    pub fn set_word(self, word: Word) {
+        self.0.store(WORD, word.0);
+    }
+
+    /// See [`Desk::set_word`].
+    #[inline(always)]
+    pub fn word(self) -> Word {
+        Word(self.0.load(WORD))
+    }
+
+    /// The hash of the reply entry's key.
+    #[inline(always)]
+    pub fn set_reply_hash(self, hash: Hash) {
+        self.0.store(REPLY_HASH, hash.0);
+    }
+
+    /// See [`Desk::set_reply_hash`].
+    #[inline(always)]
+    pub fn reply_hash(self) -> Hash {
+        Hash(self.0.load(REPLY_HASH))
     }
 
     /// See [`Desk::set_task`].
@@ -217,8 +254,8 @@ mod tests {
             kind: 0,
             pad: [0; 2],
         };
-        let arrival = Arrival {
-            key,
+        let arrival = Arrival::<V6> {
+            cells: key.cells(),
             event: Event::from_raw(9),
             hash: Hash(u64::MAX),
             now: Ticks(u32::MAX),
@@ -230,8 +267,8 @@ mod tests {
         desk.set_reason(Reason::TooBig);
         assert_eq!(desk.arrival::<V6>(), arrival);
         assert_eq!((desk.mtu(), desk.reason()), (1400, Some(Reason::TooBig)));
-        let arrival = Arrival {
-            key: Key::<V4>::from_cells([5, 6]),
+        let arrival = Arrival::<V4> {
+            cells: [5, 6],
             event: Event::UDP,
             hash: Hash(7),
             now: Ticks(8),

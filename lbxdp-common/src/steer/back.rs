@@ -5,9 +5,10 @@ use super::follow::{Advanced, Known, Sender, advance};
 use super::parse::{Packet, headers, packet, v6_packet};
 use super::{Stage, Stages, Ways};
 use crate::address::{Address, V4, V6};
+use crate::connection::Key;
 use crate::counters::ServerCounters;
 use crate::protocol::Protocol;
-use crate::reply::{self, Owner};
+use crate::reply::{self, Owner, told};
 use crate::settings::SettingsView;
 use crate::table::{self, Hash};
 use crate::verdict::{Reason, Verdict};
@@ -46,12 +47,14 @@ fn arrive<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
     let now = world.now();
-    let (bond, server) = reply::find(world, settings, reply::key_from(packet.key));
+    let reply = reply::key_from(Key::<A>::from_cells(packet.key));
+    let (bond, server) = reply::find::<A, _>(world, settings, reply.cells());
     if bond == 0 {
         return Err(Reason::NotOurs);
     }
-    let owner = reply::owner(world, settings.shape_of::<A>(), reply::key_from(packet.key), bond, server);
-    let Some(Owner { slot, key, word }) = owner else {
+    let Some(Owner { slot, key, word }) =
+        reply::owner::<A, _>(world, settings.shape_of::<A>(), told(reply), bond, server)
+    else {
         return Err(Reason::NotOurs);
     };
     if table::is_overdue(word, now) {
@@ -68,7 +71,8 @@ fn arrive<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     }
     let reply_bytes = packet.ip_bytes.into();
     world.count(server, ServerCounters { reply_packets: 1, reply_bytes, ..ServerCounters::default() });
-    desk.put_connection(key, Hash(bond), now);
+    desk.put_connection::<A>(key, Hash(bond), now);
+    desk.set_word(slot.word());
     desk.set_course(word.course(), Hash(bond));
     desk.set_task(advanced.task());
     world.enter(next, frame)

@@ -1,13 +1,12 @@
 //! Is a packet for a VIP at all? Nearly every packet that is not leaves here, for a few nanoseconds.
 
 use super::Ways;
-use super::parse::{Headers, IP_OFFSET};
+use super::parse::{ADDRESSES, Headers, IP_OFFSET};
 use crate::address::{Address, V4, V6};
 use crate::settings::{Rules, SettingsView};
 use crate::verdict::Reason;
 use crate::vip;
 use crate::wire::Frame;
-use crate::wire::ipv6::Ipv6;
 
 /// Whether the packet's destination is a VIP, and the frame's is this machine.
 #[inline(always)]
@@ -35,12 +34,13 @@ pub(super) fn is_for_a_v6_vip<F: Frame, W: Ways<V6>>(
     settings: SettingsView<W::Row>,
     frame: &F,
 ) -> Result<(), Reason> {
-    let Some(ip) = frame.read::<Ipv6>(IP_OFFSET) else {
+    let Some(halves) = frame.read::<[u64; 2]>(IP_OFFSET + ADDRESSES + size_of::<V6>()) else {
         return Err(Reason::NotOurs);
     };
-    let bucket = world.vip_v6_bucket(vip::bucket_v6(ip.destination, settings.seed()));
-    if !vip::holds_v6(bucket.ok_or(Reason::NotReady)?, ip.destination)
-        && !is_marked(world, settings, ip.destination)
+    let destination: V6 = zerocopy::transmute!(halves);
+    let bucket = world.vip_v6_bucket(vip::bucket_v6(destination, settings.seed()));
+    if !vip::holds_v6(bucket.ok_or(Reason::NotReady)?, destination)
+        && !is_marked(world, settings, destination)
     {
         return Err(Reason::NotOurs);
     }
@@ -73,11 +73,12 @@ pub(super) fn is_from_a_v6_server<F: Frame, W: Ways<V6>>(
     if !settings.rules().has(Rules::MASQUERADE) {
         return false;
     }
-    let Some(ip) = frame.read::<Ipv6>(IP_OFFSET) else {
+    let Some(halves) = frame.read::<[u64; 2]>(IP_OFFSET + ADDRESSES) else {
         return false;
     };
-    let bucket = world.source_v6_bucket(vip::bucket_v6(ip.source, settings.seed()));
-    bucket.is_some_and(|bucket| vip::holds_v6(bucket, ip.source))
+    let source: V6 = zerocopy::transmute!(halves);
+    let bucket = world.source_v6_bucket(vip::bucket_v6(source, settings.seed()));
+    bucket.is_some_and(|bucket| vip::holds_v6(bucket, source))
 }
 
 /// Whether rules give marks to packets for a destination that is no VIP.

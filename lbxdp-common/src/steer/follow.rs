@@ -6,7 +6,7 @@ use super::parse::Packet;
 use super::{Ways, World};
 use crate::address::Address;
 use crate::cells::Cells;
-use crate::connection::{Course, Key, Word};
+use crate::connection::{Course, Word};
 use crate::counters::ServerCounters;
 use crate::overload::LoadRow;
 use crate::server::{Hop, Method, Server, ServerFlags};
@@ -50,7 +50,7 @@ impl<A: Address, C: Cells> Look<C, A> {
         packet: &Packet<A>,
     ) -> Self {
         let now = world.now();
-        let hash = Hash::of(packet.key, settings.seed());
+        let hash = Hash::of_cells::<A>(packet.key, settings.seed());
         // Read once: what is not found by one shape must be looked for by the same one.
         let shape = settings.shape_of::<A>();
         let known = table::find_at_home(world, shape, hash, packet.key);
@@ -75,7 +75,8 @@ impl<A: Address, C: Cells> Look<C, A> {
             world.count(word.server(), counted(packet.ip_bytes, 0));
             if way.course.method() == Method::MASQUERADE {
                 let desk = world.desk().map(Desk)?;
-                desk.put_connection(packet.key, self.hash, self.now);
+                desk.put_connection::<A>(packet.key, self.hash, self.now);
+                desk.set_word(slot.word());
                 desk.set_task(advanced.task());
             }
             return Some(way);
@@ -91,8 +92,8 @@ impl<A: Address, C: Cells> Look<C, A> {
         packet: &Packet<A>,
     ) -> Result<(), Reason> {
         let desk = world.desk().map(Desk).ok_or(Reason::NotReady)?;
-        desk.put(Arrival {
-            key: packet.key,
+        desk.put::<A>(Arrival {
+            cells: packet.key,
             event: packet.kind.event,
             hash: self.hash,
             now: self.now,
@@ -118,8 +119,9 @@ pub(super) enum Sender {
 }
 
 /// A connection as it was found.
-pub(super) struct Known<C, A> {
-    pub(super) key: Key<A>,
+pub(super) struct Known<C, A: Address> {
+    /// The cells of its key.
+    pub(super) key: A::Cells,
     pub(super) slot: Slot<C, A>,
     pub(super) word: Word,
 }
@@ -194,7 +196,7 @@ pub(super) fn advance<A: Address, W: Ways<A>>(
             return Advanced::Moved;
         }
         // Another CPU was faster, or the sweep was.
-        match slot.word_of(key) {
+        match slot.word_of_cells(key) {
             Some(newer) if !newer.is_moving() => word = newer,
             _ => return Advanced::Gone,
         }

@@ -30,11 +30,12 @@ pub fn meet<A: Address, W: Ways<A>>(world: &W) -> u64 {
 
 #[inline(always)]
 fn course_of<A: Address, W: Ways<A>>(world: &W) -> Result<Option<Course>, Reason> {
-    let Arrival { key, event, hash, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
+    let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
+    let Arrival { cells, event, hash, now, .. } = desk.arrival::<A>();
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
+    let kind = Kind { protocol: desk.protocol::<A>().ok_or(Reason::OtherProtocol)?, event };
     for _ in 0..MAX_LOOKS {
-        let (slot, word) = match table::find(world, settings.shape_of::<A>(), hash, key) {
+        let (slot, word) = match table::find_cells::<A, _>(world, settings.shape_of::<A>(), hash, cells) {
             None => break,
             Some(Found::OnItsWay(word)) => return Ok(Some(word.course())),
             Some(Found::Here(slot, word)) => (slot, word),
@@ -47,8 +48,9 @@ fn course_of<A: Address, W: Ways<A>>(world: &W) -> Result<Option<Course>, Reason
         } else if !is_served(world, word) {
             return Err(Reason::ServerGone);
         } else {
-            let known = Known { key, slot, word };
+            let known = Known { key: cells, slot, word };
             if advance(world, settings, kind, Sender::Client, known, now) != Advanced::Gone {
+                desk.set_word(slot.word());
                 return Ok(Some(word.course()));
             }
         }

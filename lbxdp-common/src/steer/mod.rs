@@ -23,11 +23,9 @@ mod v6;
 
 /// The rarer parts of the way, as [`Ways`] offers them.
 pub mod parts {
-    pub use super::answer::expect_reply;
+    pub use super::answer::{expect_reply, publish_reply};
     pub use super::meet::meet;
-    pub use super::open::{
-        by_hash, by_scheduler, claim, claim_for, consult, finish, plan, remember, template,
-    };
+    pub use super::open::{by_hash, by_scheduler, claim, consult, finish, plan, remember, template};
     pub use crate::template::confirm;
 }
 
@@ -123,23 +121,23 @@ pub trait Ways<A: Address>: World + Buckets<A> {
     fn confirm(&self, bond: u64, is_established: u32) -> u64 {
         parts::confirm::<A, _>(self, bond, is_established)
     }
-    /// Makes the connection by VS/NAT that lies on the desk have a reply entry ([`reply`](crate::reply)) that lives as long
-    /// as it; not 0: why there is none. `begins`, if not 0: whoever else has it gives way.
+    /// Makes the reply entry ([`reply`](crate::reply)) of the connection by VS/NAT that lies on the desk live as long as it.
+    /// 1: it does; 0: there is none, and the hash of its key is on the desk; else why there can be none. `begins`, if not 0:
+    /// whoever else has the entry gives way.
     fn expect_reply(&self, begins: u32) -> u64 {
         parts::expect_reply::<A, _>(self, begins)
+    }
+    /// Makes one in a place that was claimed by that hash; 1, or why not.
+    fn publish_reply(&self, place: u64) -> u64 {
+        parts::publish_reply::<A, _>(self, place)
     }
     /// What is to be done for a packet that belongs to no connection.
     fn plan(&self) -> u64 {
         parts::plan::<A, _>(self)
     }
-    /// Claims a place of the table for the packet's connection, and takes the connection that had to make room off its
-    /// server's counts.
-    fn claim(&self) -> u64 {
-        parts::claim::<A, _>(self)
-    }
-    /// The same for another key.
-    fn claim_for(&self, hash: Hash) -> u64 {
-        parts::claim_for::<A, _>(self, hash)
+    /// Claims a place of the table for a key, and takes the connection that had to make room off its server's counts.
+    fn claim(&self, hash: Hash) -> u64 {
+        parts::claim::<A, _>(self, hash)
     }
     /// The hash of the key of the client's template, of the service at `index`.
     fn template(&self, index: u32) -> u64 {

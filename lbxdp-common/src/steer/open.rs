@@ -36,7 +36,7 @@ pub(super) fn open<A: Address, W: Ways<A>>(world: &W) -> u64 {
     if let Some(refusal) = plan.refusal() {
         return refusal;
     }
-    let place = if plan.has(Plan::WANTS_ENTRY) { world.claim() } else { Place::NONE };
+    let place = if plan.has(Plan::WANTS_ENTRY) { world.claim(hash_of(world)) } else { Place::NONE };
     let mut choice = Choice::NONE;
     let is_persistent = plan.has(Plan::PERSISTENT);
     if is_persistent {
@@ -52,7 +52,7 @@ pub(super) fn open<A: Address, W: Ways<A>>(world: &W) -> u64 {
             Choice(world.by_scheduler(plan.index()))
         };
         if plan.has(Plan::REMEMBERS) && !has_no_room && choice != Choice::NONE {
-            let place = world.claim_for(Hash(world.template(plan.index())));
+            let place = world.claim(Hash(world.template(plan.index())));
             choice = Choice(world.remember(place, plan.index(), plan.is_datagram(), choice.0));
         }
     }
@@ -169,7 +169,8 @@ pub fn plan<A: Address, W: Ways<A>>(world: &W) -> u64 {
 
 #[inline(always)]
 fn planned<A: Address, W: Ways<A>>(world: &W) -> Result<Plan, Reason> {
-    let Arrival { key, event, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
+    let Arrival { cells, event, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
+    let key = Key::<A>::from_cells(cells);
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
     let Asked { index, is_of_another_port } = asked(world, settings, key).ok_or(Reason::NoService)?;
@@ -299,7 +300,9 @@ fn finished<A: Address, W: Ways<A>>(
     plan: Plan,
     choice: Choice,
 ) -> Result<(Course, bool), Reason> {
-    let Arrival { key, event, hash, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
+    let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
+    let Arrival { cells, event, hash, now, .. } = desk.arrival::<A>();
+    let key = Key::<A>::from_cells(cells);
     let method =
         world.server_row(choice.server()).map_or(Method::DIRECT, |row| Server(row).hop().flags.method());
     let course = Course::new(choice.server(), method);
@@ -346,6 +349,8 @@ fn finished<A: Address, W: Ways<A>>(
     let lifetime = settings.timeout(state.timer(protocol));
     let due = now + if follows_hash { lifetime.min(settings.timeout(UNCONFIRMED)) } else { lifetime };
     let word = Word::live(server, state, due).by(method).half_open();
+    // If another CPU is faster, its word is nearly the same.
+    desk.set_word(word);
     let bond = if choice.has_template() { world.template(plan.index()) } else { 0 };
     match claim.publish(world, settings.shape_of::<A>(), hash, Entry { key, word, bond }) {
         Published::Existing(theirs) => Ok((theirs.course(), false)),
@@ -375,15 +380,15 @@ impl Place {
     }
 }
 
-/// See [`Ways::claim`].
+/// Whether [`Ways::claim`] has found none.
 #[inline(always)]
-pub fn claim<A: Address, W: Ways<A>>(world: &W) -> u64 {
-    claim_for::<A, W>(world, hash_of(world))
+pub(super) const fn is_no_place(place: u64) -> bool {
+    Place::is_none(place)
 }
 
-/// See [`Ways::claim_for`].
+/// See [`Ways::claim`].
 #[inline(always)]
-pub fn claim_for<A: Address, W: Ways<A>>(world: &W, hash: Hash) -> u64 {
+pub fn claim<A: Address, W: Ways<A>>(world: &W, hash: Hash) -> u64 {
     let now = now_of(world);
     let Some(settings) = world.settings().map(SettingsView) else {
         return Place::NONE;

@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use zerocopy::big_endian::U16;
+use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::kind::Kind;
@@ -15,7 +15,7 @@ use crate::walk::{Step, Walker};
 use crate::wire::Frame;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4;
-use crate::wire::ipv6::{Extension, Fragment, HEADER_BYTES, Ipv6, extension};
+use crate::wire::ipv6::{Extension, Fragment, HEADER_BYTES, extension};
 use crate::wire::sctp::{Chunk, ChunkKind, Sctp};
 use crate::wire::tcp::Tcp;
 use crate::wire::udp::Udp;
@@ -62,8 +62,9 @@ pub(super) struct Headers {
 pub(super) const IP_OFFSET: usize = ethernet::HEADER_BYTES;
 
 /// A client's packet.
-pub(super) struct Packet<A = V4> {
-    pub(super) key: Key<A>,
+pub(super) struct Packet<A: Address = V4> {
+    /// Of its key. Not the key itself: bytes that are carried apart are loaded apart.
+    pub(super) key: A::Cells,
     pub(super) kind: Kind,
     /// Bytes from the IP header on.
     pub(super) ip_bytes: u32,
@@ -110,7 +111,7 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
         kind: Key::CONNECTION,
         pad: [0; 2],
     };
-    Ok(Packet { key, kind, ip_bytes: headers.ip_bytes })
+    Ok(Packet { key: key.cells(), kind, ip_bytes: headers.ip_bytes })
 }
 
 /// What a transport header says.
@@ -165,8 +166,21 @@ pub(super) struct Extensions<'a, F> {
     pub(super) is_malformed: u32,
 }
 
+/// What stands before the addresses in an IPv6 header.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct V6Front {
+    version_class_flow: U32,
+    payload_bytes: U16,
+    next: u8,
+    hop_limit: u8,
+}
+
+/// Where the addresses stand in an IPv6 header.
+pub(super) const ADDRESSES: usize = 8;
+
 /// Offsets of transport headers in IPv6 packets: a mask, for the verifier must see that they are small.
-const V6_OFFSET_MASK: u32 = 0xfff;
+pub(super) const V6_OFFSET_MASK: u32 = 0xfff;
 
 impl<F: Frame, W> Step<W> for Extensions<'_, F> {
     #[inline(always)]
@@ -207,29 +221,31 @@ impl<F: Frame, W> Step<W> for Extensions<'_, F> {
 /// The IPv6 packet in a frame.
 #[inline(always)]
 pub(super) fn v6_packet<F: Frame, W: Walker>(frame: &F, world: &W) -> Result<Packet<V6>, Reason> {
-    let ip: Ipv6 = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
-    if !ip.is_version_6() {
+    let front: V6Front = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
+    if front.version_class_flow.get() >> 28 != 6 {
         return Err(Reason::Malformed);
     }
-    let (protocol, offset) = v6_transport(frame, world, &ip)?;
-    let ip_bytes = u32::from(ip.payload_bytes.get()) + HEADER_BYTES as u32;
+    let (protocol, offset) = v6_transport(frame, world, front.next)?;
+    let ip_bytes = u32::from(front.payload_bytes.get()) + HEADER_BYTES as u32;
     let Transport { ports: [client_port, vip_port], kind } = transport(frame, protocol, offset, ip_bytes)?;
     let key = Key {
-        client: ip.source,
-        vip: ip.destination,
+        client: [0; 4],
+        vip: [0; 4],
         client_port: client_port.to_ne_bytes(),
         vip_port: vip_port.to_ne_bytes(),
         protocol,
         kind: Key::CONNECTION,
         pad: [0; 2],
     };
-    Ok(Packet { key, kind, ip_bytes })
+    let [_, rest] = key.cells();
+    let [client, vip]: [[u64; 2]; 2] = frame.read(IP_OFFSET + ADDRESSES).ok_or(Reason::Malformed)?;
+    Ok(Packet { key: [client[0], client[1], vip[0], vip[1], rest], kind, ip_bytes })
 }
 
 /// Protocol and place, counted from the IP header, of an IPv6 packet's transport header.
 #[inline(always)]
-fn v6_transport<F: Frame, W: Walker>(frame: &F, world: &W, ip: &Ipv6) -> Result<(u8, u32), Reason> {
-    let (protocol, offset) = (ip.next, HEADER_BYTES as u32);
+fn v6_transport<F: Frame, W: Walker>(frame: &F, world: &W, protocol: u8) -> Result<(u8, u32), Reason> {
+    let offset = HEADER_BYTES as u32;
     if Protocol::from_raw(protocol).is_some() {
         return Ok((protocol, offset));
     }
@@ -255,8 +271,8 @@ fn v6_transport<F: Frame, W: Walker>(frame: &F, world: &W, ip: &Ipv6) -> Result<
 #[inline(always)]
 pub(super) fn transport_place<A: Address, F: Frame, W: Walker>(frame: &F, world: &W) -> Option<u32> {
     if A::IS_V6 {
-        let ip: Ipv6 = frame.read(IP_OFFSET)?;
-        return v6_transport(frame, world, &ip).ok().map(|(_, offset)| offset);
+        let V6Front { next, .. } = frame.read(IP_OFFSET)?;
+        return v6_transport(frame, world, next).ok().map(|(_, offset)| offset);
     }
     let ip: Ipv4 = frame.read(IP_OFFSET)?;
     let bytes = ip.header_bytes();
@@ -278,10 +294,12 @@ fn sctp_event<F: Frame>(frame: &F, start: u32, end: u32, first: Chunk) -> Option
     // A second chunk below the end of the first one is what the mask makes of one that is too far away.
     let has_second = chunk_bytes >= size_of::<Chunk>() as u32 && second_chunk >= chunk_bytes;
     if is_cookie && has_second && !ends_before(second_chunk) {
-        let second: u8 = frame
+        // Two bytes, as a number: of one byte the compiler makes a comparison that the verifier does not understand, and a
+        // chunk that may be missing is none to carry along.
+        let second: u16 = frame
             .read(IP_OFFSET + first_chunk as usize + second_chunk as usize)
-            .unwrap_or(ChunkKind::COOKIE_ACK.0);
-        if second == ChunkKind::ABORT.0 {
+            .map_or(u16::MAX, u16::from_le_bytes);
+        if second as u8 == ChunkKind::ABORT.0 {
             return Some(Event::sctp(ChunkKind::ABORT));
         }
     }

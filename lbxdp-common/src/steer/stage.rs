@@ -91,7 +91,7 @@ impl Stage {
     /// # Errors
     /// Why the packet is not forwarded.
     #[inline(always)]
-    pub fn run<F: Frame, W: Stages<F> + ?Sized>(self, world: &W, frame: &mut F) -> Result<Verdict, Reason> {
+    pub fn run<F: Frame, W: Stages<F>>(self, world: &W, frame: &mut F) -> Result<Verdict, Reason> {
         let decided = match self {
             Self::RareV4 => rare::depart::<V4, _, _>(world, frame),
             Self::V6 => v6::arrive(world, frame),

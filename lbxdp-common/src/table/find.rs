@@ -91,8 +91,19 @@ pub fn find<A: Address, B: Buckets<A>>(
     hash: Hash,
     key: Key<A>,
 ) -> Option<Found<B::Bucket, A>> {
+    find_cells::<A, B>(table, shape, hash, key.cells())
+}
+
+/// The same, by the key's cells.
+#[inline(always)]
+pub fn find_cells<A: Address, B: Buckets<A>>(
+    table: &B,
+    shape: Shape,
+    hash: Hash,
+    key: A::Cells,
+) -> Option<Found<B::Bucket, A>> {
     let mut search = Search::<A> {
-        key: key.cells(),
+        key,
         home: shape.home_of(hash),
         elsewhere: shape.elsewhere_of(hash),
         step: table.zero(),

@@ -21,7 +21,12 @@ impl Hash {
     /// multiplier is secret. The constants are those of `MurmurHash3`'s finalizer.
     #[inline(always)]
     pub fn of<A: Address>(key: Key<A>, seed: Seed) -> Self {
-        let cells = key.cells();
+        Self::of_cells::<A>(key.cells(), seed)
+    }
+
+    /// Of a key's cells.
+    #[inline(always)]
+    pub fn of_cells<A: Address>(cells: A::Cells, seed: Seed) -> Self {
         let mut hash = seed.offset;
         let mut cells = cells.as_ref().iter();
         let last = cells.next_back().copied().unwrap_or_default();

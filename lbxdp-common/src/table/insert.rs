@@ -419,10 +419,7 @@ impl<A: Address, B: Buckets<A>> Step<B> for Elsewhere<A> {
         };
         let (slot, rank) = (Slot::<_, A>::new(bucket, way), Rank::of(index, way));
         let word = slot.word();
-        if matches!(word.phase(), Phase::Announced | Phase::Live)
-            && rank != self.mine
-            && slot.key_cells() == self.key
-        {
+        if matches!(word.phase(), Phase::Announced | Phase::Live) && rank != self.mine && slot.has(self.key) {
             self.winner = word.in_phase(Phase::Live).settled().0;
         }
         if rank != self.mine && !beats(slot, rank, self.mine, self.key) {
@@ -437,12 +434,12 @@ impl<A: Address, B: Buckets<A>> Step<B> for Elsewhere<A> {
 /// back to claimed, whose owner then finds that it has lost. One that is being carried is no rival of its own copy.
 #[inline(always)]
 fn beats<A: Address, C: Cells>(rival: Slot<C, A>, rank: Rank, mine: Rank, key: A::Cells) -> bool {
-    if rival.key_cells() != key {
+    if !rival.has(key) {
         return true;
     }
     let word = rival.word();
     // Read again: the entry may have been given to another key in between.
-    if rival.key_cells() != key {
+    if !rival.has(key) {
         return true;
     }
     match word.phase() {
@@ -465,7 +462,7 @@ fn decided_in<A: Address, B: Buckets<A>>(table: &B, pair: Pair, key: A::Cells) -
             let slot = Slot::<_, A>::new(bucket, way);
             let word = slot.word();
             let is_decided = matches!(word.phase(), Phase::Announced | Phase::Live);
-            if found.is_none() && is_decided && slot.key_cells() == key {
+            if found.is_none() && is_decided && slot.has(key) {
                 found = Some(word.in_phase(Phase::Live));
             }
         }

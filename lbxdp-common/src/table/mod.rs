@@ -44,7 +44,7 @@ mod shape;
 mod tests;
 
 pub use carry::{Carried, Stray, carry};
-pub use find::{Found, find};
+pub use find::{Found, find, find_cells};
 pub use hash::{Hash, Seed};
 pub use insert::{Claim, Entry, HALF_OPEN_WAYS, Inserted, NoRoom, Published, Replaced, Wish, claim, insert};
 pub use shape::{Pair, Shape};
@@ -155,11 +155,33 @@ impl<C: Cells, A: Address> Slot<C, A> {
     /// The word, if this is a live entry of the key.
     #[inline(always)]
     fn holds(self, key: A::Cells) -> Option<Word> {
-        if self.key_cells() != key {
+        if !self.has(key) {
             return None;
         }
         let word = self.word();
-        (word.is_live() && self.key_cells() == key).then_some(word)
+        (word.is_live() && self.has(key)).then_some(word)
+    }
+
+    #[inline(always)]
+    fn has(self, key: A::Cells) -> bool {
+        A::stand(self.bucket, self.cell(0), key)
+    }
+
+    /// The word, if this is (still) a live entry of the key of these cells.
+    #[inline(always)]
+    pub fn word_of_cells(self, key: A::Cells) -> Option<Word> {
+        self.holds(key)
+    }
+
+    /// The word, if this is a live entry of a key with this hash. The key is not kept: it may be longer than there is room
+    /// for.
+    #[inline(always)]
+    pub fn word_of_hash(self, hash: Hash, seed: Seed) -> Option<Word> {
+        if Hash::of_cells::<A>(self.key_cells(), seed) != hash {
+            return None;
+        }
+        let word = self.word();
+        (word.is_live() && Hash::of_cells::<A>(self.key_cells(), seed) == hash).then_some(word)
     }
 
     /// The word, if this is (still) a live entry of the key.
@@ -188,9 +210,9 @@ pub fn find_at_home<A: Address, B: Buckets<A>>(
     table: &B,
     shape: Shape,
     hash: Hash,
-    key: Key<A>,
+    key: A::Cells,
 ) -> Option<(Slot<B::Bucket, A>, Word)> {
-    let (pair, key) = (shape.home_of(hash), key.cells());
+    let pair = shape.home_of(hash);
     if let Some(found) = find_in::<A, _>(table.bucket(pair.first)?, key) {
         return Some(found);
     }

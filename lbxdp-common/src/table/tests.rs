@@ -34,7 +34,8 @@ impl Table {
     }
 
     fn live(&self) -> usize {
-        let slots = self.0.iter().flat_map(|bucket| (0..WAYS).map(move |way| Slot::new(&bucket[..], way)));
+        let slots =
+            self.0.iter().flat_map(|bucket| (0..WAYS).map(move |way| Slot::<_, V4>::new(&bucket[..], way)));
         slots.filter(|slot| slot.word().is_live()).count()
     }
 }
@@ -112,7 +113,7 @@ impl Pair<'_> {
         [pair.first, pair.second].into_iter().any(|index| {
             let bucket = self.table.bucket(index).expect("a bucket");
             let free = |word: Word| !word.is_live() || is_overdue(word, self.now);
-            (0..WAYS).any(|way| free(Slot::new(bucket, way).word()))
+            (0..WAYS).any(|way| free(Slot::<_, V4>::new(bucket, way).word()))
         })
     }
 
@@ -186,9 +187,9 @@ proptest! {
         let is_over = |word: &Word| has_expired(*word, Ticks(now));
         let expected = |word: &Word| word.is_live() && !word.is_moving() && is_over(word);
         let half_open = |word: &Word| word.is_live() && word.is_half_open() && !word.is_moving();
-        prop_assert_eq!(Words::of(&bucket[..]).half_open().0, set_of(words, half_open));
-        prop_assert_eq!(Words::of(&bucket[..]).overdue(Ticks(now)).0, set_of(words, expected));
-        prop_assert_eq!(Words::of(&bucket[..]).empty().0, set_of(words, |word| word.phase() == Phase::Empty));
+        prop_assert_eq!(Words::of::<V4, _>(&bucket[..]).half_open().0, set_of(words, half_open));
+        prop_assert_eq!(Words::of::<V4, _>(&bucket[..]).overdue(Ticks(now)).0, set_of(words, expected));
+        prop_assert_eq!(Words::of::<V4, _>(&bucket[..]).empty().0, set_of(words, |word| word.phase() == Phase::Empty));
     }
 }
 
@@ -284,7 +285,11 @@ proptest! {
 
 fn bucket_of(words: [Word; WAYS]) -> [AtomicU64; BUCKET_CELLS] {
     core::array::from_fn(|cell| {
-        AtomicU64::new(if cell % ENTRY_CELLS == WORD { words[cell / ENTRY_CELLS].0 } else { u64::MAX })
+        AtomicU64::new(if cell % ENTRY_CELLS == V4::KEY_CELLS {
+            words[cell / ENTRY_CELLS].0
+        } else {
+            u64::MAX
+        })
     })
 }
 
@@ -298,9 +303,15 @@ fn all_phases_in_all_ways_are_told_apart() {
     for number in 0..256 {
         let words = core::array::from_fn(|way| word(7, 99).in_phase(PHASES[number >> (way * 2) & 3]));
         let bucket = bucket_of(words);
-        assert_eq!(Words::of(&bucket[..]).empty().0, set_of(words, |word| word.phase() == Phase::Empty));
-        assert_eq!(Words::of(&bucket[..]).overdue(Ticks(98)).0, 0);
-        assert_eq!(Words::of(&bucket[..]).overdue(Ticks(99)).0, set_of(words, |word| word.is_live()));
+        assert_eq!(
+            Words::of::<V4, _>(&bucket[..]).empty().0,
+            set_of(words, |word| word.phase() == Phase::Empty)
+        );
+        assert_eq!(Words::of::<V4, _>(&bucket[..]).overdue(Ticks(98)).0, 0);
+        assert_eq!(
+            Words::of::<V4, _>(&bucket[..]).overdue(Ticks(99)).0,
+            set_of(words, |word| word.is_live())
+        );
     }
 }
 

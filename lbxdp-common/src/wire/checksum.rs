@@ -130,6 +130,17 @@ pub const fn after_ttl_decrement(checksum: [u8; 2]) -> [u8; 2] {
     folded.to_be_bytes()
 }
 
+/// The checksum after two bytes at an even offset have become others (RFC 1624, equation 3).
+#[inline(always)]
+pub const fn after_change(checksum: [u8; 2], old: [u8; 2], new: [u8; 2]) -> [u8; 2] {
+    let sum = !u16::from_be_bytes(checksum) as u32
+        + !u16::from_be_bytes(old) as u32
+        + u16::from_be_bytes(new) as u32;
+    let once = (sum & 0xffff) + (sum >> 16);
+    let twice = (once & 0xffff) + (once >> 16);
+    (!(twice as u16)).to_be_bytes()
+}
+
 #[cfg(test)]
 mod tests {
 
@@ -174,6 +185,17 @@ mod tests {
             data[at..at + 4].copy_from_slice(&to);
             let changed = super::change(u32::from_le_bytes(from), u32::from_le_bytes(to));
             prop_assert_eq!(u16::from_be_bytes(super::after(checksum, changed)), of(&data));
+        }
+
+        #[test]
+        fn a_change_is_recomputed(mut header: [u8; 20], new: [u8; 2]) {
+            header[0] = 0x45;
+            header[10..12].fill(0);
+            let checksum = of(&header).to_be_bytes();
+            let after = super::after_change(checksum, [header[0], header[1]], new);
+            header[0..2].copy_from_slice(&new);
+            header[10..12].copy_from_slice(&after);
+            prop_assert_eq!(of(&header), 0);
         }
     }
 

@@ -8,6 +8,8 @@ pub const MIN_HEADER_BYTES: usize = size_of::<Ipv4>();
 /// Where TTL, protocol and checksum stand in the header: [`TtlAndChecksum`].
 pub const TTL_OFFSET: usize = 8;
 
+/// "Don't fragment".
+pub const DONT_FRAGMENT: U16 = U16::new(0x4000);
 /// The fragment's offset: 0 in the first one.
 const FRAGMENT_OFFSET: U16 = U16::new(0x1fff);
 /// "More fragments" and the fragment's offset: either makes the packet a fragment.
@@ -39,12 +41,19 @@ pub struct Ipv4 {
     pub destination: [u8; 4],
 }
 
+/// Bytes of the header with its options, 20 to 60, by its first byte; 0 if this is not IPv4 or the length is less than a
+/// header's.
+#[inline(always)]
+pub const fn header_bytes(version_and_length: u8) -> u32 {
+    let bytes = (version_and_length & 0x0f) as u32 * 4;
+    if version_and_length >> 4 == 4 && bytes as usize >= MIN_HEADER_BYTES { bytes } else { 0 }
+}
+
 impl Ipv4 {
     /// Bytes of the header with its options, 20 to 60; 0 if this is not IPv4 or the length is less than a header's.
     #[inline(always)]
     pub fn header_bytes(&self) -> u32 {
-        let bytes = u32::from(self.version_and_length & 0x0f) * 4;
-        if self.version_and_length >> 4 == 4 && bytes as usize >= MIN_HEADER_BYTES { bytes } else { 0 }
+        header_bytes(self.version_and_length)
     }
 
     /// The checksum that a header without options should have; its own must be 0 now.
@@ -52,6 +61,19 @@ impl Ipv4 {
     pub fn right_checksum(self) -> [u8; 2] {
         let words: [zerocopy::little_endian::U32; 5] = zerocopy::transmute!(self);
         super::checksum::of_sum(words.iter().map(|word| u64::from(word.get())).sum())
+    }
+
+    /// What it adds to the sum of a transport checksum, without the length: addresses and protocol (RFC 768).
+    #[inline(always)]
+    pub(crate) fn pseudo_sum(&self) -> u64 {
+        let [source, destination] = [self.source, self.destination].map(u32::from_le_bytes);
+        u64::from(source) + u64::from(destination) + (u64::from(self.protocol) << 8)
+    }
+
+    /// Whether it must not be fragmented.
+    #[inline(always)]
+    pub fn must_not_fragment(&self) -> bool {
+        (self.fragment & DONT_FRAGMENT).get() != 0
     }
 
     /// Whether this is a fragment, and not the first of its packet.

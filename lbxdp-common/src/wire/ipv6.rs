@@ -35,6 +35,15 @@ impl Ipv6 {
         self.version_class_flow.get() >> 28 == 6
     }
 
+    /// What it adds to the sum of a transport checksum, without the length: addresses and protocol (RFC 8200, 8.1).
+    #[inline(always)]
+    pub(crate) fn pseudo_sum(&self) -> u64 {
+        let words: [[zerocopy::little_endian::U32; 4]; 2] =
+            zerocopy::transmute!([self.source, self.destination]);
+        words.as_flattened().iter().map(|word| u64::from(word.get())).sum::<u64>()
+            + (u64::from(self.next) << 8)
+    }
+
     /// DSCP and ECN.
     #[inline(always)]
     pub fn traffic_class(&self) -> u8 {

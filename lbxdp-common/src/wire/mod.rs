@@ -26,6 +26,8 @@ pub trait Frame {
     fn cut(&mut self, bytes: u32) -> Option<()>;
     /// Puts so many bytes in front, of any content: all offsets grow. `None` if there is no room.
     fn grow_front(&mut self, bytes: u32) -> Option<()>;
+    /// Cuts so many bytes off the front: all offsets shrink. `None`, and nothing is changed, if there are fewer.
+    fn cut_front(&mut self, bytes: u32) -> Option<()>;
 }
 
 /// A frame in ordinary memory, with room in front of it as a driver leaves it.
@@ -74,6 +76,15 @@ impl Frame for &mut Buffer<'_> {
 
     fn grow_front(&mut self, bytes: u32) -> Option<()> {
         self.start = self.start.checked_sub(bytes as usize)?;
+        Some(())
+    }
+
+    fn cut_front(&mut self, bytes: u32) -> Option<()> {
+        let start = self.start.checked_add(bytes as usize)?;
+        if self.memory.len() < start {
+            return None;
+        }
+        self.start = start;
         Some(())
     }
 }

@@ -1,6 +1,8 @@
 //! Templates of persistence: CPUs that open connections of one client at once, while the daemon carries its template or
 //! takes it out. Connections themselves are left out: the table's own models have them.
 
+use std::sync::atomic::AtomicU64;
+
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::mark::MarkRun;
@@ -9,13 +11,13 @@ use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{LOAD_CELLS, Load, ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{Persistence, ServiceKey, ServiceRow};
 use lbxdp_common::settings::{Rules, Settings};
-use lbxdp_common::state::{State, Timer};
-use lbxdp_common::steer::World;
+use lbxdp_common::state::{Event, State, Timer};
+use lbxdp_common::steer::{ARRIVAL_CELLS, Arrival, Desk, Ways, World};
 use lbxdp_common::table::{Buckets, Hash, Seed, Shape, WAYS};
 use lbxdp_common::template::key_of;
 use lbxdp_common::tend::{Errand, tend};
 use lbxdp_common::walk::Walker;
-use lbxdp_common::{Notice, Overflow, Ticks};
+use lbxdp_common::{Notice, Overflow, Ticks, V4};
 use loom::thread;
 
 use crate::memory::{Bound, FreeFor, NOW, Other, Place, Row, Table, check};
@@ -66,6 +68,17 @@ struct Director {
     service: Row,
     servers: [Row; 4],
     loads: [Row; 4],
+    desk: Row,
+}
+
+/// What lies on the desk of each CPU: a packet of the client.
+fn arrival() -> [u64; ARRIVAL_CELLS] {
+    let cells = [const { AtomicU64::new(0) }; ARRIVAL_CELLS];
+    let key = Key { client: CLIENT, kind: Key::CONNECTION, ..template() };
+    let event = Event::from_raw(0);
+    let hash = Hash(0);
+    Desk(&cells[..]).put(Arrival { key, event, hash, now: NOW, ip_bytes: 40, may_be_known: false });
+    cells.map(AtomicU64::into_inner)
 }
 
 impl Director {
@@ -97,7 +110,8 @@ impl Director {
             reusable_sctp: 0,
             hertz: HERTZ,
             lblcr_expiration: 0,
-            pad: 0,
+            tunnel_spread: 0,
+            shape_v6: Shape::steady(1).0,
             zero: 0,
         };
         let service = ServiceRow { persistence: PERSISTENCE, key: SERVICE, ..ServiceRow::default() };
@@ -107,6 +121,7 @@ impl Director {
             service: Row::fixed(&service.cells()),
             servers: [0, 1, 2, 3].map(|number| Row::fixed(&server(number).cells())),
             loads: [0, 1, 2, 3].map(load),
+            desk: Row::fixed(&arrival()),
         }
     }
 
@@ -117,13 +132,12 @@ impl Director {
 
     /// What a CPU does for a new connection of the client, as `open` does it, whose scheduler would have it go to `server`.
     fn open(self, server: u8) -> ServerId {
-        let client = template().client_number();
-        let known = self.consult(0, client, 0, NOW);
+        let known = Ways::consult(&self, 0, 0);
         if known != 0 {
             return server_of(known);
         }
-        let place = self.claim(Hash(self.template(0, client)), NOW);
-        let choice = self.remember(place, 0, client, 0, u64::from(NOW.0) << 32 | u64::from(server));
+        let place = self.claim_for(Hash(self.template(0)));
+        let choice = self.remember(place, 0, 0, server.into());
         server_of(choice)
     }
 
@@ -208,6 +222,22 @@ impl World for Director {
         None
     }
 
+    fn vip_v6_bucket(&self, _: u32) -> Option<Row> {
+        None
+    }
+
+    fn source_bucket(&self, _: u32) -> Option<Row> {
+        None
+    }
+
+    fn source_v6_bucket(&self, _: u32) -> Option<Row> {
+        None
+    }
+
+    fn desk(&self) -> Option<Row> {
+        Some(self.desk)
+    }
+
     fn service(&self, _: ServiceKey) -> Option<u32> {
         Some(0)
     }
@@ -240,10 +270,6 @@ impl World for Director {
         None
     }
 
-    fn mark_run(&self, _: [u8; 4]) -> Option<MarkRun> {
-        None
-    }
-
     fn mark_row(&self, _: u32) -> Option<Row> {
         None
     }
@@ -255,6 +281,12 @@ impl World for Director {
     fn count_notice(&self, _: Notice) {}
 
     fn count(&self, _: ServerId, _: ServerCounters) {}
+}
+
+impl Ways<V4> for Director {
+    fn mark_run(&self, _: V4) -> Option<MarkRun> {
+        None
+    }
 }
 
 #[test]
@@ -289,7 +321,7 @@ fn a_template_that_is_carried_leads_its_connections_at_every_moment() {
             shape,
             seed,
         );
-        let packet = thread::spawn(move || director.consult(0, template().client_number(), 0, NOW));
+        let packet = thread::spawn(move || Ways::consult(&director, 0, 0));
         tend(&director, Errand::of(0), 1);
         assert_eq!(packet.join().unwrap(), 1);
         director.assert_one(ServerId(1));

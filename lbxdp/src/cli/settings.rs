@@ -59,6 +59,7 @@ expire_nodest_conn = 0
 expire_quiescent_template = 0
 lblc_expiration = 86400
 lblcr_expiration = 86400
+pmtu_disc = 1
 secure_tcp = 0
 sloppy_sctp = 0
 sloppy_tcp = 1

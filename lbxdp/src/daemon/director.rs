@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use lbxdp_common::server::ServerId;
-use lbxdp_common::settings::{Rules, SHAPE_CELL};
+use lbxdp_common::settings::{Rules, SHAPE_CELL, SHAPE_V6_CELL};
 use lbxdp_common::table::{Seed, WAYS};
 use lbxdp_common::{Cells, Fate, Notice, Overflow, Reason};
 
@@ -636,9 +636,11 @@ impl Director {
 
     fn write_settings_of(&self, state: &State) {
         if let Some(row) = self.tables.SETTINGS.row(0) {
-            // The shape is the keeper's.
+            // The shapes are the keeper's.
             let cells = settings::row(state, self.kinds, self.seed, &self.clock).cells();
-            for (at, cell) in cells.iter().enumerate().filter(|(at, _)| *at != SHAPE_CELL) {
+            for (at, cell) in
+                cells.iter().enumerate().filter(|(at, _)| !matches!(*at, SHAPE_CELL | SHAPE_V6_CELL))
+            {
                 row.store(at, *cell);
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lbxdp_common::Cells;
-use lbxdp_common::settings::SHAPE_CELL;
+use lbxdp_common::settings::{SHAPE_CELL, SHAPE_V6_CELL};
 
 use super::director::Director;
 use super::load::chain;
@@ -56,7 +56,8 @@ impl Director {
         }
         let settings = settings::row(&self.state, self.kinds, self.seed, &self.clock).cells();
         if let Some(row) = self.tables.SETTINGS.row(0) {
-            let cells = settings.iter().enumerate().filter(|(at, _)| *at != SHAPE_CELL);
+            let cells =
+                settings.iter().enumerate().filter(|(at, _)| !matches!(*at, SHAPE_CELL | SHAPE_V6_CELL));
             for (at, cell) in cells.filter(|(at, cell)| row.load(*at) != **cell) {
                 row.store(at, *cell);
                 *found.entry("settings").or_default() += 1;

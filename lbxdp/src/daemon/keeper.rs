@@ -18,7 +18,7 @@ use lbxdp_common::overload::LoadRow;
 use lbxdp_common::pressure::Pressure;
 use lbxdp_common::server::{Load, Server, ServerFlags, ServerId};
 use lbxdp_common::settings::{Rules, SHAPE_CELL, SettingsView};
-use lbxdp_common::table::{Buckets, Hash, Shape, Slot, WAYS, is_overdue};
+use lbxdp_common::table::{Hash, Shape, Slot, WAYS, is_overdue};
 use lbxdp_common::tend::{Errand, MAX_ERRANDS};
 use lbxdp_common::{Cells, Ticks};
 
@@ -219,12 +219,12 @@ impl Work {
         let expires_nodest = settings.rules().has(Rules::EXPIRE_NODEST_CONN);
         let now = self.clock.now();
         for index in buckets {
-            let Some(bucket) = self.view.connections.bucket(index) else {
+            let Some(bucket) = self.view.connections.row(index) else {
                 continue;
             };
             let (mut errand, mut is_anything_over) = (Errand::of(index), false);
             for way in 0..WAYS {
-                let slot = Slot::new(bucket, way);
+                let slot = Slot::<_, V4>::new(bucket, way);
                 let word = slot.word();
                 if !word.is_live() {
                     continue;
@@ -390,7 +390,7 @@ impl Work {
         };
         let mut found = 0;
         for index in 0..shape.elsewhere() {
-            let Some(bucket) = self.view.connections.bucket(index) else {
+            let Some(bucket) = self.view.connections.row(index) else {
                 continue;
             };
             let is_elsewhere = |way| {

@@ -116,7 +116,7 @@ fn pinned(instance: &Instance) -> io::Result<Vec<Pinned>> {
 }
 
 /// The interface of a link that this process holds open: the kernel tells it in `/proc` (`bpf_xdp_link_show_fdinfo`).
-fn ifindex(link: u32) -> io::Result<u32> {
+pub(crate) fn ifindex(link: u32) -> io::Result<u32> {
     for file in std::fs::read_dir("/proc/self/fdinfo")? {
         // The directory itself was open while it was read.
         let Ok(text) = std::fs::read_to_string(file?.path()) else {

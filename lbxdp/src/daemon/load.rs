@@ -295,14 +295,14 @@ fn pinned_links(instance: &Instance) -> Vec<u32> {
 }
 
 /// The error number at the end of a chain of causes.
-fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+pub(crate) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     if let Some(io_error) = error.downcast_ref::<io::Error>() {
         return io_error.raw_os_error();
     }
     error.source().and_then(os_error)
 }
 
-fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
     matches!(os_error(error), Some(libc::EPERM | libc::EACCES))
 }
 

@@ -9,7 +9,7 @@ mod idle;
 mod inherit;
 mod interfaces;
 mod keeper;
-mod links;
+pub(crate) mod links;
 mod listing;
 pub mod load;
 mod next_hops;

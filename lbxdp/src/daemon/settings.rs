@@ -68,6 +68,7 @@ pub(super) fn meaning(row: &Settings, clock: &Clock) -> (Timeouts, Sysctls) {
         conn_reuse_mode: conn_reuse_mode.unwrap_or(Sysctls::default().conn_reuse_mode),
         expire_nodest_conn: has(Rules::EXPIRE_NODEST_CONN),
         expire_quiescent_template: has(Rules::EXPIRE_QUIESCENT_TEMPLATE),
+        pmtu_disc: has(Rules::PMTU_DISC),
         secure_tcp: 3 * has(Rules::SECURE_TCP),
         sloppy_sctp: has(Rules::SLOPPY_SCTP),
         sloppy_tcp: has(Rules::SLOPPY_TCP),
@@ -88,6 +89,7 @@ fn rules(sysctls: Sysctls) -> Rules {
         .with_if(Rules::SLOPPY_SCTP, sysctls.sloppy_sctp != 0)
         .with_if(Rules::EXPIRE_NODEST_CONN, sysctls.expire_nodest_conn != 0)
         .with_if(Rules::EXPIRE_QUIESCENT_TEMPLATE, sysctls.expire_quiescent_template != 0)
+        .with_if(Rules::PMTU_DISC, sysctls.pmtu_disc != 0)
         .with_if(Rules::SECURE_TCP, sysctls.secure_tcp >= 2)
 }
 
@@ -140,6 +142,7 @@ mod tests {
                 secure_tcp,
                 expire_nodest_conn: on,
                 expire_quiescent_template: 1 - on,
+                pmtu_disc: on,
                 sloppy_tcp: 1 - on,
                 sloppy_sctp: on,
                 lblcr_expiration: 3600,

@@ -171,7 +171,13 @@ fn clock(programs: &mut Programs) -> Result<Clock, StartError> {
 }
 
 fn listing(tables: &Tables, clock: Clock) -> Listing {
-    Listing { connections: tables.CONNECTIONS, settings: tables.SETTINGS, servers: tables.SERVERS, clock }
+    Listing {
+        connections: tables.CONNECTIONS,
+        connections_v6: tables.CONNECTIONS_V6,
+        settings: tables.SETTINGS,
+        servers: tables.SERVERS,
+        clock,
+    }
 }
 
 /// Puts the programs on their interfaces, and begins to keep the table.

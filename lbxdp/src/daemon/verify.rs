@@ -1,11 +1,14 @@
-//! What the verifier says of the packet program: how much it had to look at, and how deep the stack goes.
+//! What the verifier says of the packet program and the decapsulator: how much it had to look at, and how deep the stack goes.
 
 use std::collections::BTreeMap;
 
+use aya::Ebpf;
+use aya::programs::ProgramError;
 use aya_obj::Object;
 use aya_obj::generated::bpf_insn;
 
-use super::load::{self, LoadError};
+use super::load;
+use crate::decap;
 
 /// Register 10 is the frame pointer (`Documentation/bpf/standardization/instruction-set.rst`).
 const FRAME_POINTER: u8 = 10;
@@ -13,12 +16,20 @@ const FRAME_POINTER: u8 = 10;
 const MOVE: u8 = 0xbf;
 const ADD_CONSTANT: u8 = 0x07;
 
-/// Loads the program, prints its figures, and leaves nothing behind.
-pub fn print() -> Result<(), LoadError> {
-    let ebpf = load::verify()?;
-    let stacks = stack_bytes(load::object()?);
+/// Loads the programs, prints their figures, and leaves nothing behind.
+pub fn print() -> Result<(), Box<dyn std::error::Error>> {
+    print_of(&load::verify()?, load::object()?)?;
+    match decap::object() {
+        Ok(object) => Ok(print_of(&decap::verify()?, object)?),
+        // A packet program that was given came without it.
+        Err(_) => Ok(()),
+    }
+}
+
+fn print_of(ebpf: &Ebpf, object: &[u8]) -> Result<(), ProgramError> {
+    let stacks = stack_bytes(object);
     for (name, program) in ebpf.programs() {
-        let info = program.info().map_err(LoadError::Verifier)?;
+        let info = program.info()?;
         println!(
             "packet program {name}: {} instructions verified, {} bytes translated, {} bytes of stack",
             info.verified_instruction_count().unwrap_or(0),

@@ -593,3 +593,28 @@ fn what_no_table_can_hold_is_not_written() {
     assert_eq!(played.set(AddressSet::Vips), [Ipv6Addr::UNSPECIFIED]);
     assert_eq!(layout.drift(&played, SEED).expect("readable"), vec![]);
 }
+
+#[test]
+fn a_row_says_where_its_way_leads() {
+    let [plain, twice] = [None, Some(Tag { ethertype: 0x8100, control: 0x2007 })];
+    let outer = Tag { ethertype: 0x88a8, control: 0x0fff };
+    for (address, source) in [([10, 0, 0, 1].into(), [10, 0, 0, 9].into()), (v6(1), v6(9))] {
+        for (vlan, tags) in [
+            (None, [0; 8]),
+            (Some(VlanTags { outer, inner: plain }), [0x88, 0xa8, 0x0f, 0xff, 0, 0, 0, 0]),
+            (Some(VlanTags { outer, inner: twice }), [0x88, 0xa8, 0x0f, 0xff, 0x81, 0, 0x20, 7]),
+        ] {
+            let hop = Hop { mtu: 1400, tunnel_source: Some(source), vlan, ..resolved(address) };
+            let server = Server { address, ..by(Forward::Tunnel, 1, 1) };
+            let row = server_row(&key(80), &server, ServerId::new(1, 1), &hop, None);
+            assert_eq!(zerocopy::IntoBytes::as_bytes(&row.tags), tags);
+            assert_eq!(row.flags.has(ServerFlags::TAGGED), vlan.is_some());
+            assert_eq!(row.flags.has(ServerFlags::TWICE_TAGGED), tags[4] != 0);
+            assert_eq!((row.mtu, row.tunnel_source), (1400, service::octets(source)));
+            // The next daemon knows from the row what this one knew.
+            assert_eq!(Hop::from(&row), hop);
+        }
+    }
+    let row = server_row(&key(80), &server(1, 1), ServerId::new(1, 1), &Hop::default(), None);
+    assert_eq!(Hop::from(&row), Hop::default());
+}

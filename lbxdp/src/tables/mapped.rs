@@ -37,6 +37,13 @@ impl Mapped {
         Ok(Self { cells, width })
     }
 
+    /// A table of this process alone.
+    #[cfg(test)]
+    pub(crate) fn of_memory(width: usize, rows: usize) -> Self {
+        let cells = std::iter::repeat_with(AtomicU64::default).take(width * rows).collect::<Vec<_>>();
+        Self { cells: cells.leak(), width }
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> u32 {
         u32::try_from(self.cells.len() / self.width).unwrap_or(u32::MAX)

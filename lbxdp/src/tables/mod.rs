@@ -5,6 +5,7 @@
 mod addresses;
 mod cache;
 mod counted;
+pub mod decap;
 #[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
 mod mapped;
 #[expect(unsafe_code, reason = "aya has no call that reads many rows")]
@@ -19,6 +20,7 @@ use std::path::Path;
 
 use aya::maps::lpm_trie::{Key as Prefix, LpmTrie};
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, ProgramArray};
+use lbxdp_common::address::Address;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::table::Buckets;
@@ -107,7 +109,7 @@ fn failed(what: &'static str, table: &'static str, source: MapError) -> TableErr
 
 impl Walker for Mapped {}
 
-impl Buckets for Mapped {
+impl<A: Address> Buckets<A> for Mapped {
     type Bucket = &'static [std::sync::atomic::AtomicU64];
 
     fn bucket(&self, index: u32) -> Option<Self::Bucket> {
@@ -159,6 +161,26 @@ impl Tables {
         match self.MARK_RUNS.remove(&Prefix::new(bits, address)) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(source) => Err(failed("write", "mark_runs", source)),
+        }
+    }
+
+    /// Gives IPv6 packets to a destination another run of rules.
+    pub fn put_mark_run_v6(
+        &mut self,
+        (address, bits): ([u8; 16], u32),
+        run: MarkRun,
+    ) -> Result<(), TableError> {
+        let run: u64 = zerocopy::transmute!(run);
+        self.MARK_RUNS_V6
+            .insert(&Prefix::new(bits, address), run, 0)
+            .map_err(|source| failed("write", "mark_runs_v6", source))
+    }
+
+    /// Gives IPv6 packets to a destination no rules any more.
+    pub fn remove_mark_run_v6(&mut self, (address, bits): ([u8; 16], u32)) -> Result<(), TableError> {
+        match self.MARK_RUNS_V6.remove(&Prefix::new(bits, address)) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(source) => Err(failed("write", "mark_runs_v6", source)),
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::AtomicU64;
 
+use lbxdp_common::address::Address;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::mark::MarkRun;
@@ -11,16 +13,17 @@ use lbxdp_common::pressure::Pressure;
 use lbxdp_common::schedule::cache::CACHE_CELLS;
 use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
-use lbxdp_common::service::ServiceKey;
+use lbxdp_common::service::{ServiceKey, narrowed};
 use lbxdp_common::settings::SettingsView;
-use lbxdp_common::steer::{World, steer};
+use lbxdp_common::steer::{ARRIVAL_CELLS, Stages, Ways, World, steer};
 use lbxdp_common::table::Buckets;
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::Walker;
-use lbxdp_common::wire::{Buffer, ethernet};
+use lbxdp_common::wire::{Buffer, Frame, ethernet};
 use lbxdp_common::{Notice, Overflow, Reason, Ticks, Verdict};
 
 use super::memory::{HERTZ, Outcome, Runner, Table};
+use super::setup::Destination;
 use super::{DIRECTOR_MAC, IFINDEX};
 
 /// A director without a kernel. Its clock stands still unless it is told to go on, and begins just before the tick counter
@@ -28,13 +31,14 @@ use super::{DIRECTOR_MAC, IFINDEX};
 pub struct Host {
     tables: Vec<Vec<AtomicU64>>,
     services: BTreeMap<ServiceKey, u32>,
-    mark_runs: BTreeMap<([u8; 4], u32), MarkRun>,
+    mark_runs: BTreeMap<Destination, MarkRun>,
     counters: RefCell<BTreeMap<u32, ServerCounters>>,
     overflows: RefCell<Vec<u64>>,
     notices: RefCell<Vec<u64>>,
     now: Ticks,
     cache: RefCell<BTreeMap<CacheKey, &'static [AtomicU64]>>,
     last: Option<Result<Verdict, Reason>>,
+    desk: Vec<AtomicU64>,
 }
 
 const NOW: Ticks = Ticks(u32::MAX - 500);
@@ -77,6 +81,7 @@ impl Default for Host {
             now: NOW,
             cache: RefCell::default(),
             last: None,
+            desk: (0..ARRIVAL_CELLS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 }
@@ -94,7 +99,7 @@ impl Runner for Host {
         self.services.insert(key, index);
     }
 
-    fn put_mark_run(&mut self, destination: ([u8; 4], u32), run: MarkRun) {
+    fn put_mark_run(&mut self, destination: Destination, run: MarkRun) {
         self.mark_runs.insert(destination, run);
     }
 
@@ -126,7 +131,7 @@ impl Runner for Host {
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
         let mut memory = [&[0; HEADROOM], &frame[..]].concat();
         let mut buffer = Buffer::new(&mut memory, HEADROOM);
-        let result = steer(&mut buffer, &&*self);
+        let result = steer(&mut &mut buffer, &&*self);
         *frame = buffer.frame().to_vec();
         self.last = Some(result);
         result.into()
@@ -139,11 +144,11 @@ impl Runner for Host {
 
 impl Walker for &Host {}
 
-impl<'a> Buckets for &'a Host {
+impl<'a, A: Address> Buckets<A> for &'a Host {
     type Bucket = &'a [AtomicU64];
 
     fn bucket(&self, index: u32) -> Option<Self::Bucket> {
-        self.row(Table::Connections, index)
+        self.row(Table::connections::<A>(), index)
     }
 }
 
@@ -201,6 +206,22 @@ impl<'a> World for &'a Host {
         self.row(Table::Vips, index)
     }
 
+    fn vip_v6_bucket(&self, index: u32) -> Option<Self::Row> {
+        self.row(Table::VipsV6, index)
+    }
+
+    fn source_bucket(&self, index: u32) -> Option<Self::Row> {
+        self.row(Table::Sources, index)
+    }
+
+    fn source_v6_bucket(&self, index: u32) -> Option<Self::Row> {
+        self.row(Table::SourcesV6, index)
+    }
+
+    fn desk(&self) -> Option<Self::Row> {
+        Some(&self.desk)
+    }
+
     fn service(&self, key: ServiceKey) -> Option<u32> {
         self.services.get(&key).copied()
     }
@@ -233,14 +254,6 @@ impl<'a> World for &'a Host {
         None
     }
 
-    fn mark_run(&self, destination: [u8; 4]) -> Option<MarkRun> {
-        let prefix = |bits: u32| {
-            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            ((u32::from_be_bytes(destination) & mask).to_be_bytes(), bits)
-        };
-        (0..=32).rev().find_map(|bits| self.mark_runs.get(&prefix(bits)).copied())
-    }
-
     fn mark_row(&self, index: u32) -> Option<Self::Row> {
         self.row(Table::MarkRules, index)
     }
@@ -261,3 +274,34 @@ impl<'a> World for &'a Host {
         row.connections += more.connections;
     }
 }
+
+impl<A: Address> Ways<A> for &Host {
+    fn mark_run(&self, destination: A) -> Option<MarkRun> {
+        let destination = address_of(destination);
+        (0..=128).rev().find_map(|bits| self.mark_runs.get(&(first_bits(destination, bits), bits)).copied())
+    }
+}
+
+fn address_of<A: Address>(address: A) -> IpAddr {
+    if A::IS_V6 {
+        Ipv6Addr::from(address.wide()).into()
+    } else {
+        Ipv4Addr::from(narrowed(address.wide())).into()
+    }
+}
+
+/// The address of a net: so many bits of an address that is in it.
+fn first_bits(address: IpAddr, bits: u32) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32u32.saturating_sub(bits)).unwrap_or(0);
+            Ipv4Addr::from(u32::from(address) & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            Ipv6Addr::from(u128::from(address) & mask).into()
+        }
+    }
+}
+
+impl<F: Frame> Stages<F> for &Host {}

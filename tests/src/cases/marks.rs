@@ -2,6 +2,7 @@
 
 use lbxdp_common::connection::Key;
 use lbxdp_common::mark::MarkRow;
+use lbxdp_common::service::widened;
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::{Protocol, Reason, Scheduler};
@@ -77,7 +78,11 @@ fn order() -> Vec<Case> {
 
 fn rules() -> Vec<Case> {
     let [one, two, three, _] = CLIENT;
-    let by_source = MarkRow { source: [one, two, three, 0], source_mask: [255, 255, 255, 0], ..every(7) };
+    let by_source = MarkRow {
+        source: widened([one, two, three, 0]),
+        source_mask: widened([255, 255, 255, 0]),
+        ..every(7)
+    };
     let by_ports = MarkRow { first_port: 1000, last_port: 2000, ..every(7) };
     let by_protocol = MarkRow { protocol: Udp.raw(), ..every(7) };
     let by_interface = MarkRow { ifindex: IFINDEX, ..every(7) };
@@ -104,7 +109,8 @@ fn rules() -> Vec<Case> {
 fn nets() -> Vec<Case> {
     let inside = [10, 7, 1, 2];
     let outside = [10, 8, 0, 1];
-    let by_source = MarkRow { source: [192, 0, 2, 0], source_mask: [255, 255, 255, 0], ..every(7) };
+    let by_source =
+        MarkRow { source: widened([192, 0, 2, 0]), source_mask: widened([255, 255, 255, 0]), ..every(7) };
     let net = |rules: &[MarkRow]| services().marks([10, 7, 0, 0], 16, rules);
     let of_inside = Key { vip: inside, ..key(Tcp, PORT, 80) };
     vec![

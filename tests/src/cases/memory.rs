@@ -1,7 +1,9 @@
 //! The tables of a director, wherever they lie: what a case writes into them and reads out of them.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
+use lbxdp_common::address::Address;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::connection::{Key, Phase, Word};
 use lbxdp_common::counters::ServerCounters;
@@ -17,12 +19,12 @@ use lbxdp_common::service::{
 use lbxdp_common::settings::{SETTINGS_CELLS, Settings, SettingsView};
 use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, reusable_states};
 use lbxdp_common::table::{
-    self, BUCKET_CELLS, Buckets, ENTRY_CELLS, Entry, Hash, Inserted, Seed, Shape, Slot,
+    self, BUCKET_CELLS, BUCKET_V6_CELLS, Buckets, ENTRY_CELLS, Entry, Hash, Inserted, Seed, Shape, Slot,
 };
 use lbxdp_common::walk::Walker;
 use lbxdp_common::{Protocol, Reason, Scheduler, Ticks, Verdict, vip};
 
-use super::setup::{Service, Setup};
+use super::setup::{Destination, Service, Setup};
 use super::{SEED, VIP};
 
 /// Buckets of the connection table.
@@ -45,7 +47,11 @@ const REFRESH: u32 = 100;
 pub enum Table {
     Settings,
     Vips,
+    VipsV6,
+    Sources,
+    SourcesV6,
     Connections,
+    ConnectionsV6,
     Servers,
     Loads,
     Services,
@@ -57,10 +63,14 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Settings,
         Self::Vips,
+        Self::VipsV6,
+        Self::Sources,
+        Self::SourcesV6,
         Self::Connections,
+        Self::ConnectionsV6,
         Self::Servers,
         Self::Loads,
         Self::Services,
@@ -71,12 +81,19 @@ impl Table {
         Self::Limits,
     ];
 
+    /// The connection table of a width of addresses.
+    pub fn connections<A: Address>() -> Self {
+        if A::IS_V6 { Self::ConnectionsV6 } else { Self::Connections }
+    }
+
     /// Cells of a row, and rows.
     pub fn shape(self) -> (usize, u32) {
         match self {
             Self::Settings => (SETTINGS_CELLS, 1),
-            Self::Vips => (vip::VIP_CELLS, vip::VIP_BUCKETS),
+            Self::Vips | Self::Sources => (vip::VIP_CELLS, vip::VIP_BUCKETS),
+            Self::VipsV6 | Self::SourcesV6 => (vip::VIP_CELLS_V6, vip::VIP_BUCKETS),
             Self::Connections => (BUCKET_CELLS, BUCKETS),
+            Self::ConnectionsV6 => (BUCKET_V6_CELLS, BUCKETS / 2),
             Self::Servers => (SERVER_CELLS, SERVERS),
             Self::Loads => (LOAD_CELLS, SERVERS),
             Self::Services => (SERVICE_CELLS, SERVICES),
@@ -126,7 +143,7 @@ pub trait Runner {
     /// Makes a key find a service.
     fn put_service(&mut self, key: ServiceKey, index: u32);
     /// Gives packets to a destination a run of rules.
-    fn put_mark_run(&mut self, destination: ([u8; 4], u32), run: MarkRun);
+    fn put_mark_run(&mut self, destination: Destination, run: MarkRun);
     /// Makes all keys find nothing, and all counters 0.
     fn forget(&mut self);
     fn counters(&self, server: ServerId) -> ServerCounters;
@@ -156,11 +173,11 @@ struct Connections<'a, R>(&'a R);
 
 impl<R> Walker for Connections<'_, R> {}
 
-impl<'a, R: Runner> Buckets for Connections<'a, R> {
+impl<'a, A: Address, R: Runner> Buckets<A> for Connections<'a, R> {
     type Bucket = &'a [AtomicU64];
 
     fn bucket(&self, index: u32) -> Option<Self::Bucket> {
-        self.0.row(Table::Connections, index)
+        self.0.row(Table::connections::<A>(), index)
     }
 }
 
@@ -170,7 +187,10 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
         let (width, rows) = table.shape();
         let zeros = vec![0; width];
         for row in 0..rows {
-            put(runner.row(table, row), &zeros);
+            // Most are: the sets of addresses are large.
+            if runner.row(table, row).is_some_and(|row| row.iter().any(|cell| cell.load(Relaxed) != 0)) {
+                put(runner.row(table, row), &zeros);
+            }
         }
     }
     runner.forget();
@@ -234,7 +254,8 @@ fn settings(setup: &Setup) -> Settings {
         reusable_sctp: reusable_states(Protocol::Sctp, 1),
         hertz: HERTZ,
         lblcr_expiration: 100 * HERTZ,
-        pad: 0,
+        tunnel_spread: 0,
+        shape_v6: Shape::steady(BUCKETS / 2).0,
         zero: 0,
     }
 }

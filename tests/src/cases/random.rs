@@ -7,7 +7,7 @@ use super::setup::{Setup, key, template_key};
 use super::{CLIENT, IFINDEX, VIP};
 use lbxdp_common::mark::MarkRow;
 use lbxdp_common::server::ServerFlags;
-use lbxdp_common::service::{List, ServiceFlags};
+use lbxdp_common::service::{List, ServiceFlags, widened};
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::Shape;
@@ -202,7 +202,8 @@ impl Dice {
         let [one, two, three, _] = CLIENT;
         let mut rule = MarkRow { last_port: u16::MAX, mark: self.one_of(&[7, 7, 8]), ..MarkRow::default() };
         if self.once_in(3) {
-            (rule.source, rule.source_mask) = ([one, two, three, 12], [255, 255, 255, 252]);
+            rule.source = widened([one, two, three, 12]);
+            rule.source_mask = widened([255, 255, 255, 252]);
         }
         if self.once_in(3) {
             (rule.first_port, rule.last_port) = (50, 500);

@@ -1,5 +1,7 @@
 //! What the tables hold when a case begins.
 
+use std::net::IpAddr;
+
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::mark::MarkRow;
 use lbxdp_common::overload::Thresholds;
@@ -14,7 +16,7 @@ use super::memory::{BUCKETS, HERTZ};
 use super::{CLIENT, DIRECTOR_MAC, IFINDEX, OTHER_PORT, SEED, VIP};
 
 /// An address, and how many of its bits count.
-pub type Destination = ([u8; 4], u32);
+pub type Destination = (IpAddr, u32);
 
 /// The rows of a case. Servers are numbered from 1; so are the rows that hold them.
 #[derive(Clone, Debug)]
@@ -86,6 +88,7 @@ pub fn server_row(number: u8) -> ServerRow {
         id: server_id(number).0,
         ifindex: IFINDEX,
         address: widened([10, 0, 0, 100 + number]),
+        mtu: ServerRow::MTU_UNKNOWN,
         ..ServerRow::default()
     }
 }
@@ -207,8 +210,8 @@ impl Setup {
 
     /// The rules for the marks of packets to a destination.
     #[must_use]
-    pub fn marks(mut self, destination: [u8; 4], bits: u32, rules: &[MarkRow]) -> Self {
-        self.marks.push(((destination, bits), rules.to_vec()));
+    pub fn marks(mut self, destination: impl Into<IpAddr>, bits: u32, rules: &[MarkRow]) -> Self {
+        self.marks.push(((destination.into(), bits), rules.to_vec()));
         self
     }
 

@@ -15,6 +15,6 @@ pub(super) fn rewrite<F: Frame, W: World>(
     ip_bytes: u32,
     mtu: u32,
 ) -> Result<(), Reason> {
-    one_hop(frame, world, ip_bytes, mtu)?;
+    one_hop(frame, world, ip_bytes, mtu, false)?;
     frame.write(0, hop.macs).ok_or(Reason::Malformed)
 }

@@ -3,15 +3,17 @@
 
 use super::{client, ip_bytes, leave, one_hop, tag};
 use crate::address::Address;
-use crate::connection::Key;
+use crate::connection::{Key, Word};
 use crate::protocol::Protocol;
 use crate::reply::port_of;
 use crate::server::{Server, ServerFlags};
 use crate::service::narrowed;
 use crate::steer::answer::Answer;
 use crate::steer::arrival::Task;
+use crate::steer::open::is_no_place;
 use crate::steer::parse::{IP_OFFSET, transport_place};
 use crate::steer::{Desk, Stages, Ways};
+use crate::table::Hash;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::{Frame, checksum, crc32c};
 
@@ -42,11 +44,11 @@ pub(in crate::steer) fn request<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
 ) -> Result<Verdict, Reason> {
     let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
     let task = desk.task();
-    if task != Task::Nothing {
-        let answer = Ways::<A>::expect_reply(world, u32::from(task == Task::Begin));
+    if task != Task::Nothing && desk.word() != Word(0) {
+        let is_expected = expect_reply::<A, W>(world, u32::from(task == Task::Begin));
         // A renewal that failed is made up for by the next one.
-        if task == Task::Begin && Answer::is_refusal(answer) {
-            return Err(Answer::refused(answer));
+        if task == Task::Begin {
+            is_expected?;
         }
     }
     let server = Server(world.server_row(desk.course().server()).ok_or(Reason::ServerGone)?);
@@ -63,7 +65,7 @@ pub(in crate::steer) fn request<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
         return Err(Reason::NextHopUnresolved);
     }
     let place = Place::of::<A, _, _>(frame, world, key, port, key.vip_port)?;
-    one_hop(frame, world, place.ip_bytes, server.change().mtu.into())?;
+    one_hop(frame, world, place.ip_bytes, server.change().mtu.into(), false)?;
     let address = A::of_wide(server.address());
     translate(frame, world, place, End::Destination, address, port).ok_or(Reason::Malformed)?;
     frame.write(0, hop.macs).ok_or(Reason::Malformed)?;
@@ -71,6 +73,21 @@ pub(in crate::steer) fn request<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
         tag(frame, server.tags(), hop.flags.has(ServerFlags::TWICE_TAGGED)).ok_or(Reason::NoWayOut)?;
     }
     Ok(leave(world, hop, ifindex))
+}
+
+/// Sees to it that the connection on the desk has a reply entry, and that it lives as long.
+#[inline(always)]
+fn expect_reply<A: Address, W: Ways<A>>(world: &W, begins: u32) -> Result<(), Reason> {
+    let mut answer = Ways::<A>::expect_reply(world, begins);
+    if answer == 0 {
+        let hash = world.desk().map_or(Hash(0), |desk| Desk(desk).reply_hash());
+        let place = Ways::<A>::claim(world, hash);
+        if is_no_place(place) {
+            return Err(Reason::TableFull);
+        }
+        answer = Ways::<A>::publish_reply(world, place);
+    }
+    if Answer::is_refusal(answer) { Err(Answer::refused(answer)) } else { Ok(()) }
 }
 
 /// Sends a reply back to its client: the connection is on the desk, and the course leads to the server it comes from.
@@ -81,13 +98,14 @@ pub(in crate::steer) fn reply<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
 ) -> Result<Verdict, Reason> {
     let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
     if desk.task() != Task::Nothing {
-        Ways::<A>::expect_reply(world, 0);
+        // One that fails is made up for by the next packet.
+        let _ = expect_reply::<A, W>(world, 0);
     }
     let key = desk.key::<A>();
     let server = Server(world.server_row(desk.course().server()).ok_or(Reason::ServerGone)?);
     let row = client::way(world, frame, key, desk.now())?;
     let place = Place::of::<A, _, _>(frame, world, key, key.vip_port, port_of(server, key))?;
-    one_hop(frame, world, place.ip_bytes, row.mtu())?;
+    one_hop(frame, world, place.ip_bytes, row.mtu(), false)?;
     translate(frame, world, place, End::Source, key.vip, key.vip_port).ok_or(Reason::Malformed)?;
     client::send(frame, world, row)
 }

@@ -12,7 +12,7 @@ use crate::server::{Hop, Method, Server, ServerFlags};
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
 use crate::wire::ethernet::{self, Ethernet, Tag};
-use crate::wire::ipv4::{TTL_OFFSET, TtlAndChecksum};
+use crate::wire::ipv4::{Ipv4, TTL_OFFSET, TtlAndChecksum};
 use crate::wire::ipv6::HOP_LIMIT_OFFSET;
 
 use super::parse::IP_OFFSET;
@@ -44,13 +44,13 @@ pub(super) fn forward<A: Address, F: Frame, W: Stages<F>>(
 
 /// Out by the interface that leads to the server.
 #[inline(always)]
-fn leave<W: World + ?Sized>(world: &W, hop: Hop, ifindex: u32) -> Verdict {
+fn leave<W: World>(world: &W, hop: Hop, ifindex: u32) -> Verdict {
     if ifindex == world.ingress_ifindex() { Verdict::Transmit } else { Verdict::Redirect(hop.port) }
 }
 
 /// Sends the packet on the course that lies on the desk.
 #[inline(always)]
-pub(super) fn carry<F: Frame, W: World + ?Sized>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
+pub(super) fn carry<F: Frame, W: World>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
     let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
     let (course, hash) = (desk.course(), desk.hash());
     let server = Server(world.server_row(course.server()).ok_or(Reason::ServerGone)?);
@@ -89,7 +89,7 @@ fn tag<F: Frame>(frame: &mut F, [outer, inner]: [Tag; 2], is_twice: bool) -> Opt
 
 /// Whether the frame's packet is an IPv6 one. There are no others than that and IPv4.
 #[inline(always)]
-fn is_v6<F: Frame>(frame: &F) -> Option<bool> {
+pub(super) fn is_v6<F: Frame>(frame: &F) -> Option<bool> {
     let Ethernet { ethertype, .. } = frame.read(0)?;
     Some(ethertype == ethernet::IPV6)
 }
@@ -107,15 +107,17 @@ fn ip_bytes<F: Frame>(frame: &F) -> Option<u32> {
     Some(u32::from(u16::from_be_bytes([high, low])) + u32::from(u16::from_be_bytes(more)))
 }
 
-/// One hop less, and no more than the way allows; else the packet is left as it is.
+/// One hop less, and no more than the way allows; else the packet is left as it is. IPv4 packets that do not fit and may
+/// be fragmented are; `is_fragmented`: so are those that say that they must not be.
 ///
 /// In this order, as Linux does (`__ip_vs_get_out_rt`).
 #[inline(always)]
-fn one_hop<F: Frame, W: World + ?Sized>(
+fn one_hop<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
     ip_bytes: u32,
     mtu: u32,
+    is_fragmented: bool,
 ) -> Result<(), Reason> {
     const TTL: usize = IP_OFFSET + TTL_OFFSET;
     const HOP_LIMIT: usize = IP_OFFSET + HOP_LIMIT_OFFSET;
@@ -124,23 +126,28 @@ fn one_hop<F: Frame, W: World + ?Sized>(
         if hops <= 1 {
             return Err(Reason::TtlExpired);
         }
-        fits(world, ip_bytes, mtu)?;
+        if ip_bytes > mtu {
+            return Err(too_big(world, mtu));
+        }
         return frame.write(HOP_LIMIT, hops - 1).ok_or(Reason::Malformed);
     }
     let ttl: TtlAndChecksum = frame.read(TTL).ok_or(Reason::Malformed)?;
     let ttl = ttl.decremented().ok_or(Reason::TtlExpired)?;
-    fits(world, ip_bytes, mtu)?;
+    if ip_bytes > mtu {
+        let ip: Ipv4 = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
+        if is_fragmented || !ip.must_not_fragment() {
+            return Err(Reason::MustFragment);
+        }
+        return Err(too_big(world, mtu));
+    }
     frame.write(TTL, ttl).ok_or(Reason::Malformed)
 }
 
-/// Whether a packet fits; if not, what would have fitted is noted for who tells the client.
+/// What would have fitted is noted for who tells the sender.
 #[inline(always)]
-fn fits<W: World>(world: &W, ip_bytes: u32, mtu: u32) -> Result<(), Reason> {
-    if ip_bytes > mtu {
-        if let Some(desk) = world.desk() {
-            Desk(desk).set_mtu(mtu);
-        }
-        return Err(Reason::TooBig);
+fn too_big<W: World>(world: &W, mtu: u32) -> Reason {
+    if let Some(desk) = world.desk() {
+        Desk(desk).set_mtu(mtu);
     }
-    Ok(())
+    Reason::TooBig
 }

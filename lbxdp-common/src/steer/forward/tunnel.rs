@@ -8,7 +8,7 @@ use crate::cells::Cells;
 use crate::forward::{Tunnel, TunnelChecksum, TunnelKind};
 use crate::server::{Server, ServerFlags};
 use crate::service::narrowed;
-use crate::settings::SettingsView;
+use crate::settings::{Rules, SettingsView};
 use crate::steer::World;
 use crate::steer::parse::IP_OFFSET;
 use crate::table::Hash;
@@ -16,7 +16,7 @@ use crate::verdict::Reason;
 use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::gre::{self, Gre};
 use crate::wire::gue::Gue;
-use crate::wire::ipv4::{Ipv4, MIN_HEADER_BYTES};
+use crate::wire::ipv4::{DONT_FRAGMENT, Ipv4, MIN_HEADER_BYTES};
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::udp::Udp;
 use crate::wire::{Frame, checksum};
@@ -33,8 +33,6 @@ const MIN_V4_MTU: u32 = 68;
 const FIRST_PORT: u32 = 32_768;
 const PORTS: u32 = 28_232;
 
-/// "Don't fragment".
-const DF: u16 = 0x4000;
 /// The two bits of congestion notification, and what they say.
 const ECN_MASK: u8 = 0b11;
 const CONGESTED: u8 = 0b11;
@@ -52,8 +50,9 @@ struct Inner {
 }
 
 impl Inner {
+    /// `heeds_path`: what says that it must not be fragmented is not (`pmtu_disc`).
     #[inline(always)]
-    fn of<F: Frame>(frame: &F) -> Option<Self> {
+    fn of<F: Frame>(frame: &F, heeds_path: bool) -> Option<Self> {
         let bytes = ip_bytes(frame)?;
         if is_v6(frame)? {
             let ip: Ipv6 = frame.read(IP_OFFSET)?;
@@ -67,7 +66,7 @@ impl Inner {
             });
         }
         let ip: Ipv4 = frame.read(IP_OFFSET)?;
-        let must_not_fragment = ip.fragment.get() & DF != 0;
+        let must_not_fragment = heeds_path && ip.must_not_fragment();
         Some(Self { is_v6: false, bytes, ttl: ip.ttl, traffic_class: ip.traffic_class, must_not_fragment })
     }
 
@@ -128,7 +127,7 @@ impl Shim {
 
 /// Puts the packet into another one that goes to the server; untouched if no hop is left, or if it is too long.
 #[inline(always)]
-pub(super) fn rewrite<F: Frame, W: World + ?Sized, C: Cells>(
+pub(super) fn rewrite<F: Frame, W: World, C: Cells>(
     frame: &mut F,
     world: &W,
     server: Server<C>,
@@ -145,9 +144,11 @@ pub(super) fn rewrite<F: Frame, W: World + ?Sized, C: Cells>(
         return Err(Reason::NoTunnel);
     }
     let ip_bytes = ip_bytes(frame).ok_or(Reason::Malformed)?;
-    one_hop(frame, world, ip_bytes, mtu)?;
-    let inner = Inner::of(frame).ok_or(Reason::Malformed)?;
-    let spread = world.settings().map_or(0, |row| SettingsView(row).tunnel_spread()) & (hash.0 >> 32) as u32;
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    let heeds_path = settings.rules().has(Rules::PMTU_DISC);
+    one_hop(frame, world, ip_bytes, mtu, !heeds_path)?;
+    let inner = Inner::of(frame, heeds_path).ok_or(Reason::Malformed)?;
+    let spread = settings.tunnel_spread() & (hash.0 >> 32) as u32;
     let source = spread_source(server.tunnel_source(), is_outer_v6, spread);
     frame.grow_front(more).ok_or(Reason::NoTunnel)?;
     let length = more - outer_bytes + inner.bytes;
@@ -160,7 +161,7 @@ pub(super) fn rewrite<F: Frame, W: World + ?Sized, C: Cells>(
             source,
             destination: server.address(),
         };
-        wrap::<_, _, { IP_OFFSET + ipv6::HEADER_BYTES }>(frame, world, shim, inner, hash, pseudo_v6(&ip))
+        wrap::<_, _, { IP_OFFSET + ipv6::HEADER_BYTES }>(frame, world, shim, inner, hash, ip.pseudo_sum())
             .and_then(|()| frame.write(IP_OFFSET, ip))
     } else {
         let ip = Ipv4 {
@@ -168,14 +169,14 @@ pub(super) fn rewrite<F: Frame, W: World + ?Sized, C: Cells>(
             traffic_class: inner.outer_class(),
             total_bytes: U16::new((MIN_HEADER_BYTES as u32 + length) as u16),
             identification: U16::new(if inner.must_not_fragment { 0 } else { world.random() as u16 }),
-            fragment: U16::new(if inner.must_not_fragment { DF } else { 0 }),
+            fragment: if inner.must_not_fragment { DONT_FRAGMENT } else { U16::new(0) },
             ttl: inner.ttl,
             protocol: shim.protocol(inner),
             checksum: [0; 2],
             source: narrowed(source),
             destination: narrowed(server.address()),
         };
-        wrap::<_, _, { IP_OFFSET + MIN_HEADER_BYTES }>(frame, world, shim, inner, hash, pseudo_v4(&ip))
+        wrap::<_, _, { IP_OFFSET + MIN_HEADER_BYTES }>(frame, world, shim, inner, hash, ip.pseudo_sum())
             .and_then(|()| frame.write(IP_OFFSET, Ipv4 { checksum: ip.right_checksum(), ..ip }))
     };
     let [destination, source]: [[u8; 6]; 2] = zerocopy::transmute!(hop.macs);
@@ -195,7 +196,7 @@ fn spread_source(source: [u8; 16], is_v6: bool, spread: u32) -> [u8; 16] {
 /// Writes the header at `AT` of the grown frame, before the inner packet. `pseudo` is the sum of the pseudo header without
 /// UDP's length.
 #[inline(always)]
-fn wrap<F: Frame, W: World + ?Sized, const AT: usize>(
+fn wrap<F: Frame, W: World, const AT: usize>(
     frame: &mut F,
     world: &W,
     shim: Shim,
@@ -241,18 +242,4 @@ fn wrap<F: Frame, W: World + ?Sized, const AT: usize>(
             Some(())
         }
     }
-}
-
-/// The sum of what a checksum covers of an IPv4 header: addresses and protocol (RFC 768).
-#[inline(always)]
-fn pseudo_v4(ip: &Ipv4) -> u64 {
-    let [source, destination] = [ip.source, ip.destination].map(u32::from_le_bytes);
-    u64::from(source) + u64::from(destination) + (u64::from(ip.protocol) << 8)
-}
-
-/// The same of an IPv6 header (RFC 8200, 8.1).
-#[inline(always)]
-fn pseudo_v6(ip: &Ipv6) -> u64 {
-    let words: [[zerocopy::little_endian::U32; 4]; 2] = zerocopy::transmute!([ip.source, ip.destination]);
-    words.as_flattened().iter().map(|word| u64::from(word.get())).sum::<u64>() + (u64::from(ip.next) << 8)
 }

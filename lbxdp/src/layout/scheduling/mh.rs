@@ -3,9 +3,10 @@
 //!
 //! Source: Linux `ip_vs_mh.c`.
 
+use lbxdp_common::address::Address;
 use lbxdp_common::schedule::mh::{SLOTS, preference};
 use lbxdp_common::server::ServerRow;
-use lbxdp_common::service::NO_MEMBER;
+use lbxdp_common::service::{NO_MEMBER, narrowed};
 
 /// No server takes more than this many bits' worth of slots a turn: greater weights are all shifted.
 const TURN_BITS: u32 = 6;
@@ -52,13 +53,7 @@ fn gcd(a: u32, b: u32) -> u32 {
 
 /// The address as one number: in a service of IPv6 its four words folded, also of an IPv4 address behind a tunnel.
 fn folded(row: &ServerRow) -> u32 {
-    let [first, rest @ ..]: [[u8; 4]; 4] = zerocopy::transmute!(row.address);
-    let first = u32::from_be_bytes(first);
-    if row.service.is_v6() {
-        rest.map(u32::from_be_bytes).into_iter().fold(first, |a, b| a ^ b)
-    } else {
-        first
-    }
+    if row.service.is_v6() { row.address.folded() } else { narrowed(row.address).folded() }
 }
 
 struct Taker {

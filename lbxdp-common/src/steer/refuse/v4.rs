@@ -1,21 +1,16 @@
-//! Telling the sender why its packet is not forwarded: the frame becomes an ICMP error, and goes back to the MAC address it
-//! came from. As Linux's `icmp_send`, but without IP options.
+//! ICMP errors about IPv4 packets.
 
 use zerocopy::big_endian::U16;
 
-use super::parse::IP_OFFSET;
-use super::{Desk, Stage, Stages, World};
-use crate::limit::{ClientLimit, TOTAL_ROW, TotalLimit, client_row};
+use super::{TTL, admit};
 use crate::notice::Notice;
-use crate::settings::SettingsView;
-use crate::verdict::{Reason, Verdict};
+use crate::steer::World;
+use crate::steer::parse::IP_OFFSET;
 use crate::wire::ethernet::{self, Ethernet};
-use crate::wire::icmp::{ICMP, Icmp, MAX_ERROR_BYTES};
+use crate::wire::icmp::{ICMP, Icmp, MAX_ERROR_BYTES, kind};
 use crate::wire::ipv4::{Ipv4, MIN_HEADER_BYTES};
 use crate::wire::{Frame, checksum};
 
-/// The error's time to live (`ip_default_ttl`).
-const TTL: u8 = 64;
 /// What an error takes over of a packet's type of service (`IPTOS_TOS_MASK`) …
 const TOS_MASK: u8 = 0x1e;
 /// … and what it adds (`IPTOS_PREC_INTERNETCONTROL`).
@@ -30,51 +25,19 @@ const OLD_FRAME: usize = HEADER_BYTES as usize;
 /// Where the quoted packet stands.
 const QUOTE_OFFSET: usize = IP_OFFSET + HEADER_BYTES as usize;
 
-/// What is decided in the end: a packet that is not forwarded is answered, if its sender is to know why. Its reason must be
-/// one of those for which packets are dropped, for its frame may have been changed by the time it turns out that no answer
-/// can be sent.
+/// Makes the error of the frame, unless nobody answers such a packet or the limits forbid it.
 #[inline(always)]
-pub(super) fn concluded<F: Frame, W: Stages<F> + ?Sized>(
-    frame: &mut F,
-    world: &W,
-    decided: Result<Verdict, Reason>,
-) -> Result<Verdict, Reason> {
-    match decided {
-        Err(reason @ Reason::NoServer) => {
-            Desk(world.desk().ok_or(reason)?).set_reason(reason);
-            world.enter(Stage::Answer, frame)
-        }
-        done => done,
+pub(super) fn tell<F: Frame, W: World>(world: &W, frame: &mut F, error: Icmp) -> Result<(), Notice> {
+    let quoted = to_be_quoted(frame, world).ok_or(Notice::Unanswerable)?;
+    if error.is_limited() {
+        let ip: Ipv4 = frame.read(IP_OFFSET).ok_or(Notice::Unanswerable)?;
+        admit(world, ip.source)?;
     }
-}
-
-/// The stage: turns the frame into an ICMP error, or counts why not.
-#[inline(always)]
-pub(super) fn answer<F: Frame, W: World + ?Sized>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
-    let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
-    let reason = desk.reason().ok_or(Reason::NotReady)?;
-    let error = Icmp::PORT_UNREACHABLE;
-    let said = match to_be_quoted(frame, world) {
-        Some(bytes) => match admit(frame, world, error) {
-            Ok(()) => turn_into(frame, world, error, bytes).ok_or(Notice::Unanswerable),
-            Err(notice) => Err(notice),
-        },
-        None => Err(Notice::Unanswerable),
-    };
-    match said {
-        Ok(()) => {
-            world.count_notice(Notice::PortUnreachable);
-            Ok(Verdict::Answered(reason))
-        }
-        Err(notice) => {
-            world.count_notice(notice);
-            Err(reason)
-        }
-    }
+    turn_into(frame, world, error, quoted).ok_or(Notice::Unanswerable)
 }
 
 /// How many bytes of the packet are to be quoted; `None` if nobody answers such a packet. That it came to this machine's
-/// own MAC address has been seen before ([`classify`](super::classify)).
+/// own MAC address has been seen before ([`classify`](crate::steer::classify)).
 #[inline(always)]
 fn to_be_quoted<F: Frame, W: World>(frame: &F, world: &W) -> Option<u32> {
     let ethernet: Ethernet = frame.read(0)?;
@@ -88,35 +51,19 @@ fn to_be_quoted<F: Frame, W: World>(frame: &F, world: &W) -> Option<u32> {
         && checksum::of_sum(checksum::sum(world, frame, IP_OFFSET, header_bytes)?) == [0; 2];
     let is_from_one =
         !ethernet::is_group(ethernet.source) && is_one_host(ip.source) && ip.source != ip.destination;
-    (is_whole && is_from_one && !ip.is_later_fragment())
-        .then_some(total_bytes.min(MAX_ERROR_BYTES - HEADER_BYTES))
+    if !is_whole || !is_from_one || ip.is_later_fragment() {
+        return None;
+    }
+    if ip.protocol == ICMP && kind::is_error(frame.read(IP_OFFSET + header_bytes as usize)?) {
+        return None;
+    }
+    Some(total_bytes.min(MAX_ERROR_BYTES - HEADER_BYTES))
 }
 
 /// Whether an address may be one host's, elsewhere: not 0.0.0.0/8, loopback, multicast, class E or broadcast.
 #[inline(always)]
 const fn is_one_host(address: [u8; 4]) -> bool {
     !matches!(address[0], 0 | 127 | 224..)
-}
-
-/// Asks the limits. First the client's, so that nobody learns from it what others get.
-#[inline(always)]
-fn admit<F: Frame, W: World>(frame: &F, world: &W, error: Icmp) -> Result<(), Notice> {
-    if !error.is_limited() {
-        return Ok(());
-    }
-    let ip: Ipv4 = frame.read(IP_OFFSET).ok_or(Notice::Unanswerable)?;
-    let settings = SettingsView(world.settings().ok_or(Notice::Unanswerable)?);
-    let total = TotalLimit(world.limit(TOTAL_ROW).ok_or(Notice::Unanswerable)?);
-    let client = world.limit(client_row(ip.source, settings.seed())).ok_or(Notice::Unanswerable)?;
-    let second = settings.hertz();
-    if !total.allows(|| world.now(), second) {
-        return Err(Notice::TotalLimit);
-    }
-    if !ClientLimit(client).take(|| world.now(), second) {
-        return Err(Notice::ClientLimit);
-    }
-    total.take(world.random());
-    Ok(())
 }
 
 /// Makes the error of the frame: `quoted` bytes of its packet stay, as they are.
