@@ -10,6 +10,7 @@ use crate::time::Ticks;
 
 /// What identifies a connection: the 5-tuple of a client's packet, as it stands in the packet (network order).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C, align(8))]
 pub struct Key<A = V4> {
     /// CIP.
     pub client: A,
