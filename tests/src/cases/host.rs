@@ -146,13 +146,13 @@ impl Runner for Host {
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
         let mut memory = [&[0; HEADROOM], &frame[..]].concat();
         let mut buffer = Buffer::new(&mut memory, HEADROOM);
-        let (world, frame) = (&&*self, &mut &mut buffer);
-        let mut result = steer(frame, world);
+        let world = &&*self;
+        let mut decided = steer(&mut &mut buffer, world);
         // In the kernel a stage that was entered is what decides; who entered it is done.
         while let Some(stage) = self.next.take() {
-            result = stage.run(world, frame);
+            decided = stage.run(world, &mut &mut buffer);
         }
-        let result = retagged(frame, world, result);
+        let result = retagged(&mut &mut buffer, world, decided);
         *frame = buffer.frame().to_vec();
         self.last = Some(result);
         result.into()
