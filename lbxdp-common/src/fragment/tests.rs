@@ -38,7 +38,7 @@ fn a_datagram_is_forgotten_in_time() {
     let row = FragmentRow(&cells[..]);
     row.begin(&Nobody, Fortune::PASSES, Hash(0), NOW + LIFETIME_S * 100, 1);
     assert!(row.fortune(NOW).is_some_and(Fortune::passes));
-    assert!(row.fortune(NOW + LIFETIME_S * 100 - 1).is_some());
+    assert!(row.fortune(NOW + (LIFETIME_S * 100 - 1)).is_some());
     assert_eq!(row.fortune(NOW + LIFETIME_S * 100), None);
     assert!(row.is_young(NOW, 100) && row.is_young(NOW + 99, 100) && !row.is_young(NOW + 100, 100));
 }

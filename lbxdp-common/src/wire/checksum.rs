@@ -106,6 +106,18 @@ pub(crate) const fn of_sum(sum: u64) -> [u8; 2] {
     (!(sum as u16)).to_le_bytes()
 }
 
+/// What a checksum's sum changes by where these 32 bits become those: both as they lie in the packet, little-endian.
+#[inline(always)]
+pub(crate) const fn change(from: u32, to: u32) -> u64 {
+    !from as u64 + to as u64
+}
+
+/// A checksum after a change of what it covers (RFC 1624, equation 3).
+#[inline(always)]
+pub(crate) const fn after(checksum: [u8; 2], change: u64) -> [u8; 2] {
+    of_sum(!u16::from_le_bytes(checksum) as u64 + change)
+}
+
 /// The IPv4 header checksum after the TTL went down by one, as the kernel's `ip_decrease_ttl` has it.
 ///
 /// TTL is the upper byte of its 16-bit word, so the header's sum falls by 0x0100 and the checksum, its complement, rises
@@ -162,6 +174,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_changed_word_changes_the_checksum_as_if_it_were_recomputed(mut data: [u8; 38], word in 0usize..9, to: [u8; 4]) {
+            data[36..].fill(0);
+            // All zeros have no checksum of their own: real packets are never that.
+            data[0] |= 1;
+            let checksum = of(&data).to_be_bytes();
+            let at = if word == 0 { 4 } else { 4 * word };
+            let from: [u8; 4] = data[at..at + 4].try_into().expect("four bytes");
+            data[at..at + 4].copy_from_slice(&to);
+            let changed = super::change(u32::from_le_bytes(from), u32::from_le_bytes(to));
+            prop_assert_eq!(u16::from_be_bytes(super::after(checksum, changed)), of(&data));
+        }
+
         #[test]
         fn a_change_is_recomputed(mut header: [u8; 20], new: [u8; 2]) {
             header[0] = 0x45;

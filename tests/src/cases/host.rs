@@ -22,7 +22,7 @@ use lbxdp_common::table::Buckets;
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::Walker;
 use lbxdp_common::wire::{Buffer, Frame, ethernet};
-use lbxdp_common::{Notice, Overflow, Reason, Ticks, Verdict};
+use lbxdp_common::{Notice, Overflow, Reason, Ticks, V4, Verdict};
 
 use super::memory::{HERTZ, Outcome, Runner, Table};
 use super::setup::Destination;
@@ -46,6 +46,7 @@ pub struct Host {
     held: RefCell<Vec<HeldFrame>>,
     /// The stage that was entered.
     next: Cell<Option<Stage>>,
+    set_rows: Vec<(Table, u32)>,
 }
 
 /// A frame, and what stands before it.
@@ -58,7 +59,7 @@ const HEADROOM: usize = 256;
 impl Host {
     /// Some packet went by hash for want of room, so many seconds ago.
     pub fn feel_pressure(&self, seconds_ago: u32) {
-        let row = Pressure(self.row(Table::Pressure, 0).expect("a row"));
+        let row = Pressure::<_, V4>::new(self.row(Table::Pressure, 0).expect("a row"));
         row.forget_after(NOW, 0);
         row.is_felt(Ticks(NOW.0.wrapping_sub(seconds_ago * HERTZ)));
     }
@@ -70,7 +71,7 @@ impl Host {
 
     /// When that was last.
     pub fn last_pressure(&self) -> Option<Ticks> {
-        Pressure(self.row(Table::Pressure, 0).expect("a row")).last()
+        Pressure::<_, V4>::new(self.row(Table::Pressure, 0).expect("a row")).last()
     }
 }
 
@@ -95,6 +96,7 @@ impl Default for Host {
             held: RefCell::default(),
             next: Cell::default(),
             desk: (0..ARRIVAL_CELLS).map(|_| AtomicU64::new(0)).collect(),
+            set_rows: Vec::new(),
         }
     }
 }
@@ -127,6 +129,10 @@ impl Runner for Host {
         self.notices.borrow_mut().fill(0);
     }
 
+    fn set_rows(&mut self) -> &mut Vec<(Table, u32)> {
+        &mut self.set_rows
+    }
+
     fn overflows(&self) -> Vec<u64> {
         self.overflows.borrow().clone()
     }
@@ -146,13 +152,13 @@ impl Runner for Host {
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
         let mut memory = [&[0; HEADROOM], &frame[..]].concat();
         let mut buffer = Buffer::new(&mut memory, HEADROOM);
-        let world = &&*self;
-        let mut decided = steer(&mut &mut buffer, world);
+        let (world, mut packet) = (&&*self, &mut buffer);
+        let mut result = steer(&mut packet, world);
         // In the kernel a stage that was entered is what decides; who entered it is done.
         while let Some(stage) = self.next.take() {
-            decided = stage.run(world, &mut &mut buffer);
+            result = stage.run(world, &mut packet);
         }
-        let result = retagged(&mut &mut buffer, world, decided);
+        let result = retagged(&mut packet, world, result);
         *frame = buffer.frame().to_vec();
         self.last = Some(result);
         result.into()
