@@ -1,6 +1,6 @@
 //! Datagrams in fragments, as the daemon sees them: whether the first fragment has come, and the packets it is to see to.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use aya::maps::{HashMap, Map, MapData, MapError, RingBuf};
@@ -65,8 +65,8 @@ impl Ring {
     }
 }
 
-impl AsRawFd for Ring {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+impl AsFd for Ring {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

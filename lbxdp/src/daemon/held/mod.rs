@@ -7,15 +7,16 @@ mod cut;
 mod late;
 
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lbxdp_common::Reason;
 use lbxdp_common::held::HeldHeader;
-use tokio::io::unix::AsyncFd;
-use tokio::sync::oneshot;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::tables::pins::Instance;
 use crate::tables::{Fragments, Ring, TableError};
@@ -23,12 +24,13 @@ use again::Again;
 use cut::Cutter;
 use late::{Late, Latecomer};
 
-/// Time between two looks at whether first fragments have come, while something waits for one.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// Milliseconds between two looks at whether first fragments have come, while something waits for one.
+const LOOK_EVERY_MS: u8 = 2;
 
 /// The thread; it ends when this is dropped.
 pub(super) struct HeldPackets {
-    stop: Option<oneshot::Sender<()>>,
+    /// The thread ends when this is closed.
+    stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
     lost: Arc<AtomicU64>,
 }
@@ -47,10 +49,9 @@ impl HeldPackets {
             has_failed: false,
         };
         let ring = Ring::open(&pins)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel();
+        let (stop, stopped) = UnixStream::pair()?;
         let thread = std::thread::Builder::new().name("held".into()).spawn(move || {
-            if let Err(error) = runtime.block_on(work.run(ring, stopped)) {
+            if let Err(error) = work.run(ring, &stopped) {
                 tracing::error!(%error, "fragments that come early are lost from now on, as are packets to be cut");
             }
         })?;
@@ -93,20 +94,22 @@ struct Work {
 }
 
 impl Work {
-    async fn run(mut self, ring: Ring, mut stopped: oneshot::Receiver<()>) -> io::Result<()> {
-        let mut ring = AsyncFd::new(ring)?;
+    fn run(mut self, mut ring: Ring, stopped: &UnixStream) -> io::Result<()> {
         loop {
-            let is_waiting = !self.late.is_empty();
-            tokio::select! {
-                _ = &mut stopped => return Ok(()),
-                ready = ring.readable_mut() => {
-                    let mut ready = ready?;
-                    while let Some((header, frame)) = ready.get_inner_mut().next() {
-                        self.take(header, frame);
-                    }
-                    ready.clear_ready();
-                }
-                () = tokio::time::sleep(LOOK_EVERY), if is_waiting => {}
+            let timeout =
+                if self.late.is_empty() { PollTimeout::NONE } else { PollTimeout::from(LOOK_EVERY_MS) };
+            let (packets, end) = (ring.as_fd(), stopped.as_fd());
+            let mut awaited = [packets, end].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut awaited, timeout) {
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let [_, end] = awaited;
+            if end.any() == Some(true) {
+                return Ok(());
+            }
+            while let Some((header, frame)) = ring.next() {
+                self.take(header, frame);
             }
             self.look();
         }
