@@ -15,6 +15,10 @@ pub struct ServerCounters {
     pub bytes: u64,
     /// Connections scheduled to it.
     pub connections: u64,
+    /// Packets that came back from it through the director (VS/NAT).
+    pub reply_packets: u64,
+    /// Their bytes, likewise.
+    pub reply_bytes: u64,
 }
 
 impl ServerCounters {
@@ -25,6 +29,8 @@ impl ServerCounters {
             packets: self.packets.wrapping_add(other.packets),
             bytes: self.bytes.wrapping_add(other.bytes),
             connections: self.connections.wrapping_add(other.connections),
+            reply_packets: self.reply_packets.wrapping_add(other.reply_packets),
+            reply_bytes: self.reply_bytes.wrapping_add(other.reply_bytes),
         }
     }
 
@@ -35,6 +41,8 @@ impl ServerCounters {
             packets: self.packets.wrapping_sub(other.packets),
             bytes: self.bytes.wrapping_sub(other.bytes),
             connections: self.connections.wrapping_sub(other.connections),
+            reply_packets: self.reply_packets.wrapping_sub(other.reply_packets),
+            reply_bytes: self.reply_bytes.wrapping_sub(other.reply_bytes),
         }
     }
 }
@@ -53,7 +61,7 @@ const COPY_CELLS: usize = 7;
 ///
 /// ```text
 /// cell 0       which copy (1 bit), zero (31), ServerId that was taken in (32)
-/// cells 1-7    copy 0: packets, bytes, connections, and room for those of replies
+/// cells 1-7    copy 0: packets, bytes, connections, packets and bytes of replies, two cells zero
 /// cells 8-14   copy 1
 /// ```
 #[derive(Clone, Copy)]
@@ -67,6 +75,8 @@ impl<C: Cells> Base<C> {
             packets: self.0.load(at),
             bytes: self.0.load(at + 1),
             connections: self.0.load(at + 2),
+            reply_packets: self.0.load(at + 3),
+            reply_bytes: self.0.load(at + 4),
         }
     }
 
@@ -82,6 +92,8 @@ impl<C: Cells> Base<C> {
         self.0.store(at, counters.packets);
         self.0.store(at + 1, counters.bytes);
         self.0.store(at + 2, counters.connections);
+        self.0.store(at + 3, counters.reply_packets);
+        self.0.store(at + 4, counters.reply_bytes);
         self.0.store(0, u64::from(taken_in.0) << 32 | other);
     }
 
@@ -97,7 +109,13 @@ mod tests {
     use core::sync::atomic::AtomicU64;
 
     fn counted(packets: u64) -> ServerCounters {
-        ServerCounters { packets, bytes: packets * 100, connections: packets + 1 }
+        ServerCounters {
+            packets,
+            bytes: packets * 100,
+            connections: packets + 1,
+            reply_packets: packets + 2,
+            reply_bytes: packets * 50,
+        }
     }
 
     /// A row whose writer is killed after so many writes.
@@ -131,13 +149,13 @@ mod tests {
 
     #[test]
     fn a_base_is_the_old_or_the_new_one_wherever_its_writer_is_killed() {
-        for writes in 0..5 {
+        for writes in 0..7 {
             let cells = [const { AtomicU64::new(0) }; BASE_CELLS];
             let base = Base(&cells[..]);
             base.set(counted(3), ServerId(1));
             base.set(counted(7), ServerId(2));
             Base(Mortal(&cells[..], &Cell::new(writes))).set(counted(9), ServerId(3));
-            let wanted = if writes < 4 { (counted(7), ServerId(2)) } else { (counted(9), ServerId(3)) };
+            let wanted = if writes < 6 { (counted(7), ServerId(2)) } else { (counted(9), ServerId(3)) };
             assert_eq!((base.counters(), base.taken_in()), wanted, "after {writes} writes");
         }
     }

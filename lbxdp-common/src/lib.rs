@@ -19,6 +19,7 @@ extern crate std;
 
 pub mod address;
 pub mod cells;
+pub mod client_hop;
 pub mod connection;
 pub mod counters;
 pub mod decap;
@@ -34,6 +35,7 @@ pub mod overflow;
 pub mod overload;
 pub mod pressure;
 pub mod protocol;
+pub mod reply;
 pub mod schedule;
 pub mod server;
 pub mod service;

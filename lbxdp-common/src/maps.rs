@@ -44,6 +44,8 @@ macro_rules! for_each_map {
                 LIMITS: "limits", $crate::limit::LIMIT_CELLS, $crate::limit::LIMIT_ROWS;
                 /// Indices of buckets for [`tend`]($crate::tend): the daemon's errands.
                 ERRANDS: "errands", 1, $crate::tend::MAX_ERRANDS;
+                /// Clients that the daemon is to look for ([`client_hop::Wanted`]($crate::client_hop::Wanted)).
+                WANTED: "wanted", $crate::client_hop::WANTED_CELLS, $crate::client_hop::WANTED;
                 /// Rules for marks ([`mark`]($crate::mark)).
                 MARK_RULES: "mark_rules", $crate::mark::MARK_CELLS, $crate::mark::MARK_ROWS;
             }
@@ -67,6 +69,9 @@ macro_rules! for_each_map {
                     $crate::fragment::MAX_FRAGMENTED;
                 /// Packets for the daemon ([`held`]($crate::held)).
                 HELD: "held", RingBuf, $crate::held::HELD_RING_BYTES;
+                /// The ways to clients ([`client_hop::ClientHop`]($crate::client_hop::ClientHop)).
+                CLIENT_HOPS: "client_hops", PerCpuArray<[u64; $crate::client_hop::CLIENT_HOP_CELLS]>,
+                    $crate::client_hop::CLIENT_HOPS;
                 /// How many packets were not forwarded, by [`Reason`]($crate::Reason).
                 REASONS: "reasons", PerCpuArray<u64>, $crate::Reason::COUNT as u32;
                 /// How often something was done for want of room, by [`Overflow`]($crate::Overflow).

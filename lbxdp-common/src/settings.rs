@@ -5,7 +5,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::address::{Address, V4};
 use crate::cells::Cells;
 use crate::protocol::Protocol;
-use crate::state::{State, Timer};
+use crate::server::Method;
+use crate::state::{self, State, Timer};
 use crate::table::{Seed, Shape};
 
 /// The row. Its first 40 bytes are all that an established TCP connection needs.
@@ -189,10 +190,12 @@ impl<C: Cells> SettingsView<C> {
         self.reusable(protocol) != 0
     }
 
-    /// Whether a connection in this state makes way for a new one with the same ports.
+    /// Whether a connection by a method makes way, in this state, for a new one with the same ports.
     #[inline(always)]
-    pub fn is_reusable(self, protocol: Protocol, state: State) -> bool {
-        state.is_in(self.reusable(protocol))
+    pub fn is_reusable(self, protocol: Protocol, state: State, method: Method) -> bool {
+        let states = self.reusable(protocol);
+        let finished = if method == Method::MASQUERADE { state::finished(protocol) } else { u16::MAX };
+        state.is_in(states & finished)
     }
 
     /// How long a set of lblcr may stay as it is, in ticks.
@@ -244,7 +247,7 @@ mod tests {
         assert_eq!(view.shape_of::<V6>(), Shape::steady(5));
         assert!(view.rules().has(Rules::SLOPPY_TCP) && !view.rules().has(Rules::SECURE_TCP));
         for state in 0..16 {
-            let reusable = |protocol| view.is_reusable(protocol, State::from_raw(state));
+            let reusable = |protocol| view.is_reusable(protocol, State::from_raw(state), Method::DIRECT);
             assert_eq!(reusable(Protocol::Tcp), state == 5);
             assert_eq!(reusable(Protocol::Sctp), state == 13);
             assert!(!reusable(Protocol::Udp));

@@ -7,7 +7,7 @@
 use core::ops::ControlFlow;
 
 use crate::address::{Address, V4, V6};
-use crate::connection::{Key, Word};
+use crate::connection::{Key, Word, kind};
 use crate::overflow::Overflow;
 use crate::overload::LoadRow;
 use crate::pressure::Pressure;
@@ -111,7 +111,7 @@ pub fn tend<A: Address, W: Ways<A>>(world: &W, errand: Errand, way: usize) {
             if word.is_half_open() {
                 world.note(Overflow::HalfOpenReplaced);
                 if let Some(row) = world.pressure() {
-                    Pressure(row).is_felt(now);
+                    Pressure::<_, A>::new(row).is_felt(now);
                 }
             }
         });
@@ -147,9 +147,12 @@ pub fn is_served<W: World>(world: &W, word: Word) -> bool {
     })
 }
 
-/// Takes an entry that has left the table off its server's counts.
+/// Takes an entry that has left the table off its server's counts. A reply entry is in none.
 #[inline(always)]
-fn forget<A: Address, W: World>(world: &W, key: Key<A>, word: Word) {
+pub(crate) fn forget<A: Address, W: World>(world: &W, key: Key<A>, word: Word) {
+    if key.kind == kind::REPLY {
+        return;
+    }
     if let Some(row) = world.load_row(word.server())
         && word.is_template()
     {

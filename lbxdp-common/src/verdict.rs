@@ -9,6 +9,8 @@ pub enum Verdict {
     Transmit,
     /// Out by the interface in this slot of the device map.
     Redirect(u16),
+    /// Out by the interface of this index.
+    Leave(u32),
     /// Its server is the director itself: up to the stack, as it is.
     Local,
     /// Back to where it came from, as an ICMP error that says why it was not forwarded.
@@ -68,6 +70,12 @@ named_enum! {
         /// A packet that was held and not sent again: a fragment whose first one did not come, or a packet that could not be
         /// cut or sent. The daemon counts these.
         HeldLost = 23 => "held_lost",
+        /// The MAC address of the next hop on the way back to a client is not known; it is being looked for.
+        ClientUnresolved = 24 => "client_unresolved",
+        /// There is no way back to the client: the director has no route to it, or does not forward (`ip_forward`).
+        NoRoute = 25 => "no_route",
+        /// A packet of SCTP that would need a new checksum, and is too long for one to be made.
+        SctpTooLong = 26 => "sctp_too_long",
     }
 }
 
@@ -103,6 +111,9 @@ impl Reason {
             | Self::NoTunnel
             | Self::LocalPort
             | Self::TableFull
+            | Self::ClientUnresolved
+            | Self::NoRoute
+            | Self::SctpTooLong
             | Self::MustFragment
             | Self::EarlyFragment
             | Self::TinyFragment

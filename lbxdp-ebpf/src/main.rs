@@ -37,6 +37,7 @@ fn act(decided: Result<Verdict, Reason>) -> u32 {
     match decided {
         Ok(Verdict::Transmit) => xdp_action::XDP_TX,
         Ok(Verdict::Redirect(port)) => maps::redirect(port),
+        Ok(Verdict::Leave(ifindex)) => maps::leave(ifindex),
         Ok(Verdict::Local) => xdp_action::XDP_PASS,
         Ok(Verdict::Answered(reason)) => {
             maps::count_reason(reason);
@@ -80,6 +81,12 @@ stages! {
     hold = Hold;
     error_v4 = ErrorV4;
     error_v6 = ErrorV6;
+    request_v4 = RequestV4;
+    request_v6 = RequestV6;
+    back_v4 = BackV4;
+    back_v6 = BackV6;
+    reply_v4 = ReplyV4;
+    reply_v6 = ReplyV6;
 }
 
 /// What time it is for [`lbxdp`]: the daemon runs this at its start to set its own clock. Never attached.

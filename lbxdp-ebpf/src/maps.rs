@@ -4,12 +4,15 @@ use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::Global;
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, xdp_action};
-use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64, bpf_loop, bpf_xdp_load_bytes};
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_fib_lookup, xdp_action};
+use aya_ebpf::helpers::generated::{
+    bpf_fib_lookup as bpf_fib_lookup_, bpf_get_prandom_u32, bpf_jiffies64, bpf_loop, bpf_redirect, bpf_xdp_load_bytes,
+};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key as Prefix;
 use aya_ebpf::maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, ring_buf};
 use aya_ebpf::programs::XdpContext;
+use lbxdp_common::client_hop::{ClientHop, WayOut};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::fragment::{FRAGMENT_CELLS, FragmentKey};
 use lbxdp_common::held::{Held, HeldHeader, MAX_HELD_BYTES};
@@ -17,12 +20,13 @@ use lbxdp_common::mark::MarkRun;
 use lbxdp_common::schedule::cache::CACHE_CELLS;
 use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
-use lbxdp_common::service::ServiceKey;
+use lbxdp_common::service::{ServiceKey, narrowed};
 use lbxdp_common::settings::{SettingsView, ZERO_CELL};
-use lbxdp_common::steer::{Desk, PREFIX_CELL, Stage, Stages, Ways, World};
+use lbxdp_common::steer::{Desk, PREFIX_CELL, Route, Stage, Stages, Ways, World};
 use lbxdp_common::table::{Buckets, Hash};
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::{Step, Walker};
+use lbxdp_common::wire::ethernet::Tag;
 use lbxdp_common::{Address, Cells, Notice, Overflow, Reason, Ticks, V4, V6, Verdict, for_each_map};
 
 use crate::atomic::Row;
@@ -66,6 +70,10 @@ static PORT_MAC: Global<u64> = Global::new(0);
 /// Index of that interface.
 #[unsafe(no_mangle)]
 static PORT_IFINDEX: Global<u32> = Global::new(0);
+
+/// Families of addresses, as Linux numbers them.
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 
 /// A new row of the cache. Not on the stack, which is small.
 static NOTHING_CACHED: [u64; CACHE_CELLS] = [0; CACHE_CELLS];
@@ -255,6 +263,17 @@ impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
     }
 
     #[inline(always)]
+    fn client_hop(&self, index: u32) -> Option<Row> {
+        // SAFETY: the map's values are rows of `CLIENT_HOP_CELLS` cells.
+        CLIENT_HOPS.get_ptr_mut(index).map(|cells| unsafe { Row::new(cells.cast()) })
+    }
+
+    #[inline(always)]
+    fn wanted(&self, index: u32) -> Option<Row> {
+        row(&WANTED, index)
+    }
+
+    #[inline(always)]
     fn by_hash(&self, index: u32, hash: Hash) -> u64 {
         parts::by_hash(index, hash.0)
     }
@@ -283,6 +302,8 @@ impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
             row.packets += more.packets;
             row.bytes += more.bytes;
             row.connections += more.connections;
+            row.reply_packets += more.reply_packets;
+            row.reply_bytes += more.reply_bytes;
         }
     }
 }
@@ -305,8 +326,9 @@ fn prefix_of<A: Address>(address: A) -> Option<&'static Prefix<A>> {
 }
 
 macro_rules! ways {
-    ($width:ty: $connections:ident, $mark_runs:ident, $meet:ident, $confirm:ident, $plan:ident, $claim:ident, $template:ident,
-        $consult:ident, $by_scheduler:ident, $remember:ident, $remember_fragment:ident, $finish:ident) => {
+    ($width:ty: $connections:ident, $mark_runs:ident, $meet:ident, $confirm:ident, $expect_reply:ident, $publish_reply:ident,
+        $plan:ident, $claim:ident, $template:ident, $consult:ident, $by_scheduler:ident, $remember:ident,
+        $remember_fragment:ident, $finish:ident) => {
         impl<const AT_PORT: bool> Buckets<$width> for Kernel<AT_PORT> {
             type Bucket = Row;
 
@@ -331,6 +353,16 @@ macro_rules! ways {
             #[inline(always)]
             fn confirm(&self, bond: u64, is_established: u32) -> u64 {
                 parts::$confirm(bond, is_established)
+            }
+
+            #[inline(always)]
+            fn expect_reply(&self, begins: u32) -> u64 {
+                parts::$expect_reply(begins)
+            }
+
+            #[inline(always)]
+            fn publish_reply(&self, place: u64) -> u64 {
+                parts::$publish_reply(place)
             }
 
             #[inline(always)]
@@ -376,10 +408,10 @@ macro_rules! ways {
     };
 }
 
-ways!(V4: CONNECTIONS, MARK_RUNS, meet_v4, confirm_v4, plan_v4, claim_v4, template_v4, consult_v4, by_scheduler_v4,
-    remember_v4, remember_fragment_v4, finish_v4);
-ways!(V6: CONNECTIONS_V6, MARK_RUNS_V6, meet_v6, confirm_v6, plan_v6, claim_v6, template_v6, consult_v6,
-    by_scheduler_v6, remember_v6, remember_fragment_v6, finish_v6);
+ways!(V4: CONNECTIONS, MARK_RUNS, meet_v4, confirm_v4, expect_reply_v4, publish_reply_v4, plan_v4, claim_v4, template_v4,
+    consult_v4, by_scheduler_v4, remember_v4, remember_fragment_v4, finish_v4);
+ways!(V6: CONNECTIONS_V6, MARK_RUNS_V6, meet_v6, confirm_v6, expect_reply_v6, publish_reply_v6, plan_v6, claim_v6,
+    template_v6, consult_v6, by_scheduler_v6, remember_v6, remember_fragment_v6, finish_v6);
 
 impl<const AT_PORT: bool> Stages<Packet> for Kernel<AT_PORT> {
     #[inline(always)]
@@ -413,6 +445,38 @@ impl<const AT_PORT: bool> Stages<Packet> for Kernel<AT_PORT> {
             false
         }
     }
+
+    #[inline(always)]
+    fn route<A: Address>(&self, frame: &Packet, from: A, to: A, row: ClientHop<Row>) -> Route {
+        let mut question = bpf_fib_lookup {
+            family: if A::IS_V6 { AF_INET6 } else { AF_INET },
+            ifindex: self.ingress_ifindex(),
+            // SAFETY: all of it is numbers, for which zeros will do.
+            ..unsafe { core::mem::zeroed() }
+        };
+        if A::IS_V6 {
+            question.__bindgen_anon_3.ipv6_src = zerocopy::transmute!(from.wide());
+            question.__bindgen_anon_4.ipv6_dst = zerocopy::transmute!(to.wide());
+        } else {
+            let [from, to]: [u32; 2] =
+                [from, to].map(|address| zerocopy::transmute!(narrowed(address.wide())));
+            question.__bindgen_anon_3.ipv4_src = from;
+            question.__bindgen_anon_4.ipv4_dst = to;
+        }
+        // SAFETY: the context is the program's own, and the question is as long as it says.
+        let answer = unsafe {
+            bpf_fib_lookup_(frame.0.as_ptr(), &raw mut question, size_of::<bpf_fib_lookup>() as i32, 0)
+        };
+        if answer != 0 {
+            return Route::none(answer as u32);
+        }
+        let [a, b, c, d, e, f] = question.dmac;
+        let [g, h, i, j, k, l] = question.smac;
+        let way = WayOut { macs: [a, b, c, d, e, f, g, h, i, j, k, l], ifindex: question.ifindex };
+        row.set_way(way, [Tag::default(); 2]);
+        // SAFETY: on its way back the field is the MTU.
+        Route::of_mtu(unsafe { question.__bindgen_anon_1.mtu_result }.into())
+    }
 }
 
 /// Begins a stage: from now on the interface that the packet came in by is on the desk.
@@ -441,6 +505,13 @@ pub(crate) fn redirect(port: u16) -> u32 {
         count_reason(Reason::NoWayOut);
         xdp_action::XDP_DROP
     })
+}
+
+/// Sends the frame out by an interface.
+#[inline(always)]
+pub(crate) fn leave(ifindex: u32) -> u32 {
+    // SAFETY: a helper of numbers.
+    unsafe { bpf_redirect(ifindex, 0) as u32 }
 }
 
 /// The kernel asks for the licence of whoever calls its GPL helpers.

@@ -24,6 +24,8 @@ macro_rules! parts {
 parts! { V4:
     meet_v4 = meet();
     confirm_v4 = confirm(bond: u64 => bond, is_established: u32 => is_established);
+    expect_reply_v4 = expect_reply(begins: u32 => begins);
+    publish_reply_v4 = publish_reply(place: u64 => place);
     plan_v4 = plan();
     claim_v4 = claim(hash: u64 => Hash(hash));
     template_v4 = template(index: u32 => index);
@@ -37,6 +39,8 @@ parts! { V4:
 parts! { V6:
     meet_v6 = meet();
     confirm_v6 = confirm(bond: u64 => bond, is_established: u32 => is_established);
+    expect_reply_v6 = expect_reply(begins: u32 => begins);
+    publish_reply_v6 = publish_reply(place: u64 => place);
     plan_v6 = plan();
     claim_v6 = claim(hash: u64 => Hash(hash));
     template_v6 = template(index: u32 => index);

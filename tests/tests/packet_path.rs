@@ -53,7 +53,13 @@ impl Kernel {
         let number = LOADED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let pins = Pins(Path::new("/sys/fs/bpf").join(format!("lbxdp-law-{}-{number}", std::process::id())));
         let interface = Interface { name: "none".into(), ifindex: IFINDEX, mac: DIRECTOR_MAC };
-        let sizes = Sizes { buckets: BUCKETS, servers: SERVERS, services: SERVICES, members: MEMBERS };
+        let sizes = Sizes {
+            buckets: BUCKETS,
+            buckets_v6: BUCKETS / 2,
+            servers: SERVERS,
+            services: SERVICES,
+            members: MEMBERS,
+        };
         let ebpf = load::load_beside(&pins.0, &interface, sizes).expect("the kernel takes the program");
         let mut tables = Tables::open(&pins.0).expect("the tables are pinned");
         let (slot, ifindex) = OTHER_PORT;

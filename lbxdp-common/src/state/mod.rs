@@ -245,6 +245,16 @@ pub const fn reusable_states(protocol: Protocol, conn_reuse_mode: u32) -> u16 {
     }
 }
 
+/// The states in which a connection is over whose server's packets are seen too.
+#[inline(always)]
+pub const fn finished(protocol: Protocol) -> u16 {
+    match protocol {
+        Protocol::Tcp => tcp::FINISHED,
+        Protocol::Udp => 0,
+        Protocol::Sctp => sctp::FINISHED,
+    }
+}
+
 /// Index of a timer in the settings: one a TCP state, one for UDP, four for SCTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timer(pub u8);

@@ -3,7 +3,7 @@
 
 use crate::address::Address;
 use crate::cells::Cells;
-use crate::connection::{Course, Key};
+use crate::connection::{Course, Key, Word};
 use crate::protocol::Protocol;
 use crate::state::Event;
 use crate::table::Hash;
@@ -26,7 +26,7 @@ const MAY_BE_KNOWN: u64 = 1 << 40;
 const IS_FRAGMENT: u64 = 1 << 41;
 /// The packet's length.
 const BYTES: usize = 7;
-/// The course.
+/// The course, and above it the task.
 const COURSE: usize = 8;
 /// Why the packet is dropped, and above it the MTU that it did not fit.
 const REASON_AND_MTU: usize = 9;
@@ -36,6 +36,22 @@ const IFINDEX: usize = 10;
 const PIECE: usize = 16;
 /// The VLAN tags that were taken off the frame; 0 whenever there is none such.
 const TAGS: usize = 17;
+
+/// The word of the connection, by VS/NAT alone.
+const WORD: usize = 11;
+/// The hash of its reply entry's key.
+const REPLY_HASH: usize = 15;
+
+/// What is to be done about the reply entry of a connection by VS/NAT ([`crate::reply`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Nothing: the connection has not changed.
+    Nothing,
+    /// It lives as long as the connection, which has changed.
+    Renew,
+    /// Without one the packet, which may open the connection, must not go on.
+    Begin,
+}
 
 /// A packet that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,8 +194,56 @@ impl<C: Cells> Desk<C> {
     /// Where the packet goes, for [`Stage::Carry`](super::Stage::Carry), and the hash of its key.
     #[inline(always)]
     pub fn set_course(self, course: Course, hash: Hash) {
-        self.0.store(COURSE, course.0.into());
+        self.0.store(COURSE, self.0.load(COURSE) & !0xffff_ffff | u64::from(course.0));
         self.0.store(HASH, hash.0);
+    }
+
+    /// A connection by VS/NAT that a packet belongs to, for the stages that translate.
+    #[inline(always)]
+    pub fn put_connection<A: Address>(self, key: A::Cells, hash: Hash, now: Ticks) {
+        A::store(self.0, KEY, key);
+        self.0.store(HASH, hash.0);
+        self.0.store(NOW_AND_EVENT, now.0.into());
+    }
+
+    /// What is to be done about the reply entry of the connection, before the packet is translated.
+    #[inline(always)]
+    pub fn set_task(self, task: Task) {
+        self.0.store(COURSE, self.0.load(COURSE) & 0xffff_ffff | (task as u64) << 32);
+    }
+
+    /// The connection's word, for who makes its reply entry; 0: it has no entry of its own either.
+    #[inline(always)]
+    pub fn set_word(self, word: Word) {
+        self.0.store(WORD, word.0);
+    }
+
+    /// See [`Desk::set_word`].
+    #[inline(always)]
+    pub fn word(self) -> Word {
+        Word(self.0.load(WORD))
+    }
+
+    /// The hash of the reply entry's key.
+    #[inline(always)]
+    pub fn set_reply_hash(self, hash: Hash) {
+        self.0.store(REPLY_HASH, hash.0);
+    }
+
+    /// See [`Desk::set_reply_hash`].
+    #[inline(always)]
+    pub fn reply_hash(self) -> Hash {
+        Hash(self.0.load(REPLY_HASH))
+    }
+
+    /// See [`Desk::set_task`].
+    #[inline(always)]
+    pub fn task(self) -> Task {
+        match self.0.load(COURSE) >> 32 {
+            0 => Task::Nothing,
+            1 => Task::Renew,
+            _ => Task::Begin,
+        }
     }
 
     /// See [`Desk::set_course`].

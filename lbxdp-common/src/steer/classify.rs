@@ -58,6 +58,40 @@ pub(super) fn is_for_a_v6_vip<F: Frame, W: Ways<V6>>(
     Ok(())
 }
 
+/// Whether a packet comes from a server that some connection may reach by VS/NAT, and its frame is for this machine: it may be
+/// a reply.
+#[inline(always)]
+pub(super) fn is_from_a_server<W: Ways<V4>>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    headers: &Headers,
+) -> bool {
+    if !settings.rules().has(Rules::MASQUERADE) || headers.destination_mac != world.ingress_mac() {
+        return false;
+    }
+    let source = headers.source.to_ne_bytes();
+    let bucket = world.source_bucket(vip::bucket(source, settings.seed()));
+    bucket.is_some_and(|bucket| vip::holds(bucket, source))
+}
+
+/// The same of an IPv6 packet, whose frame is known to be for this machine.
+#[inline(always)]
+pub(super) fn is_from_a_v6_server<F: Frame, W: Ways<V6>>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    frame: &F,
+) -> bool {
+    if !settings.rules().has(Rules::MASQUERADE) {
+        return false;
+    }
+    let Some(halves) = frame.read::<[u64; 2]>(IP_OFFSET + ADDRESSES) else {
+        return false;
+    };
+    let source: V6 = zerocopy::transmute!(halves);
+    let bucket = world.source_v6_bucket(vip::bucket_v6(source, settings.seed()));
+    bucket.is_some_and(|bucket| vip::holds_v6(bucket, source))
+}
+
 /// Whether rules give marks to packets for a destination that is no VIP.
 #[inline(always)]
 fn is_marked<A: Address, W: Ways<A>>(world: &W, settings: SettingsView<W::Row>, destination: A) -> bool {

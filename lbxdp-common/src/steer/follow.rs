@@ -1,7 +1,7 @@
 //! A packet and its connection: the path of known connections.
 
-use super::arrival::{Arrival, Desk};
-use super::kind::Kind;
+use super::arrival::{Arrival, Desk, Task};
+use super::kind::{Kind, clients_view};
 use super::parse::Packet;
 use super::{Ways, World};
 use crate::address::Address;
@@ -9,8 +9,9 @@ use crate::cells::Cells;
 use crate::connection::{Course, Word};
 use crate::counters::ServerCounters;
 use crate::overload::LoadRow;
-use crate::server::{Hop, Server, ServerFlags};
+use crate::server::{Hop, Method, Server, ServerFlags};
 use crate::settings::SettingsView;
+use crate::state::View;
 use crate::table::{self, Hash, Shape, Slot};
 use crate::time::Ticks;
 use crate::verdict::Reason;
@@ -69,8 +70,15 @@ impl<A: Address, C: Cells> Look<C, A> {
             && !table::is_overdue(word, self.now)
             && let Ok(way) = way_to(world, word.course(), packet.ip_bytes, self.hash)
         {
-            advance(world, settings, packet.kind, packet.key, slot, word, self.now);
+            let known = Known { key: packet.key, slot, word };
+            let advanced = advance(world, settings, packet.kind, Sender::Client, known, self.now);
             world.count(word.server(), counted(packet.ip_bytes, 0));
+            if way.course.method() == Method::MASQUERADE {
+                let desk = world.desk().map(Desk)?;
+                desk.put_connection::<A>(packet.key, self.hash, self.now);
+                desk.set_word(slot.word());
+                desk.set_task(advanced.task());
+            }
             return Some(way);
         }
         None
@@ -99,7 +107,42 @@ impl<A: Address, C: Cells> Look<C, A> {
 /// What is counted for a packet of so many bytes.
 #[inline(always)]
 pub(super) const fn counted(ip_bytes: u32, connections: u64) -> ServerCounters {
-    ServerCounters { packets: 1, bytes: ip_bytes as u64, connections }
+    ServerCounters { packets: 1, bytes: ip_bytes as u64, connections, reply_packets: 0, reply_bytes: 0 }
+}
+
+/// Whose packet it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    Client,
+    /// Seen with VS/NAT alone.
+    Server,
+}
+
+/// A connection as it was found.
+pub(super) struct Known<C, A: Address> {
+    /// The cells of its key.
+    pub(super) key: A::Cells,
+    pub(super) slot: Slot<C, A>,
+    pub(super) word: Word,
+}
+
+/// What became of a connection that a packet belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Advanced {
+    /// It is not there any more to be moved on.
+    Gone,
+    /// Nothing has changed that would have to be written.
+    Stayed,
+    /// Its word is another one now.
+    Moved,
+}
+
+impl Advanced {
+    /// What is to be done about its reply entry.
+    #[inline(always)]
+    pub(super) fn task(self) -> Task {
+        if self == Self::Moved { Task::Renew } else { Task::Nothing }
+    }
 }
 
 /// The way to a course's server, if its row is still that server's and the server has not been deleted.
@@ -114,27 +157,31 @@ pub(super) fn way_to<W: World>(world: &W, course: Course, ip_bytes: u32, hash: H
     Ok(Way { hop, ifindex, mtu: server.change().mtu.into(), ip_bytes, course, hash })
 }
 
-/// Moves a connection on by one packet; false if it is not there any more to be moved. Only the CPU whose exchange
-/// succeeds moves the server's counts.
+/// Moves a connection on by one packet. Only the CPU whose exchange succeeds moves the server's counts.
 #[inline(always)]
 pub(super) fn advance<A: Address, W: Ways<A>>(
     world: &W,
     settings: SettingsView<W::Row>,
     kind: Kind,
-    key: A::Cells,
-    slot: Slot<W::Bucket, A>,
-    mut word: Word,
+    sender: Sender,
+    known: Known<W::Bucket, A>,
     now: Ticks,
-) -> bool {
+) -> Advanced {
+    let Known { key, slot, mut word } = known;
     for _ in 0..MAX_ATTEMPTS {
-        let state = kind.state_after(word.state(), settings.rules());
+        let view = match sender {
+            Sender::Client => clients_view(word.method()),
+            Sender::Server => View::Server,
+        };
+        let state = kind.state_after(word.state(), view, settings.rules());
         let due = now + settings.timeout(state.timer(kind.protocol));
         let mut next = word.after(state, due);
-        if !kind.confirms() {
+        // A server answers whoever asks: that shows nothing of the client.
+        if sender == Sender::Server || !kind.confirms() {
             next = next.half_open_as(word);
         }
         if next.is_like(word) && due.since(word.due()).unsigned_abs() < settings.refresh() {
-            return true;
+            return Advanced::Stayed;
         }
         if slot.change(word, next) {
             let (was, is) = (word.state().is_active(kind.protocol), state.is_active(kind.protocol));
@@ -146,15 +193,15 @@ pub(super) fn advance<A: Address, W: Ways<A>>(
             if !next.is_like(word) {
                 confirm_template(world, kind, slot, word, next);
             }
-            return true;
+            return Advanced::Moved;
         }
         // Another CPU was faster, or the sweep was.
         match slot.word_of_cells(key) {
             Some(newer) if !newer.is_moving() => word = newer,
-            _ => return false,
+            _ => return Advanced::Gone,
         }
     }
-    false
+    Advanced::Gone
 }
 
 /// Tells a connection's template, if it has one, what its first packets after the opening one show.

@@ -79,7 +79,7 @@ fn first<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     }
     if let Some(way) = look.go_on(world, settings, &packet) {
         remember_course::<A, _>(world, way.course, way.ip_bytes);
-        return forward(frame, world, &way);
+        return forward::<A, _, _>(frame, world, &way);
     }
     world.enter(rare, frame)
 }
@@ -140,7 +140,7 @@ fn later<A: Address, F: Frame, W: Stages<F>>(
     }
     let way = way_to(world, course, piece.ip_bytes, row.hash())?;
     world.count(course.server(), counted(way.ip_bytes, 0));
-    forward(frame, world, &way)
+    forward::<A, _, _>(frame, world, &way)
 }
 
 /// Remembers where the packet on the desk goes, if it is the first one of a fragmented datagram. One that does not fit its

@@ -1,6 +1,7 @@
 //! What a packet means to its connection.
 
 use crate::protocol::Protocol;
+use crate::server::Method;
 use crate::settings::Rules;
 use crate::state::{self, Event, SctpState, State, TcpState, Timer, View};
 
@@ -8,6 +9,12 @@ use crate::state::{self, Event, SctpState, State, TcpState, Timer, View};
 pub(super) const UNCONFIRMED: Timer = Timer::UDP;
 /// How long an opening one lives.
 pub(super) const OPENING: Timer = Timer::OPENING;
+
+/// How a client's packets are seen of connections that go by a method: with VS/NAT the server's come by too.
+#[inline(always)]
+pub(super) fn clients_view(method: Method) -> View {
+    if method == Method::MASQUERADE { View::Client } else { View::ClientOnly }
+}
 
 /// The kind of a packet: all that a state machine asks.
 #[derive(Clone, Copy)]
@@ -52,14 +59,14 @@ impl Kind {
 
     /// The connection's state after it.
     #[inline(always)]
-    pub(super) fn state_after(self, state: State, rules: Rules) -> State {
-        state::after(self.protocol, View::ClientOnly, rules.has(Rules::SECURE_TCP), state, self.event)
+    pub(super) fn state_after(self, state: State, view: View, rules: Rules) -> State {
+        state::after(self.protocol, view, rules.has(Rules::SECURE_TCP), state, self.event)
     }
 
     /// The state of a connection of which it is the first packet seen.
     #[inline(always)]
-    pub(super) fn first_state(self, rules: Rules) -> State {
-        self.state_after(State::NONE, rules)
+    pub(super) fn first_state(self, view: View, rules: Rules) -> State {
+        self.state_after(State::NONE, view, rules)
     }
 
     /// Whether a connection in its midst that it leaves in `state` goes on: one that ends needs no entry any more.

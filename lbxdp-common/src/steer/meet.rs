@@ -3,7 +3,7 @@
 
 use super::answer::Answer;
 use super::arrival::{Arrival, Desk};
-use super::follow::advance;
+use super::follow::{Advanced, Known, Sender, advance};
 use super::kind::Kind;
 use super::{Ways, World};
 use crate::address::Address;
@@ -30,12 +30,10 @@ pub fn meet<A: Address, W: Ways<A>>(world: &W) -> u64 {
 
 #[inline(always)]
 fn course_of<A: Address, W: Ways<A>>(world: &W) -> Result<Option<Course>, Reason> {
-    let Arrival { cells, event, hash, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
+    let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
+    let Arrival { cells, event, hash, now, .. } = desk.arrival::<A>();
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    let kind = Kind {
-        protocol: Desk(world.desk().ok_or(Reason::NotReady)?).protocol::<A>().ok_or(Reason::OtherProtocol)?,
-        event,
-    };
+    let kind = Kind { protocol: desk.protocol::<A>().ok_or(Reason::OtherProtocol)?, event };
     for _ in 0..MAX_LOOKS {
         let (slot, word) = match table::find_cells::<A, _>(world, settings.shape_of::<A>(), hash, cells) {
             None => break,
@@ -49,8 +47,12 @@ fn course_of<A: Address, W: Ways<A>>(world: &W) -> Result<Option<Course>, Reason
             }
         } else if !is_served(world, word) {
             return Err(Reason::ServerGone);
-        } else if advance(world, settings, kind, cells, slot, word, now) {
-            return Ok(Some(word.course()));
+        } else {
+            let known = Known { key: cells, slot, word };
+            if advance(world, settings, kind, Sender::Client, known, now) != Advanced::Gone {
+                desk.set_word(slot.word());
+                return Ok(Some(word.course()));
+            }
         }
     }
     Ok(None)
@@ -78,7 +80,7 @@ fn is_over<W: World>(
         return expires_nodest || kind.begins() && settings.reuses(kind.protocol);
     }
     kind.begins()
-        && (!has_template && settings.is_reusable(kind.protocol, word.state())
+        && (!has_template && settings.is_reusable(kind.protocol, word.state(), word.method())
             || expires_nodest && is_quiescent(world, word))
 }
 

@@ -8,6 +8,7 @@
 
 mod answer;
 mod arrival;
+mod back;
 mod classify;
 mod error;
 mod follow;
@@ -26,6 +27,7 @@ mod v6;
 
 /// The rarer parts of the way, as [`Ways`] offers them.
 pub mod parts {
+    pub use super::answer::{expect_reply, publish_reply};
     pub use super::fragment::remember_fragment;
     pub use super::meet::meet;
     pub use super::open::{by_hash, by_scheduler, claim, consult, finish, plan, remember, template};
@@ -34,9 +36,9 @@ pub mod parts {
 
 mod stage;
 
-pub use arrival::{ARRIVAL_CELLS, Arrival, Desk, PREFIX_CELL};
+pub use arrival::{ARRIVAL_CELLS, Arrival, Desk, PREFIX_CELL, Task};
 pub use fragment::key_of_later;
-pub use stage::{Stage, Stages};
+pub use stage::{Route, Stage, Stages};
 pub use tagged::retagged;
 
 use follow::Look;
@@ -100,6 +102,10 @@ pub trait World: Pool {
     fn mark_row(&self, index: u32) -> Option<Self::Row>;
     /// Where this CPU lays down the packet that it handles.
     fn desk(&self) -> Option<Self::Row>;
+    /// A row of what this CPU remembers of the ways to clients ([`client_hop`](crate::client_hop)).
+    fn client_hop(&self, index: u32) -> Option<Self::Row>;
+    /// A place for a client that the daemon is to look for.
+    fn wanted(&self, index: u32) -> Option<Self::Row>;
     /// Counts what is done for want of room.
     fn note(&self, overflow: Overflow);
     /// Counts what a packet's sender was told, or why it was not.
@@ -126,6 +132,16 @@ pub trait Ways<A: Address>: World + Buckets<A> {
     /// Tells a template, by a connection's bond, that the connection has gone on; not 0: is established.
     fn confirm(&self, bond: u64, is_established: u32) -> u64 {
         parts::confirm::<A, _>(self, bond, is_established)
+    }
+    /// Makes the reply entry ([`reply`](crate::reply)) of the connection by VS/NAT that lies on the desk live as long as it.
+    /// 1: it does; 0: there is none, and the hash of its key is on the desk; else why there can be none. `begins`, if not 0:
+    /// whoever else has the entry gives way.
+    fn expect_reply(&self, begins: u32) -> u64 {
+        parts::expect_reply::<A, _>(self, begins)
+    }
+    /// Makes one in a place that was claimed by that hash; 1, or why not.
+    fn publish_reply(&self, place: u64) -> u64 {
+        parts::publish_reply::<A, _>(self, place)
     }
     /// What is to be done for a packet that belongs to no connection.
     fn plan(&self) -> u64 {
@@ -176,7 +192,12 @@ fn straight<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict,
         Err(ethertype) => return v6::enter(frame, world, ethertype),
     };
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    classify::is_for_a_vip(world, settings, &headers)?;
+    if let Err(reason) = classify::is_for_a_vip(world, settings, &headers) {
+        if classify::is_from_a_server(world, settings, &headers) {
+            return world.enter(Stage::BackV4, frame);
+        }
+        return Err(reason);
+    }
     continued(frame, world, settings, &headers)
 }
 
@@ -195,7 +216,7 @@ fn continued<F: Frame, W: Stages<F>>(
     };
     let look = Look::<_, V4>::at(world, settings, &packet);
     if let Some(way) = look.go_on(world, settings, &packet) {
-        return forward::forward(frame, world, &way);
+        return forward::forward::<V4, _, _>(frame, world, &way);
     }
     look.lay_down(world, &packet)?;
     world.enter(Stage::RareV4, frame)

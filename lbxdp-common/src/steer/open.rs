@@ -15,10 +15,10 @@ use crate::schedule;
 use crate::server::{Method, Server, ServerId};
 use crate::service::{Service, ServiceFlags};
 use crate::settings::SettingsView;
-use crate::state::State;
+use crate::state::{State, View};
 use crate::table::{self, Claim, Entry, Hash, NoRoom, Published, Wish};
 use crate::template::{self, FTP_PORT, Wanted};
-use crate::tend::uncount;
+use crate::tend::forget;
 use crate::time::Ticks;
 use crate::verdict::Reason;
 
@@ -174,8 +174,8 @@ fn planned<A: Address, W: Ways<A>>(world: &W) -> Result<Plan, Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
     let Asked { index, is_of_another_port } = asked(world, settings, key).ok_or(Reason::NoService)?;
-    let state = kind.first_state(settings.rules());
-    let pressure = Pressure(world.pressure().ok_or(Reason::NotReady)?);
+    let state = kind.first_state(View::ClientOnly, settings.rules());
+    let pressure = Pressure::<_, A>::new(world.pressure().ok_or(Reason::NotReady)?);
     // It may belong to a connection that got no entry. Such packets have followed the hash, and go on to.
     let follows_hash = !kind.begins() && pressure.is_recent(now, settings.timeout(kind.longest()));
     if !kind.opens(settings.rules()) && !follows_hash {
@@ -300,7 +300,8 @@ fn finished<A: Address, W: Ways<A>>(
     plan: Plan,
     choice: Choice,
 ) -> Result<(Course, bool), Reason> {
-    let Arrival { cells, hash, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
+    let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
+    let Arrival { cells, event, hash, now, .. } = desk.arrival::<A>();
     let key = Key::<A>::from_cells(cells);
     let method =
         world.server_row(choice.server()).map_or(Method::DIRECT, |row| Server(row).hop().flags.method());
@@ -309,13 +310,23 @@ fn finished<A: Address, W: Ways<A>>(
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let protocol = key.protocol().ok_or(Reason::OtherProtocol)?;
     let follows_hash = plan.has(Plan::FOLLOWS_HASH);
+    let kind = Kind { protocol, event };
+    // Such a connection never goes by hash: without an entry nobody could tell its replies.
+    let is_masqueraded = method == Method::MASQUERADE;
+    let is_nobodys = is_masqueraded && follows_hash && !kind.opens(settings.rules());
     if Place::is_none(place) {
         if server == ServerId::NONE {
             return Err(plan.without_server());
         }
+        if is_nobodys {
+            return Err(Reason::NoConnection);
+        }
+        if is_masqueraded && plan.has(Plan::WANTS_ENTRY) {
+            return Err(Reason::TableFull);
+        }
         if plan.has(Plan::WANTS_ENTRY) {
             let row = world.pressure().ok_or(Reason::NotReady)?;
-            Pressure(row).is_felt(now);
+            Pressure::<_, A>::new(row).is_felt(now);
         }
         if follows_hash {
             world.note(Overflow::HashedOn);
@@ -330,10 +341,16 @@ fn finished<A: Address, W: Ways<A>>(
         claim.give_back();
         return Err(plan.without_server());
     }
-    let state = plan.state();
+    if is_nobodys {
+        claim.give_back();
+        return Err(Reason::NoConnection);
+    }
+    let state = if is_masqueraded { kind.first_state(View::Client, settings.rules()) } else { plan.state() };
     let lifetime = settings.timeout(state.timer(protocol));
     let due = now + if follows_hash { lifetime.min(settings.timeout(UNCONFIRMED)) } else { lifetime };
     let word = Word::live(server, state, due).by(method).half_open();
+    // If another CPU is faster, its word is nearly the same.
+    desk.set_word(word);
     let bond = if choice.has_template() { world.template(plan.index()) } else { 0 };
     match claim.publish(world, settings.shape_of::<A>(), hash, Entry { key, word, bond }) {
         Published::Existing(theirs) => Ok((theirs.course(), false)),
@@ -363,6 +380,12 @@ impl Place {
     }
 }
 
+/// Whether [`Ways::claim`] has found none.
+#[inline(always)]
+pub(super) const fn is_no_place(place: u64) -> bool {
+    Place::is_none(place)
+}
+
 /// See [`Ways::claim`].
 #[inline(always)]
 pub fn claim<A: Address, W: Ways<A>>(world: &W, hash: Hash) -> u64 {
@@ -372,10 +395,8 @@ pub fn claim<A: Address, W: Ways<A>>(world: &W, hash: Hash) -> u64 {
     };
     match table::claim::<A, _>(world, settings.shape_of::<A>().home_of(hash), Wish::Share, now) {
         Ok(claim) => {
-            if let Some(replaced) = claim.replaced
-                && let Some(protocol) = replaced.key.protocol()
-            {
-                uncount(world, protocol, replaced.word);
+            if let Some(replaced) = claim.replaced {
+                forget(world, replaced.key, replaced.word);
             }
             claim.place()
         }

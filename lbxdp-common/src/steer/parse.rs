@@ -51,7 +51,7 @@ pub(super) struct Headers {
     /// The frame's destination; see [`ethernet::number`].
     pub(super) destination_mac: u64,
     /// The addresses as in the packet, in memory order.
-    source: u32,
+    pub(super) source: u32,
     pub(super) destination: u32,
     protocol: u8,
     /// Bytes of the IP header; 0 if it cannot be one.
@@ -333,25 +333,7 @@ pub(super) fn v6_packet<F: Frame, W: Walker>(frame: &F, world: &W) -> Result<Pac
     if front.version_class_flow.get() >> 28 != 6 {
         return Err(Reason::Malformed);
     }
-    let (mut protocol, mut offset) = (front.next, HEADER_BYTES as u32);
-    if Protocol::from_raw(protocol).is_none() {
-        let zero = world.zero();
-        let mut extensions = Extensions {
-            frame,
-            next: u32::from(protocol) + zero,
-            offset: offset + zero,
-            fragment: zero,
-            is_malformed: zero,
-        };
-        world.repeat(MAX_EXTENSIONS, &mut extensions);
-        if extensions.is_malformed != 0 {
-            return Err(Reason::Malformed);
-        }
-        if extensions.fragment != 0 {
-            return Err(Reason::Fragment);
-        }
-        (protocol, offset) = (extensions.next as u8, extensions.offset & V6_OFFSET_MASK);
-    }
+    let (protocol, offset) = v6_transport(frame, world, front.next)?;
     let ip_bytes = u32::from(front.payload_bytes.get()) + HEADER_BYTES as u32;
     let Transport { ports: [client_port, vip_port], kind } = transport(frame, protocol, offset, ip_bytes)?;
     let key = Key {
@@ -366,6 +348,43 @@ pub(super) fn v6_packet<F: Frame, W: Walker>(frame: &F, world: &W) -> Result<Pac
     let [_, rest] = key.cells();
     let [client, vip]: [[u64; 2]; 2] = frame.read(IP_OFFSET + ADDRESSES).ok_or(Reason::Malformed)?;
     Ok(Packet { key: [client[0], client[1], vip[0], vip[1], rest], kind, ip_bytes })
+}
+
+/// Protocol and place, counted from the IP header, of an IPv6 packet's transport header.
+#[inline(always)]
+fn v6_transport<F: Frame, W: Walker>(frame: &F, world: &W, protocol: u8) -> Result<(u8, u32), Reason> {
+    let offset = HEADER_BYTES as u32;
+    if Protocol::from_raw(protocol).is_some() {
+        return Ok((protocol, offset));
+    }
+    let zero = world.zero();
+    let mut extensions = Extensions {
+        frame,
+        next: u32::from(protocol) + zero,
+        offset: offset + zero,
+        fragment: zero,
+        is_malformed: zero,
+    };
+    world.repeat(MAX_EXTENSIONS, &mut extensions);
+    if extensions.is_malformed != 0 {
+        return Err(Reason::Malformed);
+    }
+    if extensions.fragment != 0 {
+        return Err(Reason::Fragment);
+    }
+    Ok((extensions.next as u8, extensions.offset & V6_OFFSET_MASK))
+}
+
+/// Where a packet's transport header stands, counted from the IP header.
+#[inline(always)]
+pub(super) fn transport_place<A: Address, F: Frame, W: Walker>(frame: &F, world: &W) -> Option<u32> {
+    if A::IS_V6 {
+        let V6Front { next, .. } = frame.read(IP_OFFSET)?;
+        return v6_transport(frame, world, next).ok().map(|(_, offset)| offset);
+    }
+    let ip: Ipv4 = frame.read(IP_OFFSET)?;
+    let bytes = ip.header_bytes();
+    (bytes != 0).then_some(bytes)
 }
 
 /// What an SCTP packet means: its first chunk, but an ABORT that is bundled with a cookie or its answer counts as such

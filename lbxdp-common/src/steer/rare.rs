@@ -5,8 +5,10 @@ use super::answer::Answer;
 use super::follow::{counted, way_to};
 use super::fragment::{remember_course, remember_refusal};
 use super::open::open;
-use super::{Desk, Stage, Stages, Ways};
+use super::{Desk, Stage, Stages, Task, Ways};
 use crate::address::Address;
+use crate::connection::Word;
+use crate::server::Method;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
 
@@ -17,6 +19,8 @@ pub(super) fn depart<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     frame: &mut F,
 ) -> Result<Verdict, Reason> {
     let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
+    // What is found or made of it says what it is.
+    desk.set_word(Word(0));
     let mut answer = Answer::STRANGER;
     if desk.may_be_known() {
         answer = Ways::<A>::meet(world);
@@ -35,5 +39,9 @@ pub(super) fn depart<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     way_to(world, course, desk.ip_bytes(), desk.hash())?;
     world.count(course.server(), counted(desk.ip_bytes(), connections));
     desk.set_course(course, desk.hash());
+    if course.method() == Method::MASQUERADE {
+        desk.set_task(Task::Begin);
+        return world.enter(if A::IS_V6 { Stage::RequestV6 } else { Stage::RequestV4 }, frame);
+    }
     world.enter(Stage::Carry, frame)
 }

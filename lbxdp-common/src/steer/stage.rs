@@ -1,8 +1,10 @@
 //! The stages: what takes over a frame that does not go straight. In the kernel each is a program of its own, entered by a
 //! tail call, with all of the stack; whoever enters one is done. What a stage must know lies on the [desk](super::Desk).
 
-use super::{Ways, error, forward, fragment, hold, rare, refuse, tagged, v6};
-use crate::address::{V4, V6};
+use super::forward::masquerade;
+use super::{Ways, back, error, forward, fragment, hold, rare, refuse, tagged, v6};
+use crate::address::{Address, V4, V6};
+use crate::client_hop::ClientHop;
 use crate::held::HeldHeader;
 use crate::named_enum;
 use crate::verdict::{Reason, Verdict};
@@ -33,6 +35,18 @@ named_enum! {
         ErrorV4 = 9 => "error_v4",
         /// An IPv6 packet for a VIP that carries no transport protocol: `ICMPv6`, perhaps.
         ErrorV6 = 10 => "error_v6",
+        /// An IPv4 packet of a connection by VS/NAT, on the desk, from its client.
+        RequestV4 = 11 => "request_v4",
+        /// The same of IPv6.
+        RequestV6 = 12 => "request_v6",
+        /// An IPv4 packet from a server that is reached by VS/NAT.
+        BackV4 = 13 => "back_v4",
+        /// The same of IPv6.
+        BackV6 = 14 => "back_v6",
+        /// An IPv4 packet of a connection by VS/NAT, on the desk, from its server.
+        ReplyV4 = 15 => "reply_v4",
+        /// The same of IPv6.
+        ReplyV6 = 16 => "reply_v6",
     }
 }
 
@@ -48,6 +62,43 @@ pub trait Stages<F: Frame>: Ways<V4> + Ways<V6> {
 
     /// Gives the daemon a copy of the frame; says whether there was room for it.
     fn hold(&self, frame: &F, header: HeldHeader) -> bool;
+
+    /// Asks the kernel for the way from an address of the director to another one, and writes it down.
+    fn route<A: Address>(&self, frame: &F, from: A, to: A, row: ClientHop<Self::Row>) -> Route;
+}
+
+/// What became of the question for a way: the MTU (lower half), or why there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route(pub u64);
+
+impl Route {
+    /// The next hop's MAC address is not known (the kernel's `BPF_FIB_LKUP_RET_NO_NEIGH`).
+    pub const NO_NEIGHBOUR: u32 = 7;
+
+    /// A way for packets of at most so many bytes, from the IP header on.
+    #[inline(always)]
+    pub const fn of_mtu(mtu: u32) -> Self {
+        Self(mtu as u64)
+    }
+
+    /// None; the reason is one of the kernel's numbers, not 0.
+    #[inline(always)]
+    pub const fn none(reason: u32) -> Self {
+        Self((reason as u64) << 32)
+    }
+
+    /// Why there is no way.
+    #[inline(always)]
+    pub const fn failure(self) -> Option<u32> {
+        let reason = (self.0 >> 32) as u32;
+        if reason == 0 { None } else { Some(reason) }
+    }
+
+    /// The longest packet that fits.
+    #[inline(always)]
+    pub const fn mtu(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 impl Stage {
@@ -69,6 +120,12 @@ impl Stage {
             Self::Hold => return hold::hold(world, frame),
             Self::ErrorV4 => error::arrive_v4(world, frame),
             Self::ErrorV6 => error::arrive_v6(world, frame),
+            Self::RequestV4 => masquerade::request::<V4, _, _>(world, frame),
+            Self::RequestV6 => masquerade::request::<V6, _, _>(world, frame),
+            Self::BackV4 => back::arrive_v4(world, frame),
+            Self::BackV6 => back::arrive_v6(world, frame),
+            Self::ReplyV4 => masquerade::reply::<V4, _, _>(world, frame),
+            Self::ReplyV6 => masquerade::reply::<V6, _, _>(world, frame),
         };
         refuse::concluded(frame, world, decided)
     }

@@ -70,7 +70,7 @@ pub fn retagged<F: Frame, W: World>(
     };
     let needs_them = match decided {
         Ok(Verdict::Local | Verdict::Answered(_)) => true,
-        Ok(Verdict::Transmit | Verdict::Redirect(_)) => false,
+        Ok(Verdict::Transmit | Verdict::Redirect(_) | Verdict::Leave(_)) => false,
         Err(reason) => matches!(reason.fate(), Fate::Pass),
     };
     if needs_them && put(frame, tags).is_none() {

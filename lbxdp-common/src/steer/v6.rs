@@ -41,7 +41,12 @@ pub(super) fn enter<F: Frame, W: Stages<F>>(
 #[inline(always)]
 pub(super) fn arrive<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    classify::is_for_a_v6_vip(world, settings, frame)?;
+    if let Err(reason) = classify::is_for_a_v6_vip(world, settings, frame) {
+        if classify::is_from_a_v6_server(world, settings, frame) {
+            return world.enter(Stage::BackV6, frame);
+        }
+        return Err(reason);
+    }
     let packet = match v6_packet(frame, world) {
         Err(Reason::Fragment) => return world.enter(Stage::FragmentV6, frame),
         Err(Reason::OtherProtocol) => return world.enter(Stage::ErrorV6, frame),
@@ -49,7 +54,7 @@ pub(super) fn arrive<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result
     };
     let look = Look::<_, V6>::at(world, settings, &packet);
     if let Some(way) = look.go_on(world, settings, &packet) {
-        return forward::forward(frame, world, &way);
+        return forward::forward::<V6, _, _>(frame, world, &way);
     }
     look.lay_down(world, &packet)?;
     world.enter(Stage::RareV6, frame)

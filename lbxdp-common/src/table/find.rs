@@ -20,6 +20,14 @@ pub enum Found<C, A = V4> {
 }
 
 impl<C, A> Found<C, A> {
+    /// What it is.
+    #[inline(always)]
+    pub fn word(&self) -> Word {
+        match self {
+            Self::Here(_, word) | Self::OnItsWay(word) => *word,
+        }
+    }
+
     /// The entry, unless it is on its way.
     pub fn here(self) -> Option<(Slot<C, A>, Word)> {
         match self {

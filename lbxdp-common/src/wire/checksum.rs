@@ -175,6 +175,19 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_changed_word_changes_the_checksum_as_if_it_were_recomputed(mut data: [u8; 38], word in 0usize..9, to: [u8; 4]) {
+            data[36..].fill(0);
+            // All zeros have no checksum of their own: real packets are never that.
+            data[0] |= 1;
+            let checksum = of(&data).to_be_bytes();
+            let at = if word == 0 { 4 } else { 4 * word };
+            let from: [u8; 4] = data[at..at + 4].try_into().expect("four bytes");
+            data[at..at + 4].copy_from_slice(&to);
+            let changed = super::change(u32::from_le_bytes(from), u32::from_le_bytes(to));
+            prop_assert_eq!(u16::from_be_bytes(super::after(checksum, changed)), of(&data));
+        }
+
+        #[test]
         fn a_change_is_recomputed(mut header: [u8; 20], new: [u8; 2]) {
             header[0] = 0x45;
             header[10..12].fill(0);

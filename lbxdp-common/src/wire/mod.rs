@@ -3,6 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 pub mod checksum;
+pub mod crc32c;
 pub mod ethernet;
 pub mod gre;
 pub mod gue;

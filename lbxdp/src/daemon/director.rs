@@ -7,7 +7,7 @@ use aya::Ebpf;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::settings::{Rules, SHAPE_CELL, SHAPE_V6_CELL};
 use lbxdp_common::table::{Seed, WAYS};
-use lbxdp_common::{Cells, Fate, Notice, Overflow, Reason};
+use lbxdp_common::{Address, Cells, Fate, Notice, Overflow, Reason, V4, V6};
 
 use super::accounts::{Accounts, shown};
 use super::clock::Clock;
@@ -15,7 +15,7 @@ use super::drift::Drift;
 use super::episode::{Episode, News};
 use super::held::{HeldError, HeldPackets};
 use super::inherit::settings_row;
-use super::keeper::{Keeper, load_of, shape, templates_of};
+use super::keeper::{Counts, Keeper, load_of, shape, templates_to};
 use super::load::chain;
 use super::next_hops::{Event, Link, NextHops};
 use super::oblivion::{Expirations, IDLE_S, Oblivion, forgotten};
@@ -400,7 +400,7 @@ impl Director {
         self.follow_interfaces();
         self.forget_addresses();
         let loads = self.tables.LOADS;
-        let entries = |id| load_of(&loads, id).total() + u64::from(templates_of(&loads, id));
+        let entries = |id| load_of(&loads, id).total() + u64::from(templates_to(&loads, id));
         let (forgotten, writes) = self.layout.empty_trash(&entries, Instant::now());
         self.accounts.close_servers(&forgotten);
         if let Err(error) = self.carry_out(&writes) {
@@ -462,9 +462,10 @@ impl Director {
         };
         match news {
             Some(News::Begun) => tracing::warn!(
-                half_open = self.keeper.half_open(),
+                half_open = self.keeper.half_open::<V4>(),
+                half_open_v6 = self.keeper.half_open::<V6>(),
                 "the connection table has no room for some new connections: they go by consistent hash (a flood, or \
-                --connections is too small; `lbxdp status` counts them)"
+                --connections or --connections-v6 is too small; `lbxdp status` counts them)"
             ),
             Some(News::Over { packets, lasted }) => {
                 tracing::info!(packets, ?lasted, "the connection table has room for all again");
@@ -547,7 +548,7 @@ impl Director {
                     server: *server,
                     active: load.active(),
                     inactive: load.inactive(),
-                    persistent: templates_of(&self.tables.LOADS, *id),
+                    persistent: templates_to(&self.tables.LOADS, *id),
                     counters: shown(self.tables.server_total(&rows, *id)),
                     rates: self.accounts.server(*id),
                 }
@@ -583,7 +584,9 @@ impl Director {
         });
         Ok(Status {
             interfaces: self.interfaces.clone(),
-            table: self.table_status(),
+            table: self.table_status::<V4>(),
+            table_v6: self.table_status::<V6>(),
+            is_pressed: self.pressure.is_on(),
             overflows: overflows.collect::<Result<_, TableError>>()?,
             repaired: self.drift.repaired,
             unsaved: self.saved.trouble().map(Into::into),
@@ -614,17 +617,16 @@ impl Director {
         NextHop { server, way }
     }
 
-    fn table_status(&self) -> TableStatus {
-        let loads = self.layout.all_server_ids().map(|id| load_of(&self.tables.LOADS, id));
-        let shape = shape(&self.tables.SETTINGS);
+    fn table_status<A: Address>(&self) -> TableStatus {
+        let shape = shape::<A>(&self.tables.SETTINGS);
+        let most = self.tables.connections::<A>().rows();
         let places = |buckets: u32| u64::from(buckets) * WAYS as u64;
         TableStatus {
-            connections: loads.map(|load| u64::from(load.active()) + u64::from(load.inactive())).sum(),
-            half_open: self.keeper.half_open(),
+            connections: Counts::of::<A>(&self.tables.SERVERS, &self.tables.LOADS).connections,
+            half_open: self.keeper.half_open::<A>(),
             places: places(shape.home()),
-            most_places: places(self.tables.CONNECTIONS.rows()),
+            most_places: places(most),
             is_growing: !shape.is_steady(),
-            is_pressed: self.pressure.is_on(),
         }
     }
 

@@ -6,7 +6,6 @@ mod director;
 mod drift;
 mod episode;
 mod held;
-mod idle;
 mod inherit;
 mod interfaces;
 mod keeper;
@@ -54,8 +53,10 @@ const COMPARE_EVERY: Duration = Duration::from_secs(5);
 pub struct Options {
     pub instance: Instance,
     pub interfaces: Vec<String>,
-    /// How many connections there must be room for; `None` for what suits the machine.
+    /// How many connections of IPv4 there must be room for; `None` for what suits the machine.
     pub connections: Option<u32>,
+    /// How many of IPv6; `None` for as much memory.
+    pub connections_v6: Option<u32>,
     /// Keep forwarding after the daemon has ended.
     pub leave: bool,
 }

@@ -23,12 +23,12 @@ impl Tables {
         let length = |bits: u32| u8::try_from(bits).unwrap_or(u8::MAX);
         let run = |run: u64| zerocopy::transmute!(run);
         let mut runs = BTreeMap::new();
-        for entry in self.MARK_RUNS.iter() {
+        for entry in &self.MARK_RUNS {
             let (key, value) = entry.map_err(|source| failed("read", "mark_runs", source))?;
             let net = Ipv4Net::new(key.data().into(), length(key.prefix_len()));
             runs.extend(net.ok().map(|net| (IpNet::from(net), run(value))));
         }
-        for entry in self.MARK_RUNS_V6.iter() {
+        for entry in &self.MARK_RUNS_V6 {
             let (key, value) = entry.map_err(|source| failed("read", "mark_runs_v6", source))?;
             let net = Ipv6Net::new(key.data().into(), length(key.prefix_len()));
             runs.extend(net.ok().map(|net| (IpNet::from(net), run(value))));

@@ -123,6 +123,11 @@ impl<A: Address> Buckets<A> for Mapped {
 }
 
 impl Tables {
+    /// The connection table of a width of addresses.
+    pub fn connections<A: Address>(&self) -> Mapped {
+        if A::IS_V6 { self.CONNECTIONS_V6 } else { self.CONNECTIONS }
+    }
+
     /// All services that packets find, with their indices.
     pub fn service_ids(&self) -> Result<BTreeMap<ServiceKey, u32>, TableError> {
         self.SERVICE_IDS

@@ -22,7 +22,7 @@ use lbxdp_common::table::Buckets;
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::Walker;
 use lbxdp_common::wire::{Buffer, Frame, ethernet};
-use lbxdp_common::{Notice, Overflow, Reason, Ticks, Verdict};
+use lbxdp_common::{Notice, Overflow, Reason, Ticks, V4, Verdict};
 
 use super::memory::{HERTZ, Outcome, Runner, Table};
 use super::setup::Destination;
@@ -59,7 +59,7 @@ const HEADROOM: usize = 256;
 impl Host {
     /// Some packet went by hash for want of room, so many seconds ago.
     pub fn feel_pressure(&self, seconds_ago: u32) {
-        let row = Pressure(self.row(Table::Pressure, 0).expect("a row"));
+        let row = Pressure::<_, V4>::new(self.row(Table::Pressure, 0).expect("a row"));
         row.forget_after(NOW, 0);
         row.is_felt(Ticks(NOW.0.wrapping_sub(seconds_ago * HERTZ)));
     }
@@ -71,7 +71,7 @@ impl Host {
 
     /// When that was last.
     pub fn last_pressure(&self) -> Option<Ticks> {
-        Pressure(self.row(Table::Pressure, 0).expect("a row")).last()
+        Pressure::<_, V4>::new(self.row(Table::Pressure, 0).expect("a row")).last()
     }
 }
 

@@ -1,10 +1,14 @@
 //! Getting a packet to its server: one file a forwarding method.
 
+mod client;
 mod direct;
+pub(super) mod masquerade;
 mod tunnel;
 
 use super::follow::Way;
 use super::{Desk, Stage, Stages, World, tagged};
+use crate::address::Address;
+use crate::cells::Cells;
 use crate::connection::Course;
 use crate::server::{Hop, Method, Server, ServerFlags};
 use crate::verdict::{Reason, Verdict};
@@ -20,7 +24,7 @@ const ODD: ServerFlags = ServerFlags::LOCAL.with(ServerFlags::TAGGED);
 
 /// Rewrites the packet and says how it leaves.
 #[inline(always)]
-pub(super) fn forward<F: Frame, W: Stages<F>>(
+pub(super) fn forward<A: Address, F: Frame, W: Stages<F>>(
     frame: &mut F,
     world: &W,
     way: &Way,
@@ -28,6 +32,9 @@ pub(super) fn forward<F: Frame, W: Stages<F>>(
     if way.course.method() != Method::DIRECT || way.hop.flags.has_any(ODD) {
         let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
         desk.set_course(way.course, way.hash);
+        if way.course.method() == Method::MASQUERADE {
+            return world.enter(if A::IS_V6 { Stage::RequestV6 } else { Stage::RequestV4 }, frame);
+        }
         return world.enter(Stage::Carry, frame);
     }
     if !way.hop.is_resolved() {
@@ -63,12 +70,19 @@ pub(super) fn carry<F: Frame, W: World>(world: &W, frame: &mut F) -> Result<Verd
             direct::rewrite(frame, world, &hop, ip_bytes, server.change().mtu.into())?;
         }
     }
-    if hop.flags.has(ServerFlags::TAGGED) {
-        let [outer, inner] = server.tags();
-        let inner = if hop.flags.has(ServerFlags::TWICE_TAGGED) { inner } else { Tag::default() };
-        tagged::put(frame, [outer, inner]).ok_or(Reason::NoWayOut)?;
-    }
+    tag(frame, server, hop)?;
     Ok(leave(world, hop, ifindex))
+}
+
+/// Gives the frame the VLAN tags of the server's way, if it has any.
+#[inline(always)]
+fn tag<F: Frame, C: Cells>(frame: &mut F, server: Server<C>, hop: Hop) -> Result<(), Reason> {
+    if !hop.flags.has(ServerFlags::TAGGED) {
+        return Ok(());
+    }
+    let [outer, inner] = server.tags();
+    let inner = if hop.flags.has(ServerFlags::TWICE_TAGGED) { inner } else { Tag::default() };
+    tagged::put(frame, [outer, inner]).ok_or(Reason::NoWayOut)
 }
 
 /// Whether the frame's packet is an IPv6 one. There are no others than that and IPv4.

@@ -1,7 +1,6 @@
 //! Sending a frame again: the kernel runs the interface's program on it, and does with it what that says, as with a frame
 //! from the wire (`BPF_F_TEST_XDP_LIVE_FRAMES`, Linux 5.18).
 
-
 use aya::programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp};
 use aya_obj::programs::XdpAttachType;
 use zerocopy::{Immutable, IntoBytes};

@@ -1,0 +1,57 @@
+//! The way back to a client, for replies of VS/NAT.
+
+use crate::address::Address;
+use crate::client_hop::{BELIEVED, CLIENT_HOPS, ClientHop, WANTED, Wanted};
+use crate::connection::Key;
+use crate::settings::SettingsView;
+use crate::steer::{Route, Stages, tagged};
+use crate::time::Ticks;
+use crate::verdict::{Reason, Verdict};
+use crate::wire::Frame;
+use crate::wire::ethernet::Tag;
+
+/// The way from a connection's VIP to its client: as this CPU remembers it, else as the kernel has it now.
+#[inline(always)]
+pub(super) fn way<A: Address, F: Frame, W: Stages<F>>(
+    world: &W,
+    frame: &F,
+    key: Key<A>,
+    now: Ticks,
+) -> Result<ClientHop<W::Row>, Reason> {
+    let (client, vip) = (key.client.wide(), key.vip.wide());
+    let hash = (key.client.folded() ^ key.vip.folded().rotate_left(16)).wrapping_mul(0x9e37_79b1);
+    let row = ClientHop(world.client_hop(hash >> (32 - CLIENT_HOPS.ilog2())).ok_or(Reason::NotReady)?);
+    if row.is_of(client, vip, now) {
+        return Ok(row);
+    }
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    let route = world.route(frame, key.vip, key.client, row);
+    match route.failure() {
+        None => {
+            row.name(client, vip, now + settings.hertz() / BELIEVED, route.mtu());
+            Ok(row)
+        }
+        Some(Route::NO_NEIGHBOUR) => {
+            if let Some(place) = world.wanted(hash % WANTED) {
+                Wanted(place).put(client, A::IS_V6);
+            }
+            Err(Reason::ClientUnresolved)
+        }
+        Some(_) => Err(Reason::NoRoute),
+    }
+}
+
+/// Sends a frame on that way.
+#[inline(always)]
+pub(super) fn send<F: Frame, W: Stages<F>>(
+    frame: &mut F,
+    world: &W,
+    row: ClientHop<W::Row>,
+) -> Result<Verdict, Reason> {
+    let (way, tags) = (row.way(), row.tags());
+    frame.write(0, way.macs).ok_or(Reason::Malformed)?;
+    if tags[0] != Tag::default() {
+        tagged::put(frame, tags).ok_or(Reason::NoWayOut)?;
+    }
+    Ok(if way.ifindex == world.ingress_ifindex() { Verdict::Transmit } else { Verdict::Leave(way.ifindex) })
+}
