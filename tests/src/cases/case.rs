@@ -9,7 +9,7 @@ use lbxdp_common::state::State;
 use lbxdp_common::{Fate, Notice, Overflow, Reason, Verdict};
 
 use super::OTHER_PORT;
-use super::frame::{Packet, forwarded, refused, settled, untagged};
+use super::frame::{Error, PORT_UNREACHABLE, Packet, forwarded, refused, settled, untagged};
 use super::memory::{self, Outcome, Runner, Snapshot, Table, connection};
 use super::setup::{Setup, server_id};
 
@@ -23,9 +23,11 @@ enum Expected {
     Local,
     Not(Reason),
     /// Not either, but its sender is told.
-    Refused(Reason),
+    Refused(Reason, Error),
     /// Not either, but the daemon gets it, and is told an MTU.
     Held(Reason, u32),
+    /// Whatever becomes of it, the frame that leaves is the step's.
+    As(Result<Verdict, Reason>),
 }
 
 /// What the tables hold after a frame.
@@ -59,6 +61,8 @@ pub enum Fact {
 pub struct Step {
     pub frame: Vec<u8>,
     expected: Expected,
+    /// See [`Expected::As`].
+    out: Vec<u8>,
     facts: Vec<Fact>,
 }
 
@@ -76,7 +80,7 @@ impl Case {
     }
 
     fn step(mut self, frame: Vec<u8>, expected: Expected) -> Self {
-        self.steps.push(Step { frame, expected, facts: Vec::new() });
+        self.steps.push(Step { frame, expected, out: Vec::new(), facts: Vec::new() });
         self
     }
 
@@ -137,7 +141,21 @@ impl Case {
     /// A frame whose sender gets "port unreachable".
     #[must_use]
     pub fn refused_frame(self, reason: Reason, frame: Vec<u8>) -> Self {
-        self.step(frame, Expected::Refused(reason))
+        self.told(reason, PORT_UNREACHABLE, frame)
+    }
+
+    /// A frame whose sender gets this error.
+    #[must_use]
+    pub fn told(self, reason: Reason, error: Error, frame: Vec<u8>) -> Self {
+        self.step(frame, Expected::Refused(reason, error))
+    }
+
+    /// A frame that leaves as another one.
+    #[must_use]
+    pub fn becomes(self, verdict: Verdict, frame: Vec<u8>, out: Vec<u8>) -> Self {
+        let mut case = self.step(frame, Expected::As(Ok(verdict)));
+        case.steps.last_mut().expect("a step").out = out;
+        case
     }
 
     /// What the tables hold after the step before.
@@ -156,7 +174,8 @@ impl Step {
             Expected::ToElsewhere(_) => Ok(Verdict::Redirect(OTHER_PORT.0)),
             Expected::Local => Ok(Verdict::Local),
             Expected::Not(reason) | Expected::Held(reason, _) => Err(reason),
-            Expected::Refused(reason) => Ok(Verdict::Answered(reason)),
+            Expected::Refused(reason, _) => Ok(Verdict::Answered(reason)),
+            Expected::As(result) => result,
         }
     }
 
@@ -172,9 +191,10 @@ impl Step {
             }
             Expected::Not(reason) if reason.fate() == Fate::Drop => untagged(&self.frame).1,
             Expected::Local | Expected::Not(_) | Expected::Held(..) => self.frame.clone(),
-            Expected::Refused(_) => {
+            Expected::As(_) => self.out.clone(),
+            Expected::Refused(_, error) => {
                 let (tags, frame) = untagged(&self.frame);
-                let answer = refused(&frame);
+                let answer = refused(&frame, error);
                 [&answer[..12], &tags, &answer[12..]].concat()
             }
         }
@@ -196,7 +216,7 @@ pub fn run<R: Runner>(runner: &mut R, case: &Case) -> Snapshot {
             assert_eq!(said, step.verdict(), "{at}");
         }
         assert_eq!(outcome, Outcome::from(step.verdict()), "{at}");
-        if let Expected::Refused(_) = step.expected {
+        if let Expected::Refused(..) = step.expected {
             let (tags, plain) = untagged(&frame);
             let plain = settled(plain);
             frame = [&plain[..12], &tags, &plain[12..]].concat();

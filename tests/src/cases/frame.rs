@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use etherparse::{
-    EtherType, Ethernet2Header, Icmpv4Header, Icmpv4Type, IpFragOffset, IpNumber, Ipv4Header, Ipv4Options,
-    TcpHeader, UdpHeader, icmpv4::DestUnreachableHeader,
+    EtherType, Ethernet2Header, Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpFragOffset, IpNumber,
+    Ipv4Header, Ipv4Options, Ipv6Header, TcpHeader, UdpHeader,
 };
 
 use lbxdp_common::wire::sctp::ChunkKind;
@@ -269,13 +269,39 @@ pub fn forwarded(frame: &[u8], macs: [u8; 12]) -> Vec<u8> {
     frame
 }
 
-/// The frame its sender gets back, if it is told "port unreachable"; see [`settled`].
-pub fn refused(frame: &[u8]) -> Vec<u8> {
+/// What an ICMP error says: type, code, and the four bytes behind the checksum.
+pub type Error = (u8, u8, [u8; 4]);
+
+/// IPv4's "port unreachable".
+pub const PORT_UNREACHABLE: Error = (3, 3, [0; 4]);
+/// IPv4's "time exceeded".
+pub const TIME_EXCEEDED: Error = (11, 0, [0; 4]);
+
+/// The frame its sender gets back, if it is told an error; see [`settled`].
+pub fn refused(frame: &[u8], (type_u8, code_u8, bytes5to8): Error) -> Vec<u8> {
     let (ethernet, _) = Ethernet2Header::from_slice(frame).expect("an Ethernet header");
+    let (source, destination) = (ethernet.destination, ethernet.source);
+    let ethernet = Ethernet2Header { source, destination, ..ethernet }.to_bytes();
+    if ethernet[12..] == EtherType::IPV6.0.to_be_bytes() {
+        let (ip, _) = Ipv6Header::from_slice(&frame[IP..]).expect("an IP header");
+        let whole = Ipv6Header::LEN + usize::from(ip.payload_length);
+        let quote = &frame[IP..IP + whole.min(MOST_QUOTED_V6)];
+        let error = Icmpv6Type::Unknown { type_u8, code_u8, bytes5to8 };
+        let icmp =
+            Icmpv6Header::with_checksum(error, ip.destination, ip.source, quote).expect("a short packet");
+        let answer = Ipv6Header {
+            payload_length: u16::try_from(icmp.header_len() + quote.len()).expect("a short packet"),
+            next_header: IpNumber::IPV6_ICMP,
+            hop_limit: 64,
+            source: ip.destination,
+            destination: ip.source,
+            ..Ipv6Header::default()
+        };
+        return [&ethernet[..], &answer.to_bytes(), &icmp.to_bytes(), quote].concat();
+    }
     let (ip, _) = Ipv4Header::from_slice(&frame[IP..]).expect("an IP header");
     let quote = &frame[IP..IP + usize::from(ip.total_len).min(MOST_QUOTED)];
-    let unreachable = Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port);
-    let icmp = Icmpv4Header::with_checksum(unreachable, quote);
+    let icmp = Icmpv4Header::with_checksum(Icmpv4Type::Unknown { type_u8, code_u8, bytes5to8 }, quote);
     let bytes = u16::try_from(icmp.header_len() + quote.len()).expect("a short packet");
     let mut answer =
         Ipv4Header::new(bytes, 64, IpNumber::ICMP, ip.destination, ip.source).expect("a short packet");
@@ -285,16 +311,20 @@ pub fn refused(frame: &[u8]) -> Vec<u8> {
     answer.dont_fragment = false;
     answer.identification = 0;
     answer.header_checksum = answer.calc_header_checksum();
-    let (source, destination) = (ethernet.destination, ethernet.source);
-    let ethernet = Ethernet2Header { source, destination, ..ethernet };
-    [&ethernet.to_bytes()[..], &answer.to_bytes(), &icmp.to_bytes(), quote].concat()
+    [&ethernet[..], &answer.to_bytes(), &icmp.to_bytes(), quote].concat()
 }
 
-/// The most bytes of a packet that an ICMP error quotes: with its own headers it has 576.
+/// The most bytes of a packet that an ICMP error quotes: with its own headers it has 576, or 1,280 of IPv6.
 const MOST_QUOTED: usize = 548;
+const MOST_QUOTED_V6: usize = 1232;
 
 /// The frame with identification 0, which may be any number, in its IP header, whose checksum must be right.
+///
+/// An IPv6 packet has none.
 pub fn settled(mut frame: Vec<u8>) -> Vec<u8> {
+    if frame[IP] >> 4 == 6 {
+        return frame;
+    }
     let (mut ip, _) = Ipv4Header::from_slice(&frame[IP..]).expect("an IP header");
     assert_eq!(ip.header_checksum, ip.calc_header_checksum(), "the checksum of {ip:?}");
     ip.identification = 0;

@@ -8,12 +8,12 @@ use lbxdp_common::table::{Hash, Shape};
 use lbxdp_common::{Protocol, Reason, Scheduler};
 
 use super::case::{Case, Fact};
-use super::frame::{IP, Packet, other, tcp, udp};
+use super::frame::{IP, Packet, TIME_EXCEEDED, other, tcp, udp};
 use super::memory::BUCKETS;
 use super::setup::{Setup, key};
 use super::{
-    SEED, fragments, life, marks, one_packet, persistence, ports, refusal, schedulers, sctp, thresholds,
-    transitions, vlans,
+    SEED, fragments, icmp, life, marks, one_packet, persistence, ports, refusal, schedulers, sctp,
+    thresholds, transitions, vlans,
 };
 
 use Protocol::{Tcp, Udp};
@@ -33,6 +33,7 @@ pub fn all() -> Vec<Case> {
         transitions::all(),
         sctp::all(),
         refusal::all(),
+        icmp::all(),
         persistence::all(),
         marks::all(),
         ports::all(),
@@ -223,8 +224,8 @@ fn servers() -> Vec<Case> {
             .local(web().ack().ttl(1))
             .then(is(Established, 1)),
         Case::new("a packet without hops left is dropped", alone())
-            .not(Reason::TtlExpired, web().syn().ttl(1))
-            .not(Reason::TtlExpired, web().syn().ttl(0))
+            .told(Reason::TtlExpired, TIME_EXCEEDED, web().syn().ttl(1).bytes())
+            .told(Reason::TtlExpired, TIME_EXCEEDED, web().syn().ttl(0).bytes())
             .to(1, web().syn().ttl(2))
             .to(1, web().syn().ttl(255)),
         Case::new("a server behind another interface is reached through it", alone().server_elsewhere(1))
