@@ -1,5 +1,6 @@
 //! The maps, and the world `steer` sees through them.
 
+use core::arch::asm;
 use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext;
@@ -424,9 +425,15 @@ impl<const AT_PORT: bool> Stages<Packet> for Kernel<AT_PORT> {
     #[inline(always)]
     fn hold(&self, frame: &Packet, header: HeldHeader) -> bool {
         let bytes = header.frame_bytes;
-        // Both for the verifier, which must see the number that is compared be the one that is used.
         if bytes == 0 || bytes > MAX_HELD_BYTES as u32 {
             return false;
+        }
+        let mut last = u64::from(bytes - 1);
+        // SAFETY: nothing but the number is touched; it stays as it is. The verifier sees now that it is small, which the
+        // comparison above does not tell it: the compiler compares another number than the one it uses.
+        unsafe {
+            asm!("{last} &= {mask}", last = inlateout(reg) last, mask = const MAX_HELD_BYTES - 1,
+                options(pure, nomem, nostack, preserves_flags));
         }
         let Some(mut held) = HELD.0.reserve::<Held>(0) else {
             return false;
@@ -435,7 +442,7 @@ impl<const AT_PORT: bool> Stages<Packet> for Kernel<AT_PORT> {
         // SAFETY: the ring has given us room for a whole `Held`, and `bytes` are no more than its frame has.
         let copied = unsafe {
             (&raw mut (*place).header).write(header);
-            bpf_xdp_load_bytes(frame.0.as_ptr().cast(), 0, (&raw mut (*place).frame).cast(), bytes)
+            bpf_xdp_load_bytes(frame.0.as_ptr().cast(), 0, (&raw mut (*place).frame).cast(), last as u32 + 1)
         };
         if copied == 0 {
             held.submit(0);

@@ -51,8 +51,9 @@ fn assert_little_changes(host: &mut Host, before: &[u8]) {
     if matches!(host.last(), Some(Ok(Verdict::Local) | Err(_)) | None) {
         assert_eq!(before, after);
     }
-    if let Some(Ok(Verdict::Answered(_))) = host.last() {
-        assert_eq!(frame::settled(after), frame::refused(before));
+    if let Some(Ok(Verdict::Answered(reason))) = host.last() {
+        let error = if reason == Reason::TtlExpired { frame::TIME_EXCEEDED } else { frame::PORT_UNREACHABLE };
+        assert_eq!(frame::settled(after), frame::refused(before, error));
         return;
     }
     assert_eq!(before.len(), after.len());

@@ -1,8 +1,10 @@
 //! Frames of clients, built header by header. A new packet is the plainest there is; each test says what is special.
 
+use std::ops::Range;
+
 use etherparse::{
-    EtherType, Ethernet2Header, Icmpv4Header, Icmpv4Type, IpFragOffset, IpNumber, Ipv4Header, Ipv4Options,
-    TcpHeader, UdpHeader, icmpv4::DestUnreachableHeader,
+    EtherType, Ethernet2Header, Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpFragOffset, IpNumber,
+    Ipv4Header, Ipv4Options, Ipv6Header, TcpHeader, UdpHeader,
 };
 
 use lbxdp_common::wire::sctp::ChunkKind;
@@ -129,15 +131,11 @@ impl Packet {
         self
     }
 
+    /// The number by which its fragments are known, if it may be fragmented.
     #[must_use]
-    pub fn first_fragment(mut self) -> Self {
-        self.ip.more_fragments = true;
-        self
-    }
-
-    #[must_use]
-    pub fn later_fragment(mut self) -> Self {
-        self.ip.fragment_offset = IpFragOffset::try_new(100).expect("an offset of 13 bits");
+    pub fn identification(mut self, identification: u16) -> Self {
+        self.ip.identification = identification;
+        self.ip.dont_fragment = false;
         self
     }
 
@@ -218,6 +216,38 @@ impl Packet {
     }
 }
 
+/// The fragment of a frame's packet that holds these bytes of its payload.
+pub fn fragment(frame: &[u8], part: Range<usize>) -> Vec<u8> {
+    let (mut ip, payload) = Ipv4Header::from_slice(&frame[IP..]).expect("an IP header");
+    let first = usize::from(ip.fragment_offset.value());
+    let offset = u16::try_from(first + part.start / 8).expect("an offset");
+    ip.fragment_offset = IpFragOffset::try_new(offset).expect("an offset of 13 bits");
+    ip.more_fragments |= part.end < payload.len();
+    ip.set_payload_len(part.len()).expect("a short payload");
+    ip.header_checksum = ip.calc_header_checksum();
+    [&frame[..IP], &ip.to_bytes(), &payload[part]].concat()
+}
+
+/// The frame with VLAN tags: ethertype and number of each.
+pub fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
+    let tags: Vec<u8> =
+        tags.iter().flat_map(|(kind, vlan)| [kind.to_be_bytes(), vlan.to_be_bytes()]).flatten().collect();
+    [&frame[..MACS], &tags, &frame[MACS..]].concat()
+}
+
+/// A frame's tags, and the frame without them.
+pub fn untagged(frame: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let mut tags = MACS;
+    while matches!(frame.get(tags..tags + 2), Some([0x81, 0x00] | [0x88, 0xa8])) && tags < MACS + 8 {
+        tags += 4;
+    }
+    let macs = MACS.min(frame.len());
+    (frame[macs..tags.max(macs)].to_vec(), [&frame[..macs], &frame[tags.max(macs)..]].concat())
+}
+
+/// Bytes of a frame's MAC addresses.
+const MACS: usize = 12;
+
 /// Where the checksum stands in an SCTP packet.
 const SCTP_CHECKSUM: usize = 8;
 
@@ -239,13 +269,39 @@ pub fn forwarded(frame: &[u8], macs: [u8; 12]) -> Vec<u8> {
     frame
 }
 
-/// The frame its sender gets back, if it is told "port unreachable"; see [`settled`].
-pub fn refused(frame: &[u8]) -> Vec<u8> {
+/// What an ICMP error says: type, code, and the four bytes behind the checksum.
+pub type Error = (u8, u8, [u8; 4]);
+
+/// IPv4's "port unreachable".
+pub const PORT_UNREACHABLE: Error = (3, 3, [0; 4]);
+/// IPv4's "time exceeded".
+pub const TIME_EXCEEDED: Error = (11, 0, [0; 4]);
+
+/// The frame its sender gets back, if it is told an error; see [`settled`].
+pub fn refused(frame: &[u8], (type_u8, code_u8, bytes5to8): Error) -> Vec<u8> {
     let (ethernet, _) = Ethernet2Header::from_slice(frame).expect("an Ethernet header");
+    let (source, destination) = (ethernet.destination, ethernet.source);
+    let ethernet = Ethernet2Header { source, destination, ..ethernet }.to_bytes();
+    if ethernet[12..] == EtherType::IPV6.0.to_be_bytes() {
+        let (ip, _) = Ipv6Header::from_slice(&frame[IP..]).expect("an IP header");
+        let whole = Ipv6Header::LEN + usize::from(ip.payload_length);
+        let quote = &frame[IP..IP + whole.min(MOST_QUOTED_V6)];
+        let error = Icmpv6Type::Unknown { type_u8, code_u8, bytes5to8 };
+        let icmp =
+            Icmpv6Header::with_checksum(error, ip.destination, ip.source, quote).expect("a short packet");
+        let answer = Ipv6Header {
+            payload_length: u16::try_from(icmp.header_len() + quote.len()).expect("a short packet"),
+            next_header: IpNumber::IPV6_ICMP,
+            hop_limit: 64,
+            source: ip.destination,
+            destination: ip.source,
+            ..Ipv6Header::default()
+        };
+        return [&ethernet[..], &answer.to_bytes(), &icmp.to_bytes(), quote].concat();
+    }
     let (ip, _) = Ipv4Header::from_slice(&frame[IP..]).expect("an IP header");
     let quote = &frame[IP..IP + usize::from(ip.total_len).min(MOST_QUOTED)];
-    let unreachable = Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port);
-    let icmp = Icmpv4Header::with_checksum(unreachable, quote);
+    let icmp = Icmpv4Header::with_checksum(Icmpv4Type::Unknown { type_u8, code_u8, bytes5to8 }, quote);
     let bytes = u16::try_from(icmp.header_len() + quote.len()).expect("a short packet");
     let mut answer =
         Ipv4Header::new(bytes, 64, IpNumber::ICMP, ip.destination, ip.source).expect("a short packet");
@@ -255,16 +311,20 @@ pub fn refused(frame: &[u8]) -> Vec<u8> {
     answer.dont_fragment = false;
     answer.identification = 0;
     answer.header_checksum = answer.calc_header_checksum();
-    let (source, destination) = (ethernet.destination, ethernet.source);
-    let ethernet = Ethernet2Header { source, destination, ..ethernet };
-    [&ethernet.to_bytes()[..], &answer.to_bytes(), &icmp.to_bytes(), quote].concat()
+    [&ethernet[..], &answer.to_bytes(), &icmp.to_bytes(), quote].concat()
 }
 
-/// The most bytes of a packet that an ICMP error quotes: with its own headers it has 576.
+/// The most bytes of a packet that an ICMP error quotes: with its own headers it has 576, or 1,280 of IPv6.
 const MOST_QUOTED: usize = 548;
+const MOST_QUOTED_V6: usize = 1232;
 
 /// The frame with identification 0, which may be any number, in its IP header, whose checksum must be right.
+///
+/// An IPv6 packet has none.
 pub fn settled(mut frame: Vec<u8>) -> Vec<u8> {
+    if frame[IP] >> 4 == 6 {
+        return frame;
+    }
     let (mut ip, _) = Ipv4Header::from_slice(&frame[IP..]).expect("an IP header");
     assert_eq!(ip.header_checksum, ip.calc_header_checksum(), "the checksum of {ip:?}");
     ip.identification = 0;

@@ -8,11 +8,12 @@ use lbxdp_common::table::{Hash, Shape};
 use lbxdp_common::{Protocol, Reason, Scheduler};
 
 use super::case::{Case, Fact};
-use super::frame::{IP, Packet, other, tcp, udp};
+use super::frame::{IP, Packet, TIME_EXCEEDED, other, tcp, udp};
 use super::memory::BUCKETS;
 use super::setup::{Setup, key};
 use super::{
-    SEED, life, marks, one_packet, persistence, ports, refusal, schedulers, sctp, thresholds, transitions,
+    SEED, fragments, icmp, life, marks, one_packet, persistence, ports, refusal, schedulers, sctp,
+    thresholds, transitions, vlans,
 };
 
 use Protocol::{Tcp, Udp};
@@ -32,11 +33,14 @@ pub fn all() -> Vec<Case> {
         transitions::all(),
         sctp::all(),
         refusal::all(),
+        icmp::all(),
         persistence::all(),
         marks::all(),
         ports::all(),
         thresholds::all(),
         one_packet::all(),
+        fragments::all(),
+        vlans::all(),
     ]
     .concat()
 }
@@ -92,10 +96,6 @@ fn not_ours() -> Vec<Case> {
 
 fn malformed() -> Vec<Case> {
     let mut cases = vec![
-        Case::new("fragments pass, the first and the later ones", http())
-            .not(Reason::Fragment, web().syn().first_fragment())
-            .not(Reason::Fragment, web().syn().later_fragment())
-            .then(Fact::NoConnection(web_key())),
         Case::new("options of the IP header are stepped over", http())
             .to(2, web().syn().ip_options(&[1; 4]))
             .to(2, web().ack().ip_options(&[1; 40]))
@@ -224,8 +224,8 @@ fn servers() -> Vec<Case> {
             .local(web().ack().ttl(1))
             .then(is(Established, 1)),
         Case::new("a packet without hops left is dropped", alone())
-            .not(Reason::TtlExpired, web().syn().ttl(1))
-            .not(Reason::TtlExpired, web().syn().ttl(0))
+            .told(Reason::TtlExpired, TIME_EXCEEDED, web().syn().ttl(1).bytes())
+            .told(Reason::TtlExpired, TIME_EXCEEDED, web().syn().ttl(0).bytes())
             .to(1, web().syn().ttl(2))
             .to(1, web().syn().ttl(255)),
         Case::new("a server behind another interface is reached through it", alone().server_elsewhere(1))

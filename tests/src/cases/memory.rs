@@ -19,13 +19,13 @@ use lbxdp_common::service::{
 use lbxdp_common::settings::{SETTINGS_CELLS, Settings, SettingsView};
 use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, reusable_states};
 use lbxdp_common::table::{
-    self, BUCKET_CELLS, BUCKET_V6_CELLS, Buckets, ENTRY_CELLS, Entry, Hash, Inserted, Seed, Shape, Slot,
+    self, BUCKET_CELLS, BUCKET_V6_CELLS, Buckets, ENTRY_CELLS, Entry, Hash, Inserted, Seed, Shape, Slot, WAYS,
 };
 use lbxdp_common::walk::Walker;
-use lbxdp_common::{Protocol, Reason, Scheduler, Ticks, Verdict, vip};
+use lbxdp_common::{Protocol, Reason, Scheduler, Ticks, V6, Verdict, vip};
 
 use super::setup::{Destination, Service, Setup};
-use super::{SEED, VIP};
+use super::{SEED, VIP, VIP_V6};
 
 /// Buckets of the connection table.
 pub const BUCKETS: u32 = 256;
@@ -209,6 +209,9 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
     let bucket = vip::bucket(VIP, SEED);
     runner.set_rows().push((Table::Vips, bucket));
     put(runner.row(Table::Vips, bucket), &[vip::cell([[10, 9, 8, 7], VIP]), 0]);
+    let bucket = vip::bucket_v6(VIP_V6, SEED);
+    runner.set_rows().push((Table::VipsV6, bucket));
+    assert!(vip::put_v6(runner.row(Table::VipsV6, bucket).expect("a row"), VIP_V6, || ()));
     for server in &setup.servers {
         put(runner.row(Table::Servers, ServerId(server.id).row()), &ServerRow::cells(*server));
     }
@@ -244,6 +247,16 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
             Inserted::New(None)
         );
         count(runner, *key, word);
+    }
+    for (key, word, lives) in &setup.connections_v6 {
+        let due = Ticks(now.0.wrapping_add_signed(*lives));
+        let word = word.after(word.state(), due);
+        let entry = Entry { key: *key, word, bond: 0 };
+        let shape = Shape::steady(BUCKETS / 2);
+        let inserted = table::insert(&Connections(runner), shape, Hash::of(*key, SEED), entry, now);
+        assert_eq!(inserted, Inserted::New(None));
+        let load = Load::gained(word.state().is_active(key.protocol().expect("a protocol of ours")));
+        runner.row(Table::Loads, word.server().row()).expect("a row").add(0, load);
     }
     for number in &setup.overloaded {
         runner.row(Table::Loads, u32::from(*number)).expect("a row").add(0, Load::OVERLOADED);
@@ -408,6 +421,15 @@ pub fn assert_loads_agree<R: Runner>(runner: &R) {
         }
         let is_active = word.state().is_active(key.protocol().expect("a protocol of ours"));
         loads[word.server().row() as usize] += Load::gained(is_active);
+    }
+    for (row, bucket) in (0..BUCKETS / 2).map(|bucket| runner.row(Table::ConnectionsV6, bucket)).zip(0..) {
+        let bucket_row = row.unwrap_or_else(|| panic!("bucket {bucket}"));
+        for way in 0..WAYS {
+            if let Some((key, word)) = Slot::<_, V6>::new(bucket_row, way).read() {
+                let is_active = word.state().is_active(key.protocol().expect("a protocol of ours"));
+                loads[word.server().row() as usize] += Load::gained(is_active);
+            }
+        }
     }
     let rows = (0..SERVERS).map(|row| LoadRow(runner.row(Table::Loads, row).expect("a row")));
     let counted: Vec<(u64, u64)> =

@@ -4,8 +4,10 @@
 //! agree to the byte.
 
 mod case;
+mod fragments;
 pub mod frame;
 mod host;
+mod icmp;
 mod life;
 mod list;
 mod marks;
@@ -20,6 +22,7 @@ mod sctp;
 pub mod setup;
 mod thresholds;
 mod transitions;
+mod vlans;
 
 pub use case::{Case, Fact, Step, run};
 pub use host::Host;
@@ -30,6 +33,10 @@ use lbxdp_common::table::Seed;
 
 /// The VIP of all cases.
 pub const VIP: [u8; 4] = [10, 0, 0, 100];
+/// The IPv6 VIP.
+pub const VIP_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+/// Its client.
+pub const CLIENT_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10];
 /// Their client.
 pub const CLIENT: [u8; 4] = [10, 0, 0, 10];
 pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x10];

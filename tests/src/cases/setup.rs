@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::mark::MarkRow;
 use lbxdp_common::overload::Thresholds;
-use lbxdp_common::server::{ServerFlags, ServerId, ServerRow};
+use lbxdp_common::server::{Method, ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{Member, Persistence, ServiceFlags, ServiceKey, widened};
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::{Hash, Shape};
-use lbxdp_common::{Protocol, Scheduler, Ticks};
+use lbxdp_common::{Protocol, Scheduler, Ticks, V6};
 
 use super::memory::{BUCKETS, HERTZ};
-use super::{CLIENT, DIRECTOR_MAC, IFINDEX, OTHER_PORT, SEED, VIP};
+use super::{CLIENT, CLIENT_V6, DIRECTOR_MAC, IFINDEX, OTHER_PORT, SEED, VIP, VIP_V6};
 
 /// An address, and how many of its bits count.
 pub type Destination = (IpAddr, u32);
@@ -33,6 +33,8 @@ pub struct Setup {
     pub overloaded: Vec<u8>,
     /// Connections and templates, in how many ticks they expire, and their bonds.
     pub connections: Vec<(Key, Word, i32, u64)>,
+    /// IPv6 connections, and in how many ticks they expire.
+    pub connections_v6: Vec<(Key<V6>, Word, i32)>,
     /// Whether all other places of the connection table hold connections of others.
     pub is_full: bool,
     pub shape: Shape,
@@ -60,6 +62,19 @@ pub fn key(protocol: Protocol, from: u16, to: u16) -> Key {
     Key {
         client: CLIENT,
         vip: VIP,
+        client_port: from.to_be_bytes(),
+        vip_port: to.to_be_bytes(),
+        protocol: protocol.raw(),
+        kind: Key::CONNECTION,
+        pad: [0; 2],
+    }
+}
+
+/// The same of IPv6.
+pub fn key_v6(protocol: Protocol, from: u16, to: u16) -> Key<V6> {
+    Key {
+        client: CLIENT_V6,
+        vip: VIP_V6,
         client_port: from.to_be_bytes(),
         vip_port: to.to_be_bytes(),
         protocol: protocol.raw(),
@@ -104,6 +119,7 @@ impl Default for Setup {
             flags: ServiceFlags::default(),
             overloaded: Vec::new(),
             connections: Vec::new(),
+            connections_v6: Vec::new(),
             is_full: false,
             shape: Shape::steady(BUCKETS),
             rules: Rules::default(),
@@ -224,6 +240,30 @@ impl Setup {
     pub fn connection(mut self, key: Key, server: u8, state: State, lives: i32) -> Self {
         self.connections.push((key, Word::live(server_id(server), state, Ticks(0)), lives, 0));
         self
+    }
+
+    /// The last connection goes to its server by a method of its own.
+    #[must_use]
+    pub fn by(mut self, method: Method) -> Self {
+        let (_, word, _, _) = self.connections.last_mut().expect("a connection");
+        *word = word.by(method);
+        self
+    }
+
+    /// A connection of the IPv6 client to a server, by a method.
+    #[must_use]
+    pub fn connection_v6(mut self, key: Key<V6>, server: u8, state: State, method: Method) -> Self {
+        let word = Word::live(server_id(server), state, Ticks(0)).by(method);
+        self.connections_v6.push((key, word, 60_000));
+        self.rule(Rules::IPV6)
+    }
+
+    /// A service on a port of the IPv6 VIP.
+    #[must_use]
+    pub fn service_v6(self, protocol: Protocol, port: u16, by: Scheduler, servers: &[(u8, u32)]) -> Self {
+        let mut setup = self.service(protocol, port, by, servers).rule(Rules::IPV6);
+        setup.last().key = ServiceKey::address_v6(VIP_V6, port.to_be_bytes(), protocol.raw());
+        setup
     }
 
     /// A connection of which only the opening packet has been seen.
