@@ -1,14 +1,14 @@
 //! A client of the lab: asks by HTTP and UDP, with a deadline on every step.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -18,29 +18,28 @@ use crate::namespace::Namespace;
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
     namespace: &'a Namespace,
-    source: SocketAddrV4,
+    /// `None` is any address of the family of what is asked.
+    source_address: Option<IpAddr>,
+    source_port: u16,
     deadline: Duration,
 }
 
 impl<'a> Client<'a> {
     pub fn new(namespace: &'a Namespace) -> Self {
-        Self {
-            namespace,
-            source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
-            deadline: Duration::from_secs(3),
-        }
+        Self { namespace, source_address: None, source_port: 0, deadline: Duration::from_secs(3) }
     }
 
     /// Asks from this port; 0 is one of the kernel's choice.
     #[must_use]
     pub fn from_port(self, source_port: u16) -> Self {
-        Self { source: SocketAddrV4::new(*self.source.ip(), source_port), ..self }
+        Self { source_port, ..self }
     }
 
     /// Asks from this address and port of its host.
     #[must_use]
-    pub fn from(self, source: SocketAddrV4) -> Self {
-        Self { source, ..self }
+    pub fn from(self, source: impl Into<SocketAddr>) -> Self {
+        let source = source.into();
+        Self { source_address: Some(source.ip()), source_port: source.port(), ..self }
     }
 
     /// Gives up on connecting, sending or receiving after this time.
@@ -50,7 +49,8 @@ impl<'a> Client<'a> {
     }
 
     /// Opens a connection, to be held.
-    pub fn open(&self, to: SocketAddrV4) -> Result<Connection> {
+    pub fn open(&self, to: impl Into<SocketAddr>) -> Result<Connection> {
+        let to = to.into();
         let stream = self.namespace.inside(|| self.connect(to))?;
         let stream = stream.with_context(|| format!("connecting to {to} from {}", self.namespace.name()))?;
         stream.set_nodelay(true)?;
@@ -58,36 +58,38 @@ impl<'a> Client<'a> {
     }
 
     /// Opens a connection to a server that greets, and reads the greeting: one character.
-    pub fn open_greeted(&self, to: SocketAddrV4) -> Result<(Connection, char)> {
+    pub fn open_greeted(&self, to: impl Into<SocketAddr>) -> Result<(Connection, char)> {
+        let to = to.into();
         let mut connection = self.open(to)?;
         let greeting = connection.line().with_context(|| format!("waiting for the greeting of {to}"))?;
         Ok((connection, greeting.chars().next().context("an empty greeting")?))
     }
 
     /// The body of the answer to a GET, on a connection of its own.
-    pub fn get(&self, to: SocketAddrV4, path: &str) -> Result<Vec<u8>> {
+    pub fn get(&self, to: impl Into<SocketAddr>, path: &str) -> Result<Vec<u8>> {
         self.open(to)?.exchange("GET", path, &[], Keep::Close)
     }
 
     /// The body of the answer to a POST, on a connection of its own.
-    pub fn post(&self, to: SocketAddrV4, path: &str, body: &[u8]) -> Result<Vec<u8>> {
+    pub fn post(&self, to: impl Into<SocketAddr>, path: &str, body: &[u8]) -> Result<Vec<u8>> {
         self.open(to)?.exchange("POST", path, body, Keep::Close)
     }
 
     /// The name of the server that answers to a GET of `/`.
-    pub fn who(&self, to: SocketAddrV4) -> Result<String> {
+    pub fn who(&self, to: impl Into<SocketAddr>) -> Result<String> {
         String::from_utf8(self.get(to, "/")?).context("a name that is no text")
     }
 
     /// The answer to one datagram.
-    pub fn datagram(&self, to: SocketAddrV4, datagram: &[u8]) -> Result<Vec<u8>> {
+    pub fn datagram(&self, to: impl Into<SocketAddr>, datagram: &[u8]) -> Result<Vec<u8>> {
         self.talk(to)?.ask(datagram)
     }
 
     /// A socket for several datagrams from one port. One socket after the other with the same port may find it taken: a process
     /// that is started at that moment by another thread has the old one too, until its program runs.
-    pub fn talk(&self, to: SocketAddrV4) -> Result<Talk> {
-        let socket = self.namespace.inside(|| UdpSocket::bind(self.source))??;
+    pub fn talk(&self, to: impl Into<SocketAddr>) -> Result<Talk> {
+        let to = to.into();
+        let socket = self.namespace.inside(|| UdpSocket::bind(self.source(to)))??;
         socket.set_read_timeout(Some(self.deadline))?;
         // Connected: an answer from another address than the one that was asked is not taken.
         socket.connect(to)?;
@@ -95,16 +97,24 @@ impl<'a> Client<'a> {
     }
 
     /// Called inside the namespace. The standard library cannot choose the port to connect from.
-    fn connect(&self, to: SocketAddrV4) -> Result<TcpStream> {
-        let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    fn connect(&self, to: SocketAddr) -> Result<TcpStream> {
+        let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
         let deadline = TimeVal::milliseconds(i64::try_from(self.deadline.as_millis())?);
         // On Linux this is also the limit for connecting.
         setsockopt(&fd, sockopt::SendTimeout, &deadline)?;
         setsockopt(&fd, sockopt::ReceiveTimeout, &deadline)?;
-        bind(fd.as_raw_fd(), &SockaddrIn::from(self.source))?;
-        connect(fd.as_raw_fd(), &SockaddrIn::from(to))?;
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(self.source(to)))?;
+        connect(fd.as_raw_fd(), &SockaddrStorage::from(to))?;
         Ok(TcpStream::from(fd))
+    }
+
+    /// Where what is asked of `to` comes from.
+    fn source(&self, to: SocketAddr) -> SocketAddr {
+        let any: IpAddr =
+            if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        SocketAddr::new(self.source_address.unwrap_or(any), self.source_port)
     }
 }
 
@@ -127,7 +137,7 @@ enum Keep {
 #[derive(Debug)]
 pub struct Talk {
     socket: UdpSocket,
-    to: SocketAddrV4,
+    to: SocketAddr,
 }
 
 impl Talk {
@@ -135,11 +145,22 @@ impl Talk {
     pub fn ask(&self, datagram: &[u8]) -> Result<Vec<u8>> {
         let to = self.to;
         self.socket.send(datagram).with_context(|| format!("sending a datagram to {to}"))?;
+        self.receive()
+    }
+
+    /// The next answer, whoever has sent the question for this socket.
+    pub fn receive(&self) -> Result<Vec<u8>> {
+        let to = self.to;
         let mut answer = vec![0; 1 << 16];
         let length =
             self.socket.recv(&mut answer).with_context(|| format!("waiting for an answer of {to}"))?;
         answer.truncate(length);
         Ok(answer)
+    }
+
+    /// Where it asks from.
+    pub fn source(&self) -> Result<SocketAddr> {
+        Ok(self.socket.local_addr()?)
     }
 }
 
@@ -147,7 +168,7 @@ impl Talk {
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,
-    to: SocketAddrV4,
+    to: SocketAddr,
 }
 
 impl Connection {

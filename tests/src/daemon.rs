@@ -18,8 +18,8 @@ use crate::leftovers::{PINS, SOCKETS, STATES};
 use crate::namespace::Namespace;
 use crate::wait;
 
-/// How long the daemon may take to start or to end.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long the daemon may take to start or to end. The verifier reads all of its programs, on a machine that may be busy.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A running daemon. It is stopped, and all it pinned is gone, when this is dropped.
 #[derive(Debug)]

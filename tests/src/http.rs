@@ -1,6 +1,6 @@
 //! What runs on a real server: HTTP, and an echo over TCP and UDP; each answer names the host, so one sees who answered.
 
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, TcpListener, UdpSocket};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, anyhow};
@@ -21,6 +21,9 @@ pub const HTTP_PORT: u16 = 80;
 /// Over TCP each line, over UDP each datagram is answered by the name, a blank, and what came.
 pub const ECHO_PORT: u16 = 7;
 
+/// Each datagram is answered by the name, a blank, and the receipt of what came: a short answer to a long question.
+pub const RECEIPT_PORT: u16 = 9;
+
 /// The programs of one host, at work until this is dropped.
 #[derive(Debug)]
 pub struct Host {
@@ -31,8 +34,9 @@ pub struct Host {
 impl Host {
     /// Starts them in a namespace. UDP is served on each of the given addresses by itself: a socket for all of them
     /// would answer from whichever address the route prefers, not from the one that was asked.
-    pub fn start(namespace: &Namespace, name: &str, addresses: &[Ipv4Addr]) -> Result<Self> {
-        let sockets = namespace.inside(|| Sockets::open(addresses))?;
+    pub fn start(namespace: &Namespace, name: &str, addresses: &[impl Copy + Into<IpAddr>]) -> Result<Self> {
+        let addresses: Vec<IpAddr> = addresses.iter().copied().map(Into::into).collect();
+        let sockets = namespace.inside(|| Sockets::open(&addresses))?;
         let sockets =
             sockets.with_context(|| format!("opening the sockets of {name} in {}", namespace.name()))?;
         let runtime =
@@ -66,22 +70,31 @@ struct Sockets {
     http: TcpListener,
     echo: TcpListener,
     datagrams: Vec<UdpSocket>,
+    receipts: Vec<UdpSocket>,
 }
 
 impl Sockets {
-    fn open(addresses: &[Ipv4Addr]) -> std::io::Result<Self> {
+    fn open(addresses: &[IpAddr]) -> std::io::Result<Self> {
         let listen = |port| {
-            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+            // Linux gives such a socket IPv4 too.
+            let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))?;
             listener.set_nonblocking(true)?;
             Ok::<_, std::io::Error>(listener)
         };
-        let bind = |address: &Ipv4Addr| {
-            let socket = UdpSocket::bind((*address, ECHO_PORT))?;
-            socket.set_nonblocking(true)?;
-            Ok(socket)
+        let bind = |port| {
+            let sockets = addresses.iter().map(move |address| {
+                let socket = UdpSocket::bind((*address, port))?;
+                socket.set_nonblocking(true)?;
+                Ok(socket)
+            });
+            sockets.collect::<std::io::Result<Vec<UdpSocket>>>()
         };
-        let datagrams = addresses.iter().map(bind).collect::<std::io::Result<_>>()?;
-        Ok(Self { http: listen(HTTP_PORT)?, echo: listen(ECHO_PORT)?, datagrams })
+        Ok(Self {
+            http: listen(HTTP_PORT)?,
+            echo: listen(ECHO_PORT)?,
+            datagrams: bind(ECHO_PORT)?,
+            receipts: bind(RECEIPT_PORT)?,
+        })
     }
 
     /// Hands the sockets to tasks of the runtime this is called in.
@@ -89,7 +102,15 @@ impl Sockets {
         let http = tokio::net::TcpListener::from_std(self.http)?;
         let echo = tokio::net::TcpListener::from_std(self.echo)?;
         for socket in self.datagrams {
-            tokio::spawn(echo_datagrams(tokio::net::UdpSocket::from_std(socket)?, name.clone()));
+            tokio::spawn(answer_datagrams(
+                tokio::net::UdpSocket::from_std(socket)?,
+                name.clone(),
+                <[u8]>::to_vec,
+            ));
+        }
+        for socket in self.receipts {
+            let receipt = |datagram: &[u8]| body::receipt(datagram).into_bytes();
+            tokio::spawn(answer_datagrams(tokio::net::UdpSocket::from_std(socket)?, name.clone(), receipt));
         }
         tokio::spawn(echo_lines(echo, name.clone()));
         tokio::spawn(async move { axum::serve(http, routes(name)).await });
@@ -120,10 +141,12 @@ async fn echo_lines(listener: tokio::net::TcpListener, name: String) {
     }
 }
 
-async fn echo_datagrams(socket: tokio::net::UdpSocket, name: String) {
+/// Answers each datagram by the name, a blank, and what `answer` makes of it.
+async fn answer_datagrams(socket: tokio::net::UdpSocket, name: String, answer: fn(&[u8]) -> Vec<u8>) {
     let mut datagram = vec![0; 1 << 16];
     while let Ok((length, from)) = socket.recv_from(&mut datagram).await {
-        let answer = [name.as_bytes(), b" ", datagram.get(..length).unwrap_or_default()].concat();
+        let answer = answer(datagram.get(..length).unwrap_or_default());
+        let answer = [name.as_bytes(), b" ", &answer].concat();
         // A client that has gone does not stop the service.
         let _ = socket.send_to(&answer, from).await;
     }

@@ -37,6 +37,12 @@ pub fn face_native_xdp(end: End<'_>) -> Result<Pass> {
     Pass::attach(end)
 }
 
+/// As [`face_native_xdp`], for an end where somebody wants to see the tags of frames ([`Pass::attach_unveiling`]).
+pub fn face_tagged_native_xdp(end: End<'_>) -> Result<Pass> {
+    end.namespace.run(&format!("ethtool -K {} tx off gro on", end.interface))?;
+    Pass::attach_unveiling(end)
+}
+
 /// The hardware address of an end.
 pub fn mac(end: End<'_>) -> Result<[u8; 6]> {
     let line = end.namespace.ip(&format!("-brief link show dev {}", end.interface))?;

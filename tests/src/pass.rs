@@ -1,5 +1,5 @@
-//! The smallest XDP program, which passes every packet on: a veth delivers what its peer sends by `XDP_TX` only if it
-//! has a program itself. Two raw instructions, so that the lab needs no BPF compiler.
+//! The smallest XDP programs, which pass every packet on: a veth delivers what its peer sends by `XDP_TX` only if it
+//! has a program itself. Raw instructions, so that the lab needs no BPF compiler.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -20,7 +20,32 @@ const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 /// `r0 = XDP_PASS; exit`, as the kernel reads it: opcode, registers, offset, immediate value.
-const PROGRAM: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+const PASS: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+
+/// Passes every packet, but gives a VLAN tag's type, 0x8100 or 0x88a8, the number [`UNVEILED`] or [`UNVEILED_SERVICE`]. A
+/// received frame's outer tag is taken off by the kernel before a packet socket sees it; one with such a number is not known.
+const UNVEIL: [[u8; 8]; 14] = [
+    [0x61, 0x12, 0, 0, 0, 0, 0, 0],        //  0  r2 = data
+    [0x61, 0x13, 4, 0, 0, 0, 0, 0],        //  1  r3 = data_end
+    [0xbf, 0x24, 0, 0, 0, 0, 0, 0],        //  2  r4 = r2
+    [0x07, 0x04, 0, 0, 14, 0, 0, 0],       //  3  r4 += 14
+    [0x2d, 0x34, 7, 0, 0, 0, 0, 0],        //  4  if r4 > r3 goto 12
+    [0x69, 0x25, 12, 0, 0, 0, 0, 0],       //  5  r5 = *(u16 *)(r2 + 12)
+    [0x55, 0x05, 2, 0, 0x81, 0, 0, 0],     //  6  if r5 != 81 00 goto 9
+    [0x6a, 0x02, 12, 0, 0x88, 0xb5, 0, 0], // 7  *(u16 *)(r2 + 12) = 88 b5
+    [0x05, 0, 3, 0, 0, 0, 0, 0],           //  8  goto 12
+    [0x55, 0x05, 2, 0, 0x88, 0xa8, 0, 0],  //  9  if r5 != 88 a8 goto 12
+    [0x6a, 0x02, 12, 0, 0x88, 0xb6, 0, 0], // 10 *(u16 *)(r2 + 12) = 88 b6
+    [0x05, 0, 0, 0, 0, 0, 0, 0],           // 11  goto 12
+    [0xb7, 0, 0, 0, 2, 0, 0, 0],           // 12  r0 = XDP_PASS
+    [0x95, 0, 0, 0, 0, 0, 0, 0],           // 13  exit
+];
+
+/// What [`Pass::attach_unveiling`] makes of the type of a tag (0x8100): one for local experiments (IEEE 802).
+pub const UNVEILED: u16 = 0x88b5;
+
+/// What it makes of that of a service tag (0x88a8).
+pub const UNVEILED_SERVICE: u16 = 0x88b6;
 
 const LICENCE: &[u8] = b"GPL\0";
 
@@ -60,8 +85,18 @@ pub struct Pass {
 impl Pass {
     /// Puts the program onto an interface, in native mode.
     pub fn attach(end: End<'_>) -> Result<Self> {
+        Self::attach_program(end, &PASS)
+    }
+
+    /// As [`Pass::attach`], with a program that gives the outer VLAN tag of received frames a type that the kernel leaves
+    /// alone.
+    pub fn attach_unveiling(end: End<'_>) -> Result<Self> {
+        Self::attach_program(end, &UNVEIL)
+    }
+
+    fn attach_program(end: End<'_>, program: &'static [[u8; 8]]) -> Result<Self> {
         // The kernel looks for the interface in the namespace of the thread that asks.
-        let link = end.namespace.inside(|| attach(end.interface))?;
+        let link = end.namespace.inside(|| attach(end.interface, program))?;
         let link = link.with_context(|| {
             format!("attaching a passing XDP program to {} in {}", end.interface, end.namespace.name())
         })?;
@@ -69,12 +104,12 @@ impl Pass {
     }
 }
 
-fn attach(interface: &str) -> io::Result<OwnedFd> {
+fn attach(interface: &str, program: &'static [[u8; 8]]) -> io::Result<OwnedFd> {
     let ifindex = if_nametoindex(interface)?;
     let load = Load {
         program_type: BPF_PROG_TYPE_XDP,
-        instruction_count: 2,
-        instructions: PROGRAM.as_ptr().expose_provenance() as u64,
+        instruction_count: u32::try_from(program.len()).unwrap_or(u32::MAX),
+        instructions: program.as_ptr().expose_provenance() as u64,
         licence: LICENCE.as_ptr().expose_provenance() as u64,
         flags: BPF_F_XDP_HAS_FRAGS,
         name: *b"pass\0\0\0\0\0\0\0\0\0\0\0\0",

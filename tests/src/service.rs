@@ -48,6 +48,13 @@ pub fn status(daemon: &Daemon) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// What `lbxdp status` counts under a name; 0 if it does not show it.
+pub fn counted(daemon: &Daemon, name: &str) -> Result<u64> {
+    let status = status(daemon)?;
+    let line = status.lines().find(|line| line.split_whitespace().next() == Some(name));
+    line.and_then(|line| line.split_whitespace().nth(1)).map_or(Ok(0), |number| Ok(number.parse()?))
+}
+
 /// A line of `-L -n -c`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {

@@ -45,7 +45,7 @@ impl Sender {
 }
 
 /// The address of an interface of this thread's namespace: the one with its index and hardware address.
-fn link(interface: &str) -> Result<LinkAddr> {
+pub(crate) fn link(interface: &str) -> Result<LinkAddr> {
     let mut links = getifaddrs()?.filter(|found| found.interface_name == interface);
     let link = links.find_map(|found| found.address?.as_link_addr().copied());
     link.with_context(|| format!("there is no interface {interface}"))

@@ -1,0 +1,10 @@
+//! What `lbxdp status` calls the packets that were not forwarded, and the errors that were sent: in one place for all tests.
+
+/// No hop was left.
+pub const TTL_EXPIRED: &str = "ttl_expired";
+/// Too long for the way out.
+pub const TOO_BIG: &str = "too_big";
+/// A later fragment whose first has not come.
+pub const FRAGMENT_WITHOUT_FIRST: &str = "fragment_unknown";
+/// A fragment that overlaps another, or a first one that does not hold the ports and flags.
+pub const FRAGMENT_REFUSED: &str = "fragment_bad";
