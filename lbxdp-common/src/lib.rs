@@ -24,6 +24,8 @@ pub mod connection;
 pub mod counters;
 pub mod decap;
 pub mod forward;
+pub mod fragment;
+pub mod held;
 pub mod limit;
 mod maps;
 pub mod mark;

@@ -63,6 +63,12 @@ macro_rules! for_each_map {
                 COUNTERS: "counters", PerCpuArray<$crate::counters::ServerCounters>, 1;
                 /// The packet that a CPU handles ([`steer::Desk`]($crate::steer::Desk)).
                 DESK: "desk", PerCpuArray<[u64; $crate::steer::ARRIVAL_CELLS]>, 1;
+                /// What is remembered of datagrams that come in fragments ([`fragment`]($crate::fragment)).
+                FRAGMENTS: "fragments",
+                    LruHashMap<$crate::fragment::FragmentKey, [u64; $crate::fragment::FRAGMENT_CELLS]>,
+                    $crate::fragment::MAX_FRAGMENTED;
+                /// Packets for the daemon ([`held`]($crate::held)).
+                HELD: "held", RingBuf, $crate::held::HELD_RING_BYTES;
                 /// The ways to clients ([`client_hop::ClientHop`]($crate::client_hop::ClientHop)).
                 CLIENT_HOPS: "client_hops", PerCpuArray<[u64; $crate::client_hop::CLIENT_HOP_CELLS]>,
                     $crate::client_hop::CLIENT_HOPS;

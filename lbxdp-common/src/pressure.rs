@@ -1,8 +1,11 @@
-//! When a packet last went by hash because the table had no room for its connection.
+//! When a packet last went by hash because a table had no room for its connection. Each family's table has a cell of its own.
 //!
 //! A connection without an entry looks like none at all. So for as long as one may live after the last of them was seen,
 //! packets that belong to no connection follow the hash too, instead of going to the stack, which would reset them.
 
+use core::marker::PhantomData;
+
+use crate::address::{Address, V4};
 use crate::cells::Cells;
 use crate::time::Ticks;
 
@@ -14,15 +17,26 @@ const KNOWN: u64 = 1 << 32;
 /// The moment is written at most so often (in ticks), for all CPUs write it.
 const STEP: i32 = 16;
 
-/// The row.
+/// What the row says of the table of a width of addresses.
 #[derive(Clone, Copy)]
-pub struct Pressure<C>(pub C);
+pub struct Pressure<C, A = V4> {
+    row: C,
+    width: PhantomData<A>,
+}
 
-impl<C: Cells> Pressure<C> {
+impl<C: Cells, A: Address> Pressure<C, A> {
+    const CELL: usize = A::IS_V6 as usize;
+
+    /// The row.
+    #[inline(always)]
+    pub const fn new(row: C) -> Self {
+        Self { row, width: PhantomData }
+    }
+
     /// When it was last felt; `None`: never.
     #[inline(always)]
     pub fn last(self) -> Option<Ticks> {
-        let cell = self.0.load(0);
+        let cell = self.row.load(Self::CELL);
         (cell & KNOWN != 0).then_some(Ticks(cell as u32))
     }
 
@@ -30,7 +44,7 @@ impl<C: Cells> Pressure<C> {
     #[inline(always)]
     pub fn is_felt(self, now: Ticks) {
         if self.last().is_none_or(|last| now.since(last) > STEP || now.since(last) < 0) {
-            self.0.store(0, KNOWN | u64::from(now.0));
+            self.row.store(Self::CELL, KNOWN | u64::from(now.0));
         }
     }
 
@@ -42,9 +56,9 @@ impl<C: Cells> Pressure<C> {
 
     /// Forgets a moment that is `ticks` ago or more: before long the clock would take it for a coming one.
     pub fn forget_after(self, now: Ticks, ticks: u32) {
-        let cell = self.0.load(0);
+        let cell = self.row.load(Self::CELL);
         if cell & KNOWN != 0 && !self.is_recent(now, ticks) {
-            self.0.replace(0, cell, 0);
+            self.row.replace(Self::CELL, cell, 0);
         }
     }
 }
@@ -52,12 +66,13 @@ impl<C: Cells> Pressure<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::V6;
     use core::sync::atomic::AtomicU64;
 
     #[test]
     fn pressure_is_recent_for_the_time_asked_after_it_was_felt() {
-        let cells = [AtomicU64::new(0)];
-        let pressure = Pressure(&cells[..]);
+        let cells = [const { AtomicU64::new(0) }; PRESSURE_CELLS];
+        let pressure = Pressure::<_, V4>::new(&cells[..]);
         assert!(!pressure.is_recent(Ticks(5), 1000));
         pressure.is_felt(Ticks(u32::MAX));
         assert!(pressure.is_recent(Ticks(u32::MAX), 10) && pressure.is_recent(Ticks(8), 10));
@@ -67,6 +82,7 @@ mod tests {
         assert_eq!(pressure.last(), Some(Ticks(u32::MAX)));
         pressure.is_felt(Ticks(16));
         assert_eq!(pressure.last(), Some(Ticks(16)));
+        assert_eq!(Pressure::<_, V6>::new(&cells[..]).last(), None);
         pressure.forget_after(Ticks(100), 85);
         assert_eq!(pressure.last(), Some(Ticks(16)));
         pressure.forget_after(Ticks(100), 84);

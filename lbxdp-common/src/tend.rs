@@ -115,7 +115,7 @@ pub fn tend<A: Address, W: Ways<A>>(world: &W, errand: Errand, way: usize) {
             if word.is_half_open() {
                 world.note(Overflow::HalfOpenReplaced);
                 if let Some(row) = world.pressure() {
-                    Pressure(row).is_felt(now);
+                    Pressure::<_, A>::new(row).is_felt(now);
                 }
             }
         },

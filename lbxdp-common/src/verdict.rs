@@ -28,7 +28,7 @@ named_enum! {
         OtherProtocol = 2 => "other_protocol",
         /// A header is cut short or contradicts itself.
         Malformed = 3 => "malformed",
-        /// A fragment of an IP packet.
+        /// A fragment of a packet that is not balanced, or whose first one was not.
         Fragment = 4 => "fragment",
         /// No service on this port of the VIP.
         NoService = 5 => "no_service",
@@ -57,14 +57,25 @@ named_enum! {
         LocalPort = 16 => "local_port",
         /// A connection by VS/NAT for which the table has no room: without an entry its replies could not be told.
         TableFull = 17 => "table_full",
-        /// Too long for the way out, and to be fragmented.
+        /// Too long for the way out, and may be fragmented: the daemon does that.
         MustFragment = 18 => "must_fragment",
+        /// A fragment that overtook the first one of its datagram: the daemon keeps it until that has come.
+        EarlyFragment = 19 => "early_fragment",
+        /// A first fragment without the whole transport header, or one that holds nothing.
+        TinyFragment = 20 => "tiny_fragment",
+        /// A fragment of which some or all has come already; or another one of a datagram that had such a fragment.
+        OverlappingFragment = 21 => "overlapping_fragment",
+        /// A packet for the daemon for which its ring has no room, or that is too long to be held.
+        HeldFull = 22 => "held_full",
+        /// A packet that was held and not sent again: a fragment whose first one did not come, or a packet that could not be
+        /// cut or sent. The daemon counts these.
+        HeldLost = 23 => "held_lost",
         /// The MAC address of the next hop on the way back to a client is not known; it is being looked for.
-        ClientUnresolved = 19 => "client_unresolved",
+        ClientUnresolved = 24 => "client_unresolved",
         /// There is no way back to the client: the director has no route to it, or does not forward (`ip_forward`).
-        NoRoute = 20 => "no_route",
+        NoRoute = 25 => "no_route",
         /// A packet of SCTP that would need a new checksum, and is too long for one to be made.
-        SctpTooLong = 21 => "sctp_too_long",
+        SctpTooLong = 26 => "sctp_too_long",
     }
 }
 
@@ -103,7 +114,12 @@ impl Reason {
             | Self::ClientUnresolved
             | Self::NoRoute
             | Self::SctpTooLong
-            | Self::MustFragment => Fate::Drop,
+            | Self::MustFragment
+            | Self::EarlyFragment
+            | Self::TinyFragment
+            | Self::OverlappingFragment
+            | Self::HeldFull
+            | Self::HeldLost => Fate::Drop,
         }
     }
 }

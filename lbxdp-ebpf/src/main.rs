@@ -60,7 +60,9 @@ macro_rules! stages {
             #[xdp(frags)]
             fn $name(context: XdpContext) -> u32 {
                 maps::begin(&context);
-                act(Stage::$stage.run(&maps::Kernel::<false>, &mut frame::Packet(context)))
+                let (world, frame) = (maps::Kernel::<false>, &mut frame::Packet(context));
+                let decided = Stage::$stage.run(&world, frame);
+                act(steer::retagged(frame, &world, decided))
             }
         )*
     };
@@ -73,6 +75,12 @@ stages! {
     rare_v6 = RareV6;
     carry = Carry;
     answer = Answer;
+    fragment_v4 = FragmentV4;
+    fragment_v6 = FragmentV6;
+    tagged = Tagged;
+    hold = Hold;
+    error_v4 = ErrorV4;
+    error_v6 = ErrorV6;
     request_v4 = RequestV4;
     request_v6 = RequestV6;
     back_v4 = BackV4;

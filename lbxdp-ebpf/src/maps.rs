@@ -6,14 +6,16 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_fib_lookup, xdp_action};
 use aya_ebpf::helpers::generated::{
-    bpf_fib_lookup as bpf_fib_lookup_, bpf_get_prandom_u32, bpf_jiffies64, bpf_loop, bpf_redirect,
+    bpf_fib_lookup as bpf_fib_lookup_, bpf_get_prandom_u32, bpf_jiffies64, bpf_loop, bpf_redirect, bpf_xdp_load_bytes,
 };
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key as Prefix;
-use aya_ebpf::maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray, ProgramArray};
+use aya_ebpf::maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, ring_buf};
 use aya_ebpf::programs::XdpContext;
 use lbxdp_common::client_hop::{ClientHop, WayOut};
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::fragment::{FRAGMENT_CELLS, FragmentKey};
+use lbxdp_common::held::{Held, HeldHeader, MAX_HELD_BYTES};
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::schedule::cache::CACHE_CELLS;
 use lbxdp_common::schedule::{CacheKey, Pool};
@@ -30,6 +32,16 @@ use lbxdp_common::{Address, Cells, Notice, Overflow, Reason, Ticks, V4, V6, Verd
 use crate::atomic::Row;
 use crate::frame::Packet;
 use crate::parts;
+
+/// A ring that the daemon reads, with its size where that of other maps stands.
+#[repr(transparent)]
+struct RingBuf(ring_buf::RingBuf);
+
+impl RingBuf {
+    const fn with_max_entries(bytes: u32, flags: u32) -> Self {
+        Self(ring_buf::RingBuf::with_byte_size(bytes, flags))
+    }
+}
 
 macro_rules! define_maps {
     (
@@ -65,6 +77,9 @@ const AF_INET6: u64 = 10;
 
 /// A new row of the cache. Not on the stack, which is small.
 static NOTHING_CACHED: [u64; CACHE_CELLS] = [0; CACHE_CELLS];
+
+/// What is remembered of a new datagram in fragments.
+static NO_FRAGMENT: [u64; FRAGMENT_CELLS] = [0; FRAGMENT_CELLS];
 
 /// The real tables. `AT_PORT`: seen by the program that is made for its interface; the stages are the same for all.
 pub(crate) struct Kernel<const AT_PORT: bool>;
@@ -220,6 +235,18 @@ impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
     }
 
     #[inline(always)]
+    fn fragment(&self, key: FragmentKey) -> Option<Row> {
+        // SAFETY: the map's values are rows of `FRAGMENT_CELLS` cells.
+        FRAGMENTS.get_ptr_mut(&key).map(|cells| unsafe { Row::new(cells.cast()) })
+    }
+
+    #[inline(always)]
+    fn new_fragment(&self, key: FragmentKey) -> Option<Row> {
+        FRAGMENTS.insert(&key, &NO_FRAGMENT, 0).ok()?;
+        self.fragment(key)
+    }
+
+    #[inline(always)]
     fn errand(&self, index: u32) -> Option<Errand> {
         row(&ERRANDS, index).map(|row| Errand(row.load(0)))
     }
@@ -299,8 +326,9 @@ fn prefix_of<A: Address>(address: A) -> Option<&'static Prefix<A>> {
 }
 
 macro_rules! ways {
-    ($width:ty: $connections:ident, $mark_runs:ident, $meet:ident, $confirm:ident, $expect_reply:ident, $publish_reply:ident, $plan:ident, $claim:ident, $template:ident,
-        $consult:ident, $by_scheduler:ident, $remember:ident, $finish:ident) => {
+    ($width:ty: $connections:ident, $mark_runs:ident, $meet:ident, $confirm:ident, $expect_reply:ident, $publish_reply:ident,
+        $plan:ident, $claim:ident, $template:ident, $consult:ident, $by_scheduler:ident, $remember:ident,
+        $remember_fragment:ident, $finish:ident) => {
         impl<const AT_PORT: bool> Buckets<$width> for Kernel<AT_PORT> {
             type Bucket = Row;
 
@@ -368,6 +396,11 @@ macro_rules! ways {
             }
 
             #[inline(always)]
+            fn remember_fragment(&self, fortune: u64) -> u64 {
+                parts::$remember_fragment(fortune)
+            }
+
+            #[inline(always)]
             fn finish(&self, place: u64, plan: u64, choice: u64) -> u64 {
                 parts::$finish(place, plan, choice)
             }
@@ -375,10 +408,10 @@ macro_rules! ways {
     };
 }
 
-ways!(V4: CONNECTIONS, MARK_RUNS, meet_v4, confirm_v4, expect_reply_v4, publish_reply_v4, plan_v4, claim_v4, template_v4, consult_v4, by_scheduler_v4,
-    remember_v4, finish_v4);
-ways!(V6: CONNECTIONS_V6, MARK_RUNS_V6, meet_v6, confirm_v6, expect_reply_v6, publish_reply_v6, plan_v6, claim_v6, template_v6, consult_v6,
-    by_scheduler_v6, remember_v6, finish_v6);
+ways!(V4: CONNECTIONS, MARK_RUNS, meet_v4, confirm_v4, expect_reply_v4, publish_reply_v4, plan_v4, claim_v4, template_v4,
+    consult_v4, by_scheduler_v4, remember_v4, remember_fragment_v4, finish_v4);
+ways!(V6: CONNECTIONS_V6, MARK_RUNS_V6, meet_v6, confirm_v6, expect_reply_v6, publish_reply_v6, plan_v6, claim_v6,
+    template_v6, consult_v6, by_scheduler_v6, remember_v6, remember_fragment_v6, finish_v6);
 
 impl<const AT_PORT: bool> Stages<Packet> for Kernel<AT_PORT> {
     #[inline(always)]
@@ -386,6 +419,31 @@ impl<const AT_PORT: bool> Stages<Packet> for Kernel<AT_PORT> {
         // SAFETY: a tail call does not come back if it succeeds.
         unsafe { STAGES.tail_call(&frame.0, stage.raw()) };
         Err(Reason::NotReady)
+    }
+
+    #[inline(always)]
+    fn hold(&self, frame: &Packet, header: HeldHeader) -> bool {
+        let bytes = header.frame_bytes;
+        // Both for the verifier, which must see the number that is compared be the one that is used.
+        if bytes == 0 || bytes > MAX_HELD_BYTES as u32 {
+            return false;
+        }
+        let Some(mut held) = HELD.0.reserve::<Held>(0) else {
+            return false;
+        };
+        let place = held.as_mut_ptr();
+        // SAFETY: the ring has given us room for a whole `Held`, and `bytes` are no more than its frame has.
+        let copied = unsafe {
+            (&raw mut (*place).header).write(header);
+            bpf_xdp_load_bytes(frame.0.as_ptr().cast(), 0, (&raw mut (*place).frame).cast(), bytes)
+        };
+        if copied == 0 {
+            held.submit(0);
+            true
+        } else {
+            held.discard(0);
+            false
+        }
     }
 
     #[inline(always)]

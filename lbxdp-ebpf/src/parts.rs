@@ -32,6 +32,7 @@ parts! { V4:
     consult_v4 = consult(index: u32 => index, is_datagram: u32 => is_datagram);
     by_scheduler_v4 = by_scheduler(index: u32 => index);
     remember_v4 = remember(place: u64 => place, index: u32 => index, is_datagram: u32 => is_datagram, choice: u64 => choice);
+    remember_fragment_v4 = remember_fragment(fortune: u64 => fortune);
     finish_v4 = finish(place: u64 => place, plan: u64 => plan, choice: u64 => choice);
 }
 
@@ -46,6 +47,7 @@ parts! { V6:
     consult_v6 = consult(index: u32 => index, is_datagram: u32 => is_datagram);
     by_scheduler_v6 = by_scheduler(index: u32 => index);
     remember_v6 = remember(place: u64 => place, index: u32 => index, is_datagram: u32 => is_datagram, choice: u64 => choice);
+    remember_fragment_v6 = remember_fragment(fortune: u64 => fortune);
     finish_v6 = finish(place: u64 => place, plan: u64 => plan, choice: u64 => choice);
 }
 

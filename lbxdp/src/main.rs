@@ -34,9 +34,12 @@ enum Verb {
         interfaces: Vec<String>,
         #[command(flatten)]
         instance: InstanceArgument,
-        /// How many connections there must be room for; by default what suits the machine's memory.
+        /// How many IPv4 connections there must be room for; by default what suits the machine's memory.
         #[arg(long, value_name = "N")]
         connections: Option<u32>,
+        /// How many IPv6 connections there must be room for; by default half as many, which takes as much memory.
+        #[arg(long, value_name = "N")]
+        connections_v6: Option<u32>,
         /// Keep forwarding after the daemon has ended.
         #[arg(long)]
         leave: bool,
@@ -129,9 +132,9 @@ fn main() -> ExitCode {
     }
     let verb = Arguments::parse().verb;
     let done: Result<(), Box<dyn std::error::Error>> = match verb {
-        Verb::Run { interfaces, instance, connections, leave } => {
+        Verb::Run { interfaces, instance, connections, connections_v6, leave } => {
             log_to_stderr();
-            run(daemon::Options { instance: instance.name, interfaces, connections, leave })
+            run(daemon::Options { instance: instance.name, interfaces, connections, connections_v6, leave })
         }
         Verb::Unload { instance } => daemon::unload(&instance.name).map_err(Into::into),
         Verb::Status { instance, next_hops } => {

@@ -61,7 +61,12 @@ pub struct Rates {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
+    /// The table of IPv4 connections.
     pub table: TableStatus,
+    /// That of IPv6 connections.
+    pub table_v6: TableStatus,
+    /// Some new connections find no place now, and go by hash.
+    pub is_pressed: bool,
     /// What was done for want of room in the table, since the tables were made; all kinds, in their order.
     pub overflows: Vec<Counted>,
     /// Rows of tables that somebody else had written to and were put right.
@@ -101,7 +106,7 @@ pub enum Way {
     },
 }
 
-/// The connection table.
+/// The connection table of a family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableStatus {
     pub connections: u64,
@@ -112,8 +117,6 @@ pub struct TableStatus {
     /// To how many places it may grow.
     pub most_places: u64,
     pub is_growing: bool,
-    /// Some new connections find no place now, and go by hash.
-    pub is_pressed: bool,
 }
 
 /// How often something happened.

@@ -1,15 +1,16 @@
 //! The loaded program, run by the kernel on single frames: it must do what `steer` does on the host, to the byte.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
 use aya::Ebpf;
 use aya::programs::{TestRun, TestRunOptions, Xdp};
+use ipnet::IpNet;
 use lbxdp::daemon::load::{self, Interface, Sizes};
-use lbxdp::tables::{Mapped, Tables};
+use lbxdp::tables::{Fragments, Mapped, Ring, Tables};
 use lbxdp_common::cells::Cells;
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::held::HeldHeader;
 use lbxdp_common::limit::TOTAL_ROW;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::server::ServerId;
@@ -25,10 +26,13 @@ use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Outcome,
 struct Kernel {
     ebpf: Ebpf,
     tables: Tables,
+    fragments: Fragments,
+    ring: Ring,
     services: Vec<ServiceKey>,
     mark_runs: Vec<Destination>,
     overflows_before: Vec<u64>,
     notices_before: Vec<u64>,
+    set_rows: Vec<(Table, u32)>,
     _pins: Pins,
 }
 
@@ -49,7 +53,13 @@ impl Kernel {
         let number = LOADED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let pins = Pins(Path::new("/sys/fs/bpf").join(format!("lbxdp-law-{}-{number}", std::process::id())));
         let interface = Interface { name: "none".into(), ifindex: IFINDEX, mac: DIRECTOR_MAC };
-        let sizes = Sizes { buckets: BUCKETS, servers: SERVERS, services: SERVICES, members: MEMBERS };
+        let sizes = Sizes {
+            buckets: BUCKETS,
+            buckets_v6: BUCKETS / 2,
+            servers: SERVERS,
+            services: SERVICES,
+            members: MEMBERS,
+        };
         let ebpf = load::load_beside(&pins.0, &interface, sizes).expect("the kernel takes the program");
         let mut tables = Tables::open(&pins.0).expect("the tables are pinned");
         let (slot, ifindex) = OTHER_PORT;
@@ -57,10 +67,13 @@ impl Kernel {
         Self {
             ebpf,
             tables,
+            fragments: Fragments::open(&pins.0).expect("the table is pinned"),
+            ring: Ring::open(&pins.0).expect("the ring is pinned"),
             services: Vec::new(),
             mark_runs: Vec::new(),
             overflows_before: vec![0; Overflow::COUNT],
             notices_before: vec![0; Notice::COUNT],
+            set_rows: Vec::new(),
             _pins: pins,
         }
     }
@@ -98,6 +111,11 @@ impl Kernel {
     }
 }
 
+/// A destination as the tables have it.
+fn net((address, bits): Destination) -> IpNet {
+    IpNet::new(address, u8::try_from(bits).expect("few bits")).expect("a prefix")
+}
+
 /// Bytes by which an answer may be longer than its packet.
 const MOST_GROWTH: usize = 28;
 
@@ -124,21 +142,13 @@ impl Runner for Kernel {
     }
 
     fn put_mark_run(&mut self, destination: Destination, run: MarkRun) {
-        let put = match destination {
-            (IpAddr::V4(address), bits) => self.tables.put_mark_run((address.octets(), bits), run),
-            (IpAddr::V6(address), bits) => self.tables.put_mark_run_v6((address.octets(), bits), run),
-        };
-        put.expect("room for a run");
+        self.tables.put_mark_run(net(destination), run).expect("room for a run");
         self.mark_runs.push(destination);
     }
 
     fn forget(&mut self) {
         for destination in self.mark_runs.drain(..) {
-            let removed = match destination {
-                (IpAddr::V4(address), bits) => self.tables.remove_mark_run((address.octets(), bits)),
-                (IpAddr::V6(address), bits) => self.tables.remove_mark_run_v6((address.octets(), bits)),
-            };
-            removed.expect("it was there");
+            self.tables.remove_mark_run(net(destination)).expect("it was there");
         }
         for key in self.services.drain(..) {
             self.tables.remove_service_id(key).expect("it was there");
@@ -146,11 +156,17 @@ impl Runner for Kernel {
         for (key, _) in self.tables.cached().expect("what was remembered") {
             self.tables.forget_cached(key).expect("it goes");
         }
+        self.fragments.forget().expect("they go");
+        self.held();
         self.overflows_before = self.all_overflows();
         self.notices_before = self.all_notices();
         for row in 0..SERVERS {
             self.tables.begin_server(ServerId(row)).expect("a row of counters");
         }
+    }
+
+    fn set_rows(&mut self) -> &mut Vec<(Table, u32)> {
+        &mut self.set_rows
     }
 
     fn overflows(&self) -> Vec<u64> {
@@ -168,6 +184,10 @@ impl Runner for Kernel {
     fn now(&mut self) -> Ticks {
         let clock = load::clock(&mut self.ebpf).expect("the object has a clock");
         Ticks(test_run(clock, &[0; 14]).0)
+    }
+
+    fn held(&mut self) -> Vec<(HeldHeader, Vec<u8>)> {
+        std::iter::from_fn(|| self.ring.next()).collect()
     }
 
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
@@ -206,14 +226,14 @@ fn assert_same(kernel: &Snapshot, host: &Snapshot, at: &str) {
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn every_case_in_the_kernel_as_on_the_host() {
-    let mut kernel = Kernel::load();
+    let (mut kernel, mut host) = (Kernel::load(), Host::default());
     let cases = cases::all();
     for case in &cases {
         let in_kernel = cases::run(&mut kernel, case);
         // A host that sees what the kernel sees: frames too short for it are left out there too.
         let mut case = case.clone();
         case.steps.retain(|step| step.frame.len() >= Kernel::MIN_FRAME_BYTES);
-        assert_same(&in_kernel, &cases::run(&mut Host::default(), &case), &case.name);
+        assert_same(&in_kernel, &cases::run(&mut host, &case), &case.name);
     }
     assert!(cases.len() > 30);
 }

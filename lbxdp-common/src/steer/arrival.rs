@@ -9,9 +9,10 @@ use crate::state::Event;
 use crate::table::Hash;
 use crate::time::Ticks;
 use crate::verdict::Reason;
+use crate::wire::ethernet::Tag;
 
 /// Cells of the row: what is written below, and what the stages of a packet's way note for each other.
-pub const ARRIVAL_CELLS: usize = 16;
+pub const ARRIVAL_CELLS: usize = 20;
 
 /// Three cells for who must have an address in memory.
 pub const PREFIX_CELL: usize = 12;
@@ -22,6 +23,7 @@ const HASH: usize = 5;
 /// The time, and above it the event and whether the connection may be known.
 const NOW_AND_EVENT: usize = 6;
 const MAY_BE_KNOWN: u64 = 1 << 40;
+const IS_FRAGMENT: u64 = 1 << 41;
 /// The packet's length.
 const BYTES: usize = 7;
 /// The course, and above it the task.
@@ -30,6 +32,10 @@ const COURSE: usize = 8;
 const REASON_AND_MTU: usize = 9;
 /// The interface the packet came in by.
 const IFINDEX: usize = 10;
+/// Of a first fragment: its identification, and above it where it ends, in units of eight bytes.
+const PIECE: usize = 16;
+/// The VLAN tags that were taken off the frame; 0 whenever there is none such.
+const TAGS: usize = 17;
 
 /// The word of the connection, by VS/NAT alone.
 const WORD: usize = 11;
@@ -134,6 +140,43 @@ impl<C: Cells> Desk<C> {
     #[inline(always)]
     pub fn may_be_known(self) -> bool {
         self.0.load(NOW_AND_EVENT) & MAY_BE_KNOWN != 0
+    }
+
+    /// Notes, after [`Desk::put`], that the packet is the first fragment of a datagram.
+    #[inline(always)]
+    pub fn set_piece(self, identification: u32, end: u32) {
+        self.0.store(NOW_AND_EVENT, self.0.load(NOW_AND_EVENT) | IS_FRAGMENT);
+        self.0.store(PIECE, u64::from(end) << 32 | u64::from(identification));
+    }
+
+    /// Whether the packet is such a one.
+    #[inline(always)]
+    pub fn is_fragment(self) -> bool {
+        self.0.load(NOW_AND_EVENT) & IS_FRAGMENT != 0
+    }
+
+    /// Its identification, and where it ends.
+    #[inline(always)]
+    pub fn piece(self) -> (u32, u32) {
+        let piece = self.0.load(PIECE);
+        (piece as u32, (piece >> 32) as u32)
+    }
+
+    /// Notes which tags were taken off the frame: the second one is zero if there was one only.
+    #[inline(always)]
+    pub fn set_tags(self, tags: [Tag; 2]) {
+        self.0.store(TAGS, zerocopy::transmute!(tags));
+    }
+
+    /// The tags that are off the frame, and forgets them: whoever asks is the last one who handles the packet.
+    #[inline(always)]
+    pub fn take_tags(self) -> Option<[Tag; 2]> {
+        let tags = self.0.load(TAGS);
+        if tags == 0 {
+            return None;
+        }
+        self.0.store(TAGS, 0);
+        Some(zerocopy::transmute!(tags))
     }
 
     /// Index of the interface the packet came in by, in a stage.

@@ -15,14 +15,25 @@ pub(super) fn is_for_a_vip<W: Ways<V4>>(
     settings: SettingsView<W::Row>,
     headers: &Headers,
 ) -> Result<(), Reason> {
+    is_vip(world, settings, headers)?;
+    // The stack ignores frames for others too, but an XDP program sees them before that.
+    if headers.destination_mac != world.ingress_mac() {
+        return Err(Reason::OtherHost);
+    }
+    Ok(())
+}
+
+/// The same for a frame that is known to be for this machine.
+#[inline(always)]
+pub(super) fn is_vip<W: Ways<V4>>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    headers: &Headers,
+) -> Result<(), Reason> {
     let destination = headers.destination.to_ne_bytes();
     let bucket = world.vip_bucket(vip::bucket(destination, settings.seed())).ok_or(Reason::NotReady)?;
     if !vip::holds(bucket, destination) && !is_marked(world, settings, destination) {
         return Err(Reason::NotOurs);
-    }
-    // The stack ignores frames for others too, but an XDP program sees them before that.
-    if headers.destination_mac != world.ingress_mac() {
-        return Err(Reason::OtherHost);
     }
     Ok(())
 }

@@ -10,8 +10,11 @@ mod answer;
 mod arrival;
 mod back;
 mod classify;
+mod error;
 mod follow;
 mod forward;
+mod fragment;
+mod hold;
 mod kind;
 mod meet;
 mod open;
@@ -19,11 +22,13 @@ mod parse;
 mod rare;
 mod refuse;
 mod service;
+mod tagged;
 mod v6;
 
 /// The rarer parts of the way, as [`Ways`] offers them.
 pub mod parts {
     pub use super::answer::{expect_reply, publish_reply};
+    pub use super::fragment::remember_fragment;
     pub use super::meet::meet;
     pub use super::open::{by_hash, by_scheduler, claim, consult, finish, plan, remember, template};
     pub use crate::template::confirm;
@@ -32,7 +37,9 @@ pub mod parts {
 mod stage;
 
 pub use arrival::{ARRIVAL_CELLS, Arrival, Desk, PREFIX_CELL, Task};
+pub use fragment::key_of_later;
 pub use stage::{Route, Stage, Stages};
+pub use tagged::retagged;
 
 use follow::Look;
 
@@ -41,6 +48,7 @@ use crate::cells::Cells;
 #[cfg(doc)]
 use crate::connection::Key;
 use crate::counters::ServerCounters;
+use crate::fragment::FragmentKey;
 use crate::mark::MarkRun;
 use crate::notice::Notice;
 use crate::overflow::Overflow;
@@ -84,6 +92,10 @@ pub trait World: Pool {
     fn pressure(&self) -> Option<Self::Row>;
     /// A row of limits ([`limit`](crate::limit)).
     fn limit(&self, index: u32) -> Option<Self::Row>;
+    /// What is remembered of a datagram that comes in fragments.
+    fn fragment(&self, key: FragmentKey) -> Option<Self::Row>;
+    /// A new row of zeros for such a datagram, in the place of the one there may be.
+    fn new_fragment(&self, key: FragmentKey) -> Option<Self::Row>;
     /// What the daemon has listed to be done.
     fn errand(&self, index: u32) -> Option<Errand>;
     /// A row of the table of those rules.
@@ -156,6 +168,10 @@ pub trait Ways<A: Address>: World + Buckets<A> {
     fn remember(&self, place: u64, index: u32, is_datagram: u32, choice: u64) -> u64 {
         parts::remember::<A, _>(self, place, index, is_datagram, choice)
     }
+    /// Remembers what becomes of the datagram whose first fragment lies on the desk ([`Fortune`](crate::fragment::Fortune)).
+    fn remember_fragment(&self, fortune: u64) -> u64 {
+        parts::remember_fragment::<A, _>(self, fortune)
+    }
     /// Makes the connection's entry, if there is a place for it; the answer.
     fn finish(&self, place: u64, plan: u64, choice: u64) -> u64 {
         parts::finish::<A, _>(self, place, plan, choice)
@@ -182,7 +198,22 @@ fn straight<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict,
         }
         return Err(reason);
     }
-    let packet = parse::packet(frame, &headers)?;
+    continued(frame, world, settings, &headers)
+}
+
+/// The way of an IPv4 packet for a VIP.
+#[inline(always)]
+fn continued<F: Frame, W: Stages<F>>(
+    frame: &mut F,
+    world: &W,
+    settings: SettingsView<W::Row>,
+    headers: &parse::Headers,
+) -> Result<Verdict, Reason> {
+    let packet = match parse::packet(frame, headers) {
+        Err(Reason::Fragment) => return world.enter(Stage::FragmentV4, frame),
+        Err(Reason::OtherProtocol) if headers.is_icmp() => return world.enter(Stage::ErrorV4, frame),
+        packet => packet?,
+    };
     let look = Look::<_, V4>::at(world, settings, &packet);
     if let Some(way) = look.go_on(world, settings, &packet) {
         return forward::forward::<V4, _, _>(frame, world, &way);

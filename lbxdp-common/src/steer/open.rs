@@ -175,7 +175,7 @@ fn planned<A: Address, W: Ways<A>>(world: &W) -> Result<Plan, Reason> {
     let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
     let Asked { index, is_of_another_port } = asked(world, settings, key).ok_or(Reason::NoService)?;
     let state = kind.first_state(View::ClientOnly, settings.rules());
-    let pressure = Pressure(world.pressure().ok_or(Reason::NotReady)?);
+    let pressure = Pressure::<_, A>::new(world.pressure().ok_or(Reason::NotReady)?);
     // It may belong to a connection that got no entry. Such packets have followed the hash, and go on to.
     let follows_hash = !kind.begins() && pressure.is_recent(now, settings.timeout(kind.longest()));
     if !kind.opens(settings.rules()) && !follows_hash {
@@ -326,7 +326,7 @@ fn finished<A: Address, W: Ways<A>>(
         }
         if plan.has(Plan::WANTS_ENTRY) {
             let row = world.pressure().ok_or(Reason::NotReady)?;
-            Pressure(row).is_felt(now);
+            Pressure::<_, A>::new(row).is_felt(now);
         }
         if follows_hash {
             world.note(Overflow::HashedOn);

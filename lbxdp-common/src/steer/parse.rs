@@ -1,5 +1,6 @@
 //! What a frame holds, as far as balancing needs it.
 
+use core::marker::PhantomData;
 use core::ops::ControlFlow;
 
 use zerocopy::big_endian::{U16, U32};
@@ -8,12 +9,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::kind::Kind;
 use crate::address::{Address, V4, V6};
 use crate::connection::Key;
+use crate::fragment::Units;
 use crate::protocol::Protocol;
 use crate::state::Event;
 use crate::verdict::Reason;
 use crate::walk::{Step, Walker};
 use crate::wire::Frame;
 use crate::wire::ethernet;
+use crate::wire::icmp::ICMP;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::{Extension, Fragment, HEADER_BYTES, extension};
 use crate::wire::sctp::{Chunk, ChunkKind, Sctp};
@@ -68,6 +71,13 @@ pub(super) struct Packet<A: Address = V4> {
     pub(super) kind: Kind,
     /// Bytes from the IP header on.
     pub(super) ip_bytes: u32,
+}
+
+impl Headers {
+    #[inline(always)]
+    pub(super) const fn is_icmp(&self) -> bool {
+        self.protocol == ICMP
+    }
 }
 
 /// Ethernet and IPv4; else what else it is (0: it is too short for anything).
@@ -150,8 +160,114 @@ pub(super) fn transport<F: Frame>(
     Ok(Transport { ports: [client_port, vip_port], kind: Kind { protocol, event } })
 }
 
+/// The least bytes of a transport header, as far as it is read here; `None` of a protocol that is not balanced.
+#[inline(always)]
+pub(super) const fn least_bytes(protocol: u8) -> Option<u32> {
+    match Protocol::from_raw(protocol) {
+        Some(Protocol::Tcp) => Some(size_of::<Tcp>() as u32),
+        Some(Protocol::Udp) => Some(size_of::<Udp>() as u32),
+        Some(Protocol::Sctp) => Some(size_of::<SctpFront>() as u32),
+        None => None,
+    }
+}
+
+/// A fragment of a datagram.
+pub(super) struct Piece<A> {
+    /// Source and destination, as [`Address::wide`] has them; numbers, as all of [`Headers`] are.
+    pub(super) addresses: [[u64; 2]; 2],
+    /// Of the transport header, where there is one.
+    pub(super) protocol: u8,
+    pub(super) identification: u32,
+    /// Which part of the datagram it is.
+    pub(super) units: Units,
+    pub(super) has_more: bool,
+    /// Where the transport header stands in the first fragment, counted from the IP header.
+    pub(super) transport: u32,
+    /// Bytes from the IP header on.
+    pub(super) ip_bytes: u32,
+    width: PhantomData<A>,
+}
+
+impl<A> Piece<A> {
+    /// Whether a later one may belong to a datagram that is balanced: where extension headers stand before the transport
+    /// header, they do not tell.
+    #[inline(always)]
+    pub(super) const fn may_be_ours(&self) -> bool {
+        Protocol::from_raw(self.protocol).is_some() || is_extension(self.protocol)
+    }
+}
+
+/// The fragment in an IPv4 frame.
+#[inline(always)]
+pub(super) fn v4_piece<F: Frame>(frame: &F) -> Result<Piece<V4>, Reason> {
+    let ip: Ipv4 = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
+    let (start, ip_bytes) = (ip.header_bytes(), u32::from(ip.total_bytes.get()));
+    if start == 0 || ip_bytes < start || IP_OFFSET as u32 + ip_bytes > frame.bytes() {
+        return Err(Reason::Malformed);
+    }
+    let has_more = ip.has_more_fragments();
+    Ok(Piece {
+        addresses: [ip.source, ip.destination].map(|address| [u32::from_ne_bytes(address).into(), 0]),
+        protocol: ip.protocol,
+        identification: ip.identification.get().into(),
+        units: Piece::<V4>::units(ip.fragment_offset().into(), ip_bytes - start, has_more)?,
+        has_more,
+        transport: start,
+        ip_bytes,
+        width: PhantomData,
+    })
+}
+
+/// The fragment in an IPv6 frame.
+#[inline(always)]
+pub(super) fn v6_piece<F: Frame, W: Walker>(frame: &F, walker: &W) -> Result<Piece<V6>, Reason> {
+    let front: V6Front = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
+    let addresses = frame.read(IP_OFFSET + ADDRESSES).ok_or(Reason::Malformed)?;
+    let zero = walker.zero();
+    let mut extensions = Extensions {
+        frame,
+        next: u32::from(front.next) + zero,
+        offset: HEADER_BYTES as u32 + zero,
+        fragment: zero,
+        is_malformed: zero,
+    };
+    walker.repeat(MAX_EXTENSIONS, &mut extensions);
+    let Extensions { next, offset, fragment, is_malformed, .. } = extensions;
+    let ip_bytes = u32::from(front.payload_bytes.get()) + HEADER_BYTES as u32;
+    let start = (fragment & V6_OFFSET_MASK) + size_of::<Fragment>() as u32;
+    if is_malformed != 0 || fragment == 0 || ip_bytes < start || IP_OFFSET as u32 + ip_bytes > frame.bytes() {
+        return Err(Reason::Malformed);
+    }
+    let header: Fragment =
+        frame.read(IP_OFFSET + (fragment & V6_OFFSET_MASK) as usize).ok_or(Reason::Malformed)?;
+    let has_more = header.has_more();
+    Ok(Piece {
+        addresses,
+        protocol: next as u8,
+        identification: header.identification.get(),
+        units: Piece::<V6>::units(header.offset().into(), ip_bytes - start, has_more)?,
+        has_more,
+        transport: offset & V6_OFFSET_MASK,
+        ip_bytes,
+        width: PhantomData,
+    })
+}
+
 /// How many extension headers a packet may have. Nobody sends as many; a bound is needed.
 pub(super) const MAX_EXTENSIONS: u32 = 8;
+
+/// Whether a number is an extension header's.
+#[inline(always)]
+const fn is_extension(number: u8) -> bool {
+    matches!(
+        number,
+        extension::HOP_BY_HOP
+            | extension::ROUTING
+            | extension::FRAGMENT
+            | extension::AUTHENTICATION
+            | extension::DESTINATION
+    )
+}
 
 /// The walk over extension headers to the transport header.
 pub(super) struct Extensions<'a, F> {
@@ -186,15 +302,7 @@ impl<F: Frame, W> Step<W> for Extensions<'_, F> {
     #[inline(always)]
     fn step(&mut self, _: &W, _: u32) -> ControlFlow<()> {
         let number = self.next as u8;
-        let is_extension = matches!(
-            number,
-            extension::HOP_BY_HOP
-                | extension::ROUTING
-                | extension::FRAGMENT
-                | extension::AUTHENTICATION
-                | extension::DESTINATION
-        );
-        if !is_extension {
+        if !is_extension(number) {
             return ControlFlow::Break(());
         }
         let at = self.offset & V6_OFFSET_MASK;

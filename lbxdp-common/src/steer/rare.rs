@@ -3,6 +3,7 @@
 
 use super::answer::Answer;
 use super::follow::{counted, way_to};
+use super::fragment::{remember_course, remember_refusal};
 use super::open::open;
 use super::{Desk, Stage, Stages, Task, Ways};
 use crate::address::Address;
@@ -27,7 +28,14 @@ pub(super) fn depart<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     if answer == Answer::STRANGER {
         answer = open::<A, _>(world);
     }
-    let (course, connections) = Answer::unpacked(answer)?;
+    let (course, connections) = match Answer::unpacked(answer) {
+        Ok(decided) => decided,
+        Err(reason) => {
+            remember_refusal::<A, _>(world, reason);
+            return Err(reason);
+        }
+    };
+    remember_course::<A, _>(world, course, desk.ip_bytes());
     way_to(world, course, desk.ip_bytes(), desk.hash())?;
     world.count(course.server(), counted(desk.ip_bytes(), connections));
     desk.set_course(course, desk.hash());

@@ -2,9 +2,10 @@
 //! tail call, with all of the stack; whoever enters one is done. What a stage must know lies on the [desk](super::Desk).
 
 use super::forward::masquerade;
-use super::{Ways, back, forward, rare, refuse, v6};
+use super::{Ways, back, error, forward, fragment, hold, rare, refuse, tagged, v6};
 use crate::address::{Address, V4, V6};
 use crate::client_hop::ClientHop;
+use crate::held::HeldHeader;
 use crate::named_enum;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
@@ -22,18 +23,30 @@ named_enum! {
         Carry = 3 => "carry",
         /// A packet that is dropped for the reason on the desk, and whose sender is to be told.
         Answer = 4 => "answer",
+        /// A fragment of an IPv4 packet.
+        FragmentV4 = 5 => "fragment_v4",
+        /// A fragment of an IPv6 packet.
+        FragmentV6 = 6 => "fragment_v6",
+        /// A frame with VLAN tags.
+        Tagged = 7 => "tagged",
+        /// A packet that is dropped for the reason on the desk, and that the daemon is to see.
+        Hold = 8 => "hold",
+        /// An ICMP packet for a VIP.
+        ErrorV4 = 9 => "error_v4",
+        /// An IPv6 packet for a VIP that carries no transport protocol: `ICMPv6`, perhaps.
+        ErrorV6 = 10 => "error_v6",
         /// An IPv4 packet of a connection by VS/NAT, on the desk, from its client.
-        RequestV4 = 5 => "request_v4",
+        RequestV4 = 11 => "request_v4",
         /// The same of IPv6.
-        RequestV6 = 6 => "request_v6",
+        RequestV6 = 12 => "request_v6",
         /// An IPv4 packet from a server that is reached by VS/NAT.
-        BackV4 = 7 => "back_v4",
+        BackV4 = 13 => "back_v4",
         /// The same of IPv6.
-        BackV6 = 8 => "back_v6",
+        BackV6 = 14 => "back_v6",
         /// An IPv4 packet of a connection by VS/NAT, on the desk, from its server.
-        ReplyV4 = 9 => "reply_v4",
+        ReplyV4 = 15 => "reply_v4",
         /// The same of IPv6.
-        ReplyV6 = 10 => "reply_v6",
+        ReplyV6 = 16 => "reply_v6",
     }
 }
 
@@ -46,6 +59,9 @@ pub trait Stages<F: Frame>: Ways<V4> + Ways<V6> {
     fn enter(&self, stage: Stage, frame: &mut F) -> Result<Verdict, Reason> {
         stage.run(self, frame)
     }
+
+    /// Gives the daemon a copy of the frame; says whether there was room for it.
+    fn hold(&self, frame: &F, header: HeldHeader) -> bool;
 
     /// Asks the kernel for the way from an address of the director to another one, and writes it down.
     fn route<A: Address>(&self, frame: &F, from: A, to: A, row: ClientHop<Self::Row>) -> Route;
@@ -98,6 +114,12 @@ impl Stage {
             Self::RareV6 => rare::depart::<V6, _, _>(world, frame),
             Self::Carry => forward::carry(world, frame),
             Self::Answer => return refuse::answer(world, frame),
+            Self::FragmentV4 => fragment::arrive_v4(world, frame),
+            Self::FragmentV6 => fragment::arrive_v6(world, frame),
+            Self::Tagged => tagged::arrive(world, frame),
+            Self::Hold => return hold::hold(world, frame),
+            Self::ErrorV4 => error::arrive_v4(world, frame),
+            Self::ErrorV6 => error::arrive_v6(world, frame),
             Self::RequestV4 => masquerade::request::<V4, _, _>(world, frame),
             Self::RequestV6 => masquerade::request::<V6, _, _>(world, frame),
             Self::BackV4 => back::arrive_v4(world, frame),

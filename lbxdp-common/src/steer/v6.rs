@@ -18,6 +18,13 @@ pub(super) fn enter<F: Frame, W: Stages<F>>(
     world: &W,
     ethertype: U16,
 ) -> Result<Verdict, Reason> {
+    if matches!(ethertype, ethernet::VLAN | ethernet::SERVICE_VLAN) {
+        let Ethernet { destination, .. } = frame.read(0).ok_or(Reason::NotOurs)?;
+        if ethernet::number(destination) != world.ingress_mac() {
+            return Err(Reason::NotOurs);
+        }
+        return world.enter(Stage::Tagged, frame);
+    }
     if ethertype != ethernet::IPV6 {
         return Err(Reason::NotOurs);
     }
@@ -40,7 +47,11 @@ pub(super) fn arrive<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result
         }
         return Err(reason);
     }
-    let packet = v6_packet(frame, world)?;
+    let packet = match v6_packet(frame, world) {
+        Err(Reason::Fragment) => return world.enter(Stage::FragmentV6, frame),
+        Err(Reason::OtherProtocol) => return world.enter(Stage::ErrorV6, frame),
+        packet => packet?,
+    };
     let look = Look::<_, V6>::at(world, settings, &packet);
     if let Some(way) = look.go_on(world, settings, &packet) {
         return forward::forward::<V6, _, _>(frame, world, &way);

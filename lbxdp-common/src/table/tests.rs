@@ -24,7 +24,7 @@ impl Table {
 
     fn find(&self, hash: Hash, key: Key) -> Option<(Slot<&[AtomicU64]>, Word)> {
         let found = find(&self, self.shape(), hash, key).and_then(Found::here);
-        let at_home = find_at_home(&self, self.shape(), hash, key);
+        let at_home = find_at_home(&self, self.shape(), hash, key.cells());
         assert_eq!(found.map(|(_, word)| word), at_home.map(|(_, word)| word));
         found
     }

@@ -10,6 +10,8 @@ pub const TTL_OFFSET: usize = 8;
 
 /// "Don't fragment".
 pub const DONT_FRAGMENT: U16 = U16::new(0x4000);
+/// "More fragments".
+pub const MORE_FRAGMENTS: U16 = U16::new(0x2000);
 /// The fragment's offset: 0 in the first one.
 const FRAGMENT_OFFSET: U16 = U16::new(0x1fff);
 /// "More fragments" and the fragment's offset: either makes the packet a fragment.
@@ -74,6 +76,18 @@ impl Ipv4 {
     #[inline(always)]
     pub fn must_not_fragment(&self) -> bool {
         (self.fragment & DONT_FRAGMENT).get() != 0
+    }
+
+    /// The fragment's offset, in units of eight bytes.
+    #[inline(always)]
+    pub fn fragment_offset(&self) -> u16 {
+        (self.fragment & FRAGMENT_OFFSET).get()
+    }
+
+    /// Whether more fragments follow this one.
+    #[inline(always)]
+    pub fn has_more_fragments(&self) -> bool {
+        (self.fragment & MORE_FRAGMENTS).get() != 0
     }
 
     /// Whether this is a fragment, and not the first of its packet.

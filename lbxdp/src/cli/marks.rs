@@ -1,9 +1,10 @@
 //! `lbxdp mark`: which packets have which firewall mark.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use clap::{Args, Parser};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use lbxdp_common::Protocol;
 
 use super::client::{Client, ClientError, Director};
@@ -29,10 +30,10 @@ pub struct RuleArguments {
     mark: u32,
     /// The packet's destination: an address or a network.
     #[arg(short, long, value_name = "PREFIX", value_parser = prefix)]
-    destination: Ipv4Net,
+    destination: IpNet,
     /// The packet's source: an address or a network.
     #[arg(short, long, value_name = "PREFIX", value_parser = prefix)]
-    source: Option<Ipv4Net>,
+    source: Option<IpNet>,
     /// tcp, udp or sctp.
     #[arg(short, long, value_parser = protocol)]
     protocol: Option<Protocol>,
@@ -116,11 +117,11 @@ fn mark(text: &str) -> Result<u32, MarkRuleError> {
     number.ok().filter(|mark| *mark != 0).ok_or(MarkRuleError::NoMark)
 }
 
-/// An address alone is a prefix of 32 bits.
-fn prefix(text: &str) -> Result<Ipv4Net, String> {
-    let whole = if text.contains('/') { text.to_owned() } else { format!("{text}/32") };
-    let prefix: Ipv4Net =
-        whole.parse().map_err(|_| "an IPv4 address or network looks like 10.0.0.0/24".to_owned())?;
+/// An address alone is a prefix of all its bits.
+fn prefix(text: &str) -> Result<IpNet, String> {
+    let prefix = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let prefix =
+        prefix.map_err(|_| "an address or network looks like 10.0.0.0/24 or 2001:db8::/32".to_owned())?;
     if prefix != prefix.trunc() {
         return Err(MarkRuleError::HostBits(prefix, prefix.trunc()).to_string());
     }
@@ -157,6 +158,8 @@ mod tests {
         for (line, printed) in [
             ("7 --destination 10.0.0.100", "7 --destination 10.0.0.100/32"),
             ("0x10 -d 10.0.0.0/24 -s 0.0.0.0/0", "16 --destination 10.0.0.0/24"),
+            ("7 --destination fd00:0::100", "7 --destination fd00::100/128"),
+            ("7 -d ::/0 -s 2001:db8::/32 --port 80", "7 --destination ::/0 --source 2001:db8::/32 --port 80"),
             (
                 "4294967295 --interface eth0 --port 80-80 --protocol TCP --source 192.0.2.0/25 --destination 0.0.0.0/0",
                 "4294967295 --destination 0.0.0.0/0 --source 192.0.2.0/25 --protocol tcp --port 80 --interface eth0",
@@ -180,7 +183,8 @@ mod tests {
             (format!("add 4294967296 {all}"), "a mark is a number from 1"),
             ("add 7".to_owned(), "required arguments"),
             ("add 7 --destination 10.0.0.5/24".to_owned(), "write 10.0.0.0/24"),
-            ("add 7 --destination fd00::/8".to_owned(), "looks like 10.0.0.0/24"),
+            ("add 7 --destination fd00::/129".to_owned(), "looks like 10.0.0.0/24"),
+            ("add 7 --destination fd00::1/8".to_owned(), "write fd00::/8"),
             (format!("add 7 {all} --source 1.2.3.4/33"), "looks like 10.0.0.0/24"),
             (format!("add 7 {all} --protocol icmp"), "tcp, udp or sctp"),
             (format!("add 7 {all} --port 90-80"), "the first not greater"),

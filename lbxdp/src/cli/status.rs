@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::client::{Client, ClientError, Director};
 use crate::message::{Request, Response};
-use crate::snapshot::{Counted, NextHop, PacketPath, Status, Way};
+use crate::snapshot::{Counted, NextHop, PacketPath, Status, TableStatus, Way};
 use crate::tables::pins::Instance;
 
 /// Asks the daemon of an instance, and prints what it says; of the servers' next hops all, or only what is wrong.
@@ -30,11 +30,20 @@ fn text(instance: &Instance, status: &Status, all_next_hops: bool) -> String {
         };
         lines.row("interface", format_args!("{}, {mode}", interface.name));
     }
+    let growing = |table: &TableStatus| if table.is_growing { ", growing" } else { "" };
     let table = &status.table;
     lines.row("connections", format_args!("{}, of them half open {}", table.connections, table.half_open));
-    let growing = if table.is_growing { ", growing" } else { "" };
-    lines.row("places", format_args!("{}{growing}, at most {}", table.places, table.most_places));
-    if table.is_pressed {
+    lines.row("places", format_args!("{}{}, at most {}", table.places, growing(table), table.most_places));
+    let table = &status.table_v6;
+    lines.row(
+        "IPv6",
+        format_args!("{} connections, of them half open {}", table.connections, table.half_open),
+    );
+    lines.row(
+        "IPv6",
+        format_args!("{} places{}, at most {}", table.places, growing(table), table.most_places),
+    );
+    if status.is_pressed {
         lines.row("pressure", "NOW: some new connections find no place in the table and go by hash");
     }
     if let Some(error) = &status.unsaved {
@@ -111,7 +120,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{InterfaceStatus, NotForwarded, TableStatus};
+    use crate::snapshot::{InterfaceStatus, NotForwarded};
 
     fn hop(server: impl Into<std::net::IpAddr>, way: Way) -> NextHop {
         NextHop { server: server.into(), way }
@@ -126,8 +135,15 @@ mod tests {
                 places: 1024,
                 most_places: 4096,
                 is_growing: false,
-                is_pressed: false,
             },
+            table_v6: TableStatus {
+                connections: 2,
+                half_open: 0,
+                places: 512,
+                most_places: 2048,
+                is_growing: false,
+            },
+            is_pressed: false,
             overflows: vec![Counted { name: "hashed_full".into(), count: 0 }],
             repaired: 0,
             unsaved: None,
@@ -146,6 +162,8 @@ instance     default
 interface    eth0, native XDP
 connections  3, of them half open 1
 places       1024, at most 4096
+IPv6         2 connections, of them half open 0
+IPv6         512 places, at most 2048
 not forwarded: no packet for a VIP so far
 "
         );
@@ -155,7 +173,7 @@ not forwarded: no packet for a VIP so far
     fn what_is_wrong_stands_out() {
         let mut status = calm();
         status.interfaces[0].path = PacketPath::Generic;
-        (status.table.is_growing, status.table.is_pressed) = (true, true);
+        (status.table.is_growing, status.table_v6.is_growing, status.is_pressed) = (true, true, true);
         status.next_hops.push(hop([10, 0, 0, 11], Way::Unknown));
         status.overflows.push(Counted { name: "hashed_half_open".into(), count: 12 });
         status.notices.push(Counted { name: "port_unreachable".into(), count: 5 });
@@ -168,6 +186,8 @@ instance     default
 interface    eth0, GENERIC XDP: several times slower than native
 connections  3, of them half open 1
 places       1024, growing, at most 4096
+IPv6         2 connections, of them half open 0
+IPv6         512 places, growing, at most 2048
 pressure     NOW: some new connections find no place in the table and go by hash
 next hop     UNKNOWN for server 10.0.0.11: nobody answers ARP, or there is no route
 for want of room in the connection table:

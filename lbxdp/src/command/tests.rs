@@ -183,6 +183,9 @@ fn rules_that_contradict_are_refused() {
     let mut rule = rule("9 --destination 10.0.0.0/24");
     rule.source = Some(net);
     let why = MarkRuleError::HostBits(net, whole);
+    assert_eq!(Command::AddMark { rule: rule.clone() }.apply(&state), Err(CommandError::NoMarkRule(why)));
+    rule.source = Some("fd00::/8".parse().unwrap());
+    let why = MarkRuleError::Families;
     assert_eq!(Command::AddMark { rule }.apply(&state), Err(CommandError::NoMarkRule(why)));
 }
 

@@ -8,14 +8,15 @@ use lbxdp_common::client_hop::Wanted;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::settings::{Rules, SHAPE_CELL, SHAPE_V6_CELL};
 use lbxdp_common::table::{Seed, WAYS};
-use lbxdp_common::{Cells, Fate, Notice, Overflow, Reason};
+use lbxdp_common::{Address, Cells, Fate, Notice, Overflow, Reason, V4, V6};
 
 use super::accounts::{Accounts, shown};
 use super::clock::Clock;
 use super::drift::Drift;
 use super::episode::{Episode, News};
+use super::held::{HeldError, HeldPackets};
 use super::inherit::settings_row;
-use super::keeper::{Keeper, load_of, shape, templates_of};
+use super::keeper::{Counts, Keeper, load_of, shape, templates_to};
 use super::load::chain;
 use super::next_hops::{Event, Link, NextHops};
 use super::oblivion::{Expirations, IDLE_S, Oblivion, forgotten};
@@ -31,6 +32,7 @@ use crate::snapshot::{
     Snapshot, Status, TableStatus, Way,
 };
 use crate::state::{MarkRule, ServiceKey, State};
+use crate::tables::pins::Instance;
 use crate::tables::{CounterRows, TableError, Tables, wait_for_packets};
 
 /// How long an answer may wait for a new server's next hop; so that whoever adds a server and sends at once finds it.
@@ -59,6 +61,7 @@ pub(super) struct Director {
     saved: Saved,
     pub(super) drift: Drift,
     keeper: Keeper,
+    held: Option<HeldPackets>,
     pressure: Episode,
     oblivion: Oblivion,
     waited_last: Option<Instant>,
@@ -94,12 +97,19 @@ impl Director {
             saved,
             drift: Drift::default(),
             keeper,
+            held: None,
             pressure,
             oblivion: Oblivion::new(Instant::now()),
             waited_last: None,
             interfaces: Vec::new(),
             kinds,
         }
+    }
+
+    /// Starts seeing to packets that are held.
+    pub(super) fn start_holding(&mut self, instance: &Instance) -> Result<(), HeldError> {
+        self.held = Some(HeldPackets::start(instance)?);
+        Ok(())
     }
 
     /// Starts clearing away what is over, and making room.
@@ -406,7 +416,7 @@ impl Director {
         self.follow_interfaces();
         self.forget_addresses();
         let loads = self.tables.LOADS;
-        let entries = |id| load_of(&loads, id).total() + u64::from(templates_of(&loads, id));
+        let entries = |id| load_of(&loads, id).total() + u64::from(templates_to(&loads, id));
         let (forgotten, writes) = self.layout.empty_trash(&entries, Instant::now());
         self.accounts.close_servers(&forgotten);
         if let Err(error) = self.carry_out(&writes) {
@@ -468,9 +478,10 @@ impl Director {
         };
         match news {
             Some(News::Begun) => tracing::warn!(
-                half_open = self.keeper.half_open(),
+                half_open = self.keeper.half_open::<V4>(),
+                half_open_v6 = self.keeper.half_open::<V6>(),
                 "the connection table has no room for some new connections: they go by consistent hash (a flood, or \
-                --connections is too small; `lbxdp status` counts them)"
+                --connections or --connections-v6 is too small; `lbxdp status` counts them)"
             ),
             Some(News::Over { packets, lasted }) => {
                 tracing::info!(packets, ?lasted, "the connection table has room for all again");
@@ -553,7 +564,7 @@ impl Director {
                     server: *server,
                     active: load.active(),
                     inactive: load.inactive(),
-                    persistent: templates_of(&self.tables.LOADS, *id),
+                    persistent: templates_to(&self.tables.LOADS, *id),
                     counters: shown(self.tables.server_total(&rows, *id)),
                     rates: self.accounts.server(*id),
                 }
@@ -575,7 +586,10 @@ impl Director {
             Ok(NotForwarded {
                 reason: reason.name().into(),
                 passed: reason.fate() == Fate::Pass,
-                packets: self.tables.reason_count(*reason)?,
+                packets: match reason {
+                    Reason::HeldLost => self.held.as_ref().map_or(0, HeldPackets::lost),
+                    reason => self.tables.reason_count(*reason)?,
+                },
             })
         });
         let overflows = Overflow::ALL.iter().map(|overflow| {
@@ -586,7 +600,9 @@ impl Director {
         });
         Ok(Status {
             interfaces: self.interfaces.clone(),
-            table: self.table_status(),
+            table: self.table_status::<V4>(),
+            table_v6: self.table_status::<V6>(),
+            is_pressed: self.pressure.is_on(),
             overflows: overflows.collect::<Result<_, TableError>>()?,
             repaired: self.drift.repaired,
             unsaved: self.saved.trouble().map(Into::into),
@@ -617,17 +633,16 @@ impl Director {
         NextHop { server, way }
     }
 
-    fn table_status(&self) -> TableStatus {
-        let loads = self.layout.all_server_ids().map(|id| load_of(&self.tables.LOADS, id));
-        let shape = shape(&self.tables.SETTINGS);
+    fn table_status<A: Address>(&self) -> TableStatus {
+        let shape = shape::<A>(&self.tables.SETTINGS);
+        let most = self.tables.connections::<A>().rows();
         let places = |buckets: u32| u64::from(buckets) * WAYS as u64;
         TableStatus {
-            connections: loads.map(|load| u64::from(load.active()) + u64::from(load.inactive())).sum(),
-            half_open: self.keeper.half_open(),
+            connections: Counts::of::<A>(&self.tables.SERVERS, &self.tables.LOADS).connections,
+            half_open: self.keeper.half_open::<A>(),
             places: places(shape.home()),
-            most_places: places(self.tables.CONNECTIONS.rows()),
+            most_places: places(most),
             is_growing: !shape.is_steady(),
-            is_pressed: self.pressure.is_on(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::director::Director;
 use super::load::chain;
 use super::settings;
 use crate::layout::Write;
-use crate::tables::TableError;
+use crate::tables::{TableError, mark_runs};
 
 /// What was found so far.
 #[derive(Debug, Default)]
@@ -83,7 +83,7 @@ fn table(write: &Write) -> &'static str {
         Write::Turn { .. } => "turns",
         Write::Thresholds { .. } => "loads",
         Write::MarkRow { .. } => "mark_rules",
-        Write::MarkRun { .. } | Write::RemoveMarkRun { .. } => "mark_runs",
+        Write::MarkRun { destination, .. } | Write::RemoveMarkRun { destination } => mark_runs(*destination),
         Write::ServiceId { .. } | Write::RemoveServiceId { .. } => "service_ids",
         Write::Address { set, address }
         | Write::RemoveAddress { set, address }

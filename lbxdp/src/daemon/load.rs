@@ -28,8 +28,10 @@ static OBJECT: Option<&[u8]> = None;
 /// Sizes of the tables, in rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Buckets of the connection table at its limit.
+    /// Buckets of the table of IPv4 connections at its limit.
     pub buckets: u32,
+    /// Of that of IPv6 connections.
+    pub buckets_v6: u32,
     pub servers: u32,
     pub services: u32,
     pub members: u32,
@@ -37,7 +39,7 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { buckets: 1 << 16, servers: 1 << 14, services: 1 << 13, members: 1 << 18 }
+        Self { buckets: 1 << 16, buckets_v6: 1 << 15, servers: 1 << 14, services: 1 << 13, members: 1 << 18 }
     }
 }
 
@@ -104,7 +106,7 @@ pub fn load_beside(maps: &Path, interface: &Interface, sizes: Sizes) -> Result<E
 /// Loads the program with tables of the least size, and without any trace: what the verifier says of it.
 pub fn verify() -> Result<Ebpf, LoadError> {
     let nowhere = Interface { name: String::new(), ifindex: 0, mac: [0; 6] };
-    verified(&nowhere, Sizes { buckets: 1, servers: 1, services: 1, members: 1 }, |_| ())
+    verified(&nowhere, Sizes { buckets: 1, buckets_v6: 1, servers: 1, services: 1, members: 1 }, |_| ())
 }
 
 /// The object as it was compiled.
@@ -122,7 +124,7 @@ fn verified(
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries("connections", sizes.buckets)
-        .map_max_entries("connections_v6", (sizes.buckets / 2).max(1))
+        .map_max_entries("connections_v6", sizes.buckets_v6)
         .map_max_entries("servers", servers)
         .map_max_entries("loads", servers)
         .map_max_entries("counters", servers)
@@ -253,6 +255,7 @@ pub(super) fn pinned_sizes(instance: &Instance) -> Result<Sizes, Anything> {
     };
     Ok(Sizes {
         buckets: rows("connections")?,
+        buckets_v6: rows("connections_v6")?,
         servers: rows("servers")?,
         services: rows("services")?,
         members: rows("members")?,

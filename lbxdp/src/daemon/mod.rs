@@ -5,7 +5,7 @@ mod clock;
 mod director;
 mod drift;
 mod episode;
-mod idle;
+mod held;
 mod inherit;
 mod interfaces;
 mod keeper;
@@ -34,6 +34,7 @@ use crate::tables::TableError;
 use crate::tables::pins::Instance;
 use accounts::ESTIMATE_EVERY_S;
 use director::Director;
+use held::HeldError;
 use interfaces::Interfaces;
 use listing::Listing;
 use load::LoadError;
@@ -55,8 +56,10 @@ const COMPARE_EVERY: Duration = Duration::from_secs(5);
 pub struct Options {
     pub instance: Instance,
     pub interfaces: Vec<String>,
-    /// How many connections there must be room for; `None` for what suits the machine.
+    /// How many connections of IPv4 there must be room for; `None` for what suits the machine.
     pub connections: Option<u32>,
+    /// How many of IPv6; `None` for as much memory.
+    pub connections_v6: Option<u32>,
     /// Keep forwarding after the daemon has ended.
     pub leave: bool,
 }
@@ -101,6 +104,8 @@ pub enum StartError {
     Clock(#[from] clock::ClockError),
     #[error("the kernel gives no random numbers")]
     Random(#[source] io::Error),
+    #[error(transparent)]
+    Held(#[from] HeldError),
     #[error("cannot start the thread that keeps the connection table")]
     Keeper(#[source] io::Error),
     #[error("cannot wait for signals")]

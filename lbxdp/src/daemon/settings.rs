@@ -99,7 +99,8 @@ pub(super) fn kinds(state: &State, layout: &Layout) -> Rules {
     let by_mark = keys().any(|key| matches!(key, ServiceKey::Mark(_)));
     let is_at_all_ports = |key: &ServiceKey| matches!(key, ServiceKey::Address(_)) && key.port() == 0;
     let is_ftp = |key: &ServiceKey| key.protocol() == Some(Protocol::Tcp) && key.port() == FTP_PORT;
-    let has_net = state.marks.iter().any(|rule| rule.destination.prefix_len() < 32);
+    let has_net =
+        state.marks.iter().any(|rule| rule.destination.prefix_len() < rule.destination.max_prefix_len());
     Rules::default()
         .with_if(Rules::MARKS, by_mark && !state.marks.is_empty())
         .with_if(Rules::MARKED_NETS, by_mark && has_net)

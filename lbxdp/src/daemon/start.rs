@@ -18,7 +18,7 @@ use crate::saved::{self, Saved};
 use crate::snapshot::PacketPath;
 use crate::state::State;
 use crate::tables::pins::Instance;
-use crate::tables::{MAP_NAMES, Tables, wait_for_packets};
+use crate::tables::{MAP_NAMES, Mapped, Tables, wait_for_packets};
 
 /// Everything that runs.
 pub(super) struct Started {
@@ -51,8 +51,9 @@ pub(super) async fn start(options: &Options) -> Result<Started, StartError> {
             begun?
         }
     };
-    let places = u64::from(started.listing.connections.rows()) * WAYS as u64;
-    tracing::info!(%instance, places, hertz = started.listing.clock.hertz(), "ready");
+    let places = |table: Mapped| u64::from(table.rows()) * WAYS as u64;
+    let (places, places_v6) = (places(started.listing.connections), places(started.listing.connections_v6));
+    tracing::info!(%instance, places, places_v6, hertz = started.listing.clock.hertz(), "ready");
     Ok(started)
 }
 
@@ -96,7 +97,7 @@ async fn begin(
     saved: Option<State>,
 ) -> Result<Started, StartError> {
     let instance = &options.instance;
-    let sizes = sizes(options.connections);
+    let sizes = sizes(options);
     let mut programs = load_all(instance, &interfaces, sizes)?;
     let tables = Tables::open(&instance.map_pins())?;
     let clock = clock(&mut programs)?;
@@ -127,10 +128,9 @@ async fn take_over(
     let tables = Tables::open(&instance.map_pins()).map_err(|error| refused(error.into()))?;
     let seed = settings::seed(&inherit::settings_row(&tables)).ok_or_else(|| refused("no seed".into()))?;
     let sizes = load::pinned_sizes(instance).map_err(&refused)?;
-    if options.connections.is_some_and(|connections| self::sizes(Some(connections)).buckets != sizes.buckets)
-    {
+    if are_others(options, sizes) {
         tracing::warn!(
-            "--connections counts when tables are made; these stay as they are until `lbxdp unload`"
+            "--connections and --connections-v6 count when tables are made; these stay as they are until `lbxdp unload`"
         );
     }
     // A packet may still walk a list that the daemon before has replaced.
@@ -197,6 +197,7 @@ fn attach(
     // All of its programs are loaded; the keeper needs one of each.
     let ebpf = programs.into_iter().next().ok_or(LoadError::NoProgram)?;
     director.start_keeping(ebpf).map_err(StartError::Keeper)?;
+    director.start_holding(instance)?;
     director.save();
     Ok(Started { director, listing, interfaces: Interfaces::new(interfaces) })
 }
@@ -209,14 +210,25 @@ pub(super) fn path(mode: Mode) -> PacketPath {
     }
 }
 
-/// Room for so many connections; else a 256th of the machine's memory, between 4 and 512 MiB.
-fn sizes(connections: Option<u32>) -> Sizes {
-    let buckets = connections.map_or_else(suits_the_machine, |connections| {
-        // Of ten thousand connections six find no place when 62 % of all places are taken.
-        let places = u64::from(connections).clamp(4, 1 << 30) * 100 / 62;
-        u32::try_from(places.div_ceil(WAYS as u64)).unwrap_or(u32::MAX)
-    });
-    Sizes { buckets, ..Sizes::default() }
+/// Room for so many connections of IPv4; else a 256th of the machine's memory, between 4 and 512 MiB. The table of IPv6's
+/// has as many bytes, so half as many places, if nothing else is asked for.
+fn sizes(options: &Options) -> Sizes {
+    let buckets = options.connections.map_or_else(suits_the_machine, buckets_for);
+    let buckets_v6 = options.connections_v6.map_or((buckets / 2).max(1), buckets_for);
+    Sizes { buckets, buckets_v6, ..Sizes::default() }
+}
+
+/// Buckets with room for so many connections.
+fn buckets_for(connections: u32) -> u32 {
+    // Of ten thousand connections six find no place when 62 % of all places are taken.
+    let places = u64::from(connections).clamp(4, 1 << 30) * 100 / 62;
+    u32::try_from(places.div_ceil(WAYS as u64)).unwrap_or(u32::MAX)
+}
+
+/// Whether tables were made with other sizes than those that are asked for.
+fn are_others(options: &Options, sizes: Sizes) -> bool {
+    let is_other = |asked: Option<u32>, buckets| asked.is_some_and(|asked| buckets_for(asked) != buckets);
+    is_other(options.connections, sizes.buckets) || is_other(options.connections_v6, sizes.buckets_v6)
 }
 
 /// Buckets in a 256th of the machine's memory.

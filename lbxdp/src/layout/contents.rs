@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use lbxdp_common::Cells;
 use lbxdp_common::mark::{MARK_CELLS, MarkRow, MarkRun};
 use lbxdp_common::overload::{LoadRow, Thresholds};
@@ -11,8 +12,8 @@ use lbxdp_common::service::{SERVICE_CELLS, ServiceKey, ServiceRow};
 
 use crate::tables::{AddressSet, Mapped, TableError, Tables};
 
-/// Runs of rules for marks, by destination: an address as in a packet, and the length of the prefix.
-pub(super) type MarkRuns = BTreeMap<([u8; 4], u32), MarkRun>;
+/// Runs of rules for marks, by destination.
+pub(super) type MarkRuns = BTreeMap<IpNet, MarkRun>;
 
 /// Tables that can be read. A row outside its table reads zero.
 pub trait Contents {

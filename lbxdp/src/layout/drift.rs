@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::Ipv4Net;
 use lbxdp_common::service::{List, Member};
 use lbxdp_common::table::Seed;
 use lbxdp_common::vip;
 
 use super::addresses::Addresses;
 use super::contents::MarkRuns;
-use super::write::{prefix, run_cells};
+use super::write::run_cells;
 use super::{Contents, Layout, Write, service_id};
 use crate::tables::TableError;
 
@@ -38,16 +37,13 @@ impl Layout {
 
     fn marks_drift(&self, found: &MarkRuns, writes: &mut Vec<Write>) {
         let is_so = |write: &Write| match write {
-            Write::MarkRun { destination, run } => found.get(&prefix(*destination)) == Some(run),
+            Write::MarkRun { destination, run } => found.get(destination) == Some(run),
             // Rows have been looked at.
             _ => true,
         };
         writes.extend(self.marks.writes().filter(|write| !is_so(write)));
-        let all = found
-            .keys()
-            .filter_map(|(address, bits)| Ipv4Net::new((*address).into(), u8::try_from(*bits).ok()?).ok());
-        let strangers = all.filter(|destination| !self.marks.has(*destination));
-        writes.extend(strangers.map(|destination| Write::RemoveMarkRun { destination }));
+        let strangers = found.keys().filter(|destination| !self.marks.has(**destination));
+        writes.extend(strangers.map(|destination| Write::RemoveMarkRun { destination: *destination }));
     }
 
     /// The rows of all servers, those that wait first.

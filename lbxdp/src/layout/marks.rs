@@ -5,12 +5,12 @@
 //! may still walk it must be gone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use lbxdp_common::Protocol;
 use lbxdp_common::mark::{MARK_ROWS, MAX_RULES, MarkRow, MarkRun};
-use lbxdp_common::service::{narrowed, widened};
+use lbxdp_common::service::{ip, octets};
 
 use super::{Contents, LayoutError, Write};
 use crate::state::MarkRule;
@@ -27,7 +27,7 @@ pub type IndexOf<'a> = &'a dyn Fn(&str) -> Option<u32>;
 /// What stands in the tables.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Marks {
-    runs: BTreeMap<Ipv4Net, MarkRun>,
+    runs: BTreeMap<IpNet, MarkRun>,
     rows: BTreeMap<u32, MarkRow>,
 }
 
@@ -35,9 +35,7 @@ impl Marks {
     /// As they stand in tables.
     pub(super) fn of_tables(tables: &impl Contents) -> Result<Self, TableError> {
         let mut marks = Self::default();
-        for ((address, bits), run) in tables.mark_runs()? {
-            let bits = u8::try_from(bits).unwrap_or(u8::MAX);
-            let Ok(destination) = Ipv4Net::new(address.into(), bits) else { continue };
+        for (destination, run) in tables.mark_runs()? {
             let rows = (run.start..).take(run.length.min(HALF) as usize);
             marks.rows.extend(rows.map(|row| (row, tables.mark_row(row))));
             marks.runs.insert(destination, run);
@@ -47,7 +45,7 @@ impl Marks {
 
     /// The rules that stand in the tables, interfaces by their names now.
     pub(super) fn rules(&self, name_of: &dyn Fn(u32) -> Option<String>) -> Vec<MarkRule> {
-        let of_run = |(destination, run): (&Ipv4Net, &MarkRun)| {
+        let of_run = |(destination, run): (&IpNet, &MarkRun)| {
             let rows = self.rows.range(run.start..run.start.saturating_add(run.length));
             // The others are there for a destination around this one, and stand in its run too.
             let own = rows.filter(|(_, row)| row.destination_bits == destination.prefix_len());
@@ -59,8 +57,8 @@ impl Marks {
     }
 
     /// The destinations that are single addresses.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
-        self.runs.keys().filter(|destination| destination.prefix_len() == 32).map(Ipv4Net::addr)
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.runs.keys().filter(|destination| is_address(destination)).map(IpNet::addr)
     }
 
     /// Makes the tables mean these rules, the most special one first; what is to be written, in order.
@@ -69,12 +67,12 @@ impl Marks {
         rules: &[MarkRule],
         index_of: IndexOf<'_>,
     ) -> Result<Vec<Write>, LayoutError> {
-        let destinations: BTreeSet<Ipv4Net> = rules.iter().map(|rule| rule.destination).collect();
-        let rows_of = |destination: &Ipv4Net| -> Vec<MarkRow> {
+        let destinations: BTreeSet<IpNet> = rules.iter().map(|rule| rule.destination).collect();
+        let rows_of = |destination: &IpNet| -> Vec<MarkRow> {
             let around = rules.iter().filter(|rule| rule.destination.contains(destination));
             around.map(|rule| row(rule, index_of)).collect()
         };
-        let wanted: BTreeMap<Ipv4Net, Vec<MarkRow>> =
+        let wanted: BTreeMap<IpNet, Vec<MarkRow>> =
             destinations.iter().map(|destination| (*destination, rows_of(destination))).collect();
         if self.mean(&wanted) {
             return Ok(Vec::new());
@@ -91,7 +89,7 @@ impl Marks {
             new.rows.extend((next..).zip(rows));
             next += length;
         }
-        let gone: Vec<Ipv4Net> =
+        let gone: Vec<IpNet> =
             self.runs.keys().filter(|destination| !new.runs.contains_key(destination)).copied().collect();
         *self = new;
         let removals = gone.into_iter().map(|destination| Write::RemoveMarkRun { destination });
@@ -109,12 +107,12 @@ impl Marks {
     }
 
     /// Whether a destination has a run.
-    pub(super) fn has(&self, destination: Ipv4Net) -> bool {
+    pub(super) fn has(&self, destination: IpNet) -> bool {
         self.runs.contains_key(&destination)
     }
 
-    fn mean(&self, wanted: &BTreeMap<Ipv4Net, Vec<MarkRow>>) -> bool {
-        let is_so = |(destination, rows): (&Ipv4Net, &Vec<MarkRow>)| {
+    fn mean(&self, wanted: &BTreeMap<IpNet, Vec<MarkRow>>) -> bool {
+        let is_so = |(destination, rows): (&IpNet, &Vec<MarkRow>)| {
             self.runs.get(destination).is_some_and(|run| {
                 self.rows.range(run.start..run.start.saturating_add(run.length)).map(|(_, row)| row).eq(rows)
             })
@@ -123,13 +121,18 @@ impl Marks {
     }
 }
 
+/// Whether a destination is a single address.
+pub(super) fn is_address(destination: &IpNet) -> bool {
+    destination.prefix_len() == destination.max_prefix_len()
+}
+
 fn row(rule: &MarkRule, index_of: IndexOf<'_>) -> MarkRow {
     let (first_port, last_port) = rule.ports.unwrap_or((0, u16::MAX));
     let ifindex = rule.interface.as_deref().map_or(0, |name| index_of(name).unwrap_or(NOWHERE));
-    let source = rule.source.unwrap_or_default();
+    let of_source = |part: fn(&IpNet) -> IpAddr| rule.source.map_or([0; 16], |source| octets(part(&source)));
     MarkRow {
-        source: widened(source.network().octets()),
-        source_mask: widened(source.netmask().octets()),
+        source: of_source(IpNet::network),
+        source_mask: of_source(IpNet::netmask),
         first_port,
         last_port,
         protocol: rule.protocol.map_or(0, Protocol::raw),
@@ -141,9 +144,10 @@ fn row(rule: &MarkRule, index_of: IndexOf<'_>) -> MarkRow {
 }
 
 /// `None` for a rule whose interface is not there.
-fn rule(destination: Ipv4Net, row: &MarkRow, name_of: &dyn Fn(u32) -> Option<String>) -> Option<MarkRule> {
+fn rule(destination: IpNet, row: &MarkRow, name_of: &dyn Fn(u32) -> Option<String>) -> Option<MarkRule> {
     let interface = if row.ifindex == 0 { None } else { Some(name_of(row.ifindex)?) };
-    let source = Ipv4Net::with_netmask(narrowed(row.source).into(), narrowed(row.source_mask).into()).ok()?;
+    let address = |octets| ip(octets, destination.addr().is_ipv6());
+    let source = IpNet::with_netmask(address(row.source), address(row.source_mask)).ok()?;
     let ports = (row.first_port, row.last_port);
     Some(MarkRule {
         mark: row.mark,
@@ -180,7 +184,7 @@ mod tests {
 
     /// What packets to a destination are compared with, by the marks.
     fn marks_at(marks: &Marks, destination: &str) -> Vec<u32> {
-        let run = marks.runs[&destination.parse::<Ipv4Net>().expect("a prefix")];
+        let run = marks.runs[&destination.parse::<IpNet>().expect("a prefix")];
         marks.rows.range(run.start..run.start + run.length).map(|(_, row)| row.mark).collect()
     }
 
@@ -241,5 +245,27 @@ mod tests {
         let mut marks = Marks::default();
         assert_eq!(marks.change(&nested, &index_of), Err(LayoutError::MarksFull));
         assert!(marks.runs.is_empty());
+    }
+
+    #[test]
+    fn rules_of_both_families_stand_side_by_side() {
+        let from = |source: &str, rule: MarkRule| MarkRule { source: source.parse().ok(), ..rule };
+        let rules = sorted(vec![
+            rule(1, "::/0"),
+            rule(2, "0.0.0.0/0"),
+            from("2001:db8::/32", rule(3, "fd00::100/128")),
+            from("192.0.2.0/24", rule(4, "10.0.0.100/32")),
+            from("fe80::1/128", rule(5, "fd00::/8")),
+        ]);
+        let mut marks = Marks::default();
+        marks.change(&rules, &index_of).expect("room");
+        assert_eq!(marks_at(&marks, "fd00::100/128"), [3, 5, 1]);
+        assert_eq!(marks_at(&marks, "10.0.0.100/32"), [4, 2]);
+        assert_eq!(marks.rules(&name_of), rules);
+        let addresses: Vec<String> = marks.addresses().map(|address| address.to_string()).collect();
+        assert_eq!(addresses, ["10.0.0.100", "fd00::100"]);
+        let row = marks.rows.values().find(|row| row.mark == 3).expect("a row");
+        assert_eq!(row.source[..5], [0x20, 1, 0xd, 0xb8, 0]);
+        assert_eq!(row.source_mask, octets("ffff:ffff::".parse().expect("an address")));
     }
 }

@@ -202,17 +202,17 @@ impl Layout {
         rules: &[MarkRule],
         index_of: IndexOf<'_>,
     ) -> Result<Vec<Write>, LayoutError> {
-        let before: Vec<Ipv4Addr> = self.marks.addresses().collect();
+        let before: Vec<IpAddr> = self.marks.addresses().collect();
         let rows = self.marks.change(rules, index_of)?;
         if rows.is_empty() {
             return Ok(rows);
         }
-        let now: Vec<Ipv4Addr> = self.marks.addresses().collect();
+        let now: Vec<IpAddr> = self.marks.addresses().collect();
         for address in now {
-            self.vips.begin_use(Some(address.into()));
+            self.vips.begin_use(Some(address));
         }
         for address in before {
-            self.vips.end_use(Some(address.into()));
+            self.vips.end_use(Some(address));
         }
         Ok(self.in_order(rows, Vec::new()))
     }

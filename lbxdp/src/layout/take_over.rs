@@ -92,7 +92,7 @@ impl Layout {
             .chain(gone.keys().map(|(key, ..)| key))
             .for_each(|key| vips.begin_use(key.address()));
         let marks = Marks::of_tables(tables)?;
-        marks.addresses().for_each(|address| vips.begin_use(Some(address.into())));
+        marks.addresses().for_each(|address| vips.begin_use(Some(address)));
         let mut ways = Ways::new(sources);
         let rows = found.services.values().flat_map(|laid| &laid.rows);
         rows.chain(gone.values().map(|gone| &gone.row)).for_each(|row| ways.change(None, Some(row)));

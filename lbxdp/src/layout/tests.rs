@@ -109,10 +109,10 @@ impl Played {
                 self.mark_rows.insert(*index, *row);
             }
             Write::MarkRun { destination, run } => {
-                self.mark_runs.insert(write::prefix(*destination), *run);
+                self.mark_runs.insert(*destination, *run);
             }
             Write::RemoveMarkRun { destination } => {
-                self.mark_runs.remove(&write::prefix(*destination));
+                self.mark_runs.remove(destination);
             }
             Write::Address { set, address } => {
                 self.addresses.insert(in_its_bucket(*set, *address));

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use lbxdp_common::Scheduler;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::mark::{MarkRow, MarkRun};
@@ -61,11 +61,11 @@ pub enum Write {
         row: MarkRow,
     },
     MarkRun {
-        destination: Ipv4Net,
+        destination: IpNet,
         run: MarkRun,
     },
     RemoveMarkRun {
-        destination: Ipv4Net,
+        destination: IpNet,
     },
     ServiceId {
         key: ServiceKey,
@@ -157,8 +157,8 @@ impl Write {
                 }
             }
             Self::MarkRow { index, row } => put(tables.MARK_RULES.row(*index), &row.cells()),
-            Self::MarkRun { destination, run } => tables.put_mark_run(prefix(*destination), *run)?,
-            Self::RemoveMarkRun { destination } => tables.remove_mark_run(prefix(*destination))?,
+            Self::MarkRun { destination, run } => tables.put_mark_run(*destination, *run)?,
+            Self::RemoveMarkRun { destination } => tables.remove_mark_run(*destination)?,
             Self::ServiceId { key, index } => tables.put_service_id(*key, *index)?,
             Self::RemoveServiceId { key } => tables.remove_service_id(*key)?,
             Self::Address { set, address } => tables.put_address(*set, *address, seed)?,
@@ -180,11 +180,6 @@ pub(super) fn run_cells(
     let table = (list.table_row(0)..).zip(table.chunks(4).map(List::slots_cell));
     let slots = (list.slot_row(0)..).zip(slots.chunks(4).map(List::slots_cell));
     members.chain(table).chain(slots)
-}
-
-/// A destination as the table of runs knows it.
-pub(super) fn prefix(destination: Ipv4Net) -> ([u8; 4], u32) {
-    (destination.addr().octets(), destination.prefix_len().into())
 }
 
 fn put<C: Cells>(row: Option<C>, cells: &[u64]) {

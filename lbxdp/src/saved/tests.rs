@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use lbxdp_common::{Forward, Protocol, Scheduler, TunnelChecksum, TunnelKind};
 use proptest::prelude::*;
 
@@ -232,15 +232,23 @@ fn v6(last: u8) -> IpAddr {
 
 fn any_rule() -> impl Strategy<Value = MarkRule> {
     use proptest::option::of;
-    let net = || {
+    let v4 = || {
         (any::<[u8; 4]>(), 0..=32_u8)
             .prop_map(|(address, length)| Ipv4Net::new(address.into(), length).expect("a length").trunc())
     };
+    let v6 = || {
+        (any::<[u8; 16]>(), 0..=128_u8)
+            .prop_map(|(address, length)| Ipv6Net::new(address.into(), length).expect("a length").trunc())
+    };
+    let nets = prop_oneof![
+        (v4(), of(v4())).prop_map(|(to, from)| (IpNet::from(to), from.map(IpNet::from))),
+        (v6(), of(v6())).prop_map(|(to, from)| (IpNet::from(to), from.map(IpNet::from))),
+    ];
     let ports = (1_u16.., 1_u16..).prop_map(|(a, b)| (a.min(b), a.max(b)));
     let protocol = of(proptest::sample::select(Protocol::ALL));
     let interface = "[-a-z0-9.#]{3,15}";
-    (1_u32.., net(), of(net()), protocol, of(ports), of(interface)).prop_map(
-        |(mark, destination, source, protocol, ports, interface)| {
+    (1_u32.., nets, protocol, of(ports), of(interface)).prop_map(
+        |(mark, (destination, source), protocol, ports, interface)| {
             let source = source.filter(|source| source.prefix_len() > 0);
             MarkRule { mark, destination, source, protocol, ports, interface }
         },

@@ -8,7 +8,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::fmt;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use lbxdp_common::Protocol;
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +18,9 @@ pub struct MarkRule {
     /// Not 0: that is no mark.
     pub mark: u32,
     /// The packet's destination.
-    pub destination: Ipv4Net,
-    /// The packet's source; `None` for any.
-    pub source: Option<Ipv4Net>,
+    pub destination: IpNet,
+    /// The packet's source, of the same family; `None` for any.
+    pub source: Option<IpNet>,
     /// `None` for any.
     #[serde(with = "crate::words::any_protocol")]
     pub protocol: Option<Protocol>,
@@ -36,7 +36,9 @@ pub enum MarkRuleError {
     #[error("a mark is a number from 1 to 4294967295")]
     NoMark,
     #[error("the prefix {0} has bits behind its length: write {1}")]
-    HostBits(Ipv4Net, Ipv4Net),
+    HostBits(IpNet, IpNet),
+    #[error("source and destination are of one family, IPv4 or IPv6")]
+    Families,
     #[error("ports are two numbers from 1 to 65535, the first not greater than the last")]
     Ports,
     #[error("an interface has a name of 1 to 15 characters, without blanks, slashes and colons")]
@@ -56,6 +58,9 @@ impl MarkRule {
             if prefix != prefix.trunc() {
                 return Err(MarkRuleError::HostBits(prefix, prefix.trunc()));
             }
+        }
+        if self.source.is_some_and(|source| source.addr().is_ipv4() != self.destination.addr().is_ipv4()) {
+            return Err(MarkRuleError::Families);
         }
         if self.ports.is_some_and(|(first, last)| first == 0 || first > last) {
             return Err(MarkRuleError::Ports);

@@ -6,8 +6,10 @@ mod addresses;
 mod cache;
 mod counted;
 pub mod decap;
+mod fragments;
 #[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
 mod mapped;
+mod marks;
 #[expect(unsafe_code, reason = "aya has no call that reads many rows")]
 mod per_cpu;
 pub mod pins;
@@ -18,10 +20,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
-use aya::maps::lpm_trie::{Key as Prefix, LpmTrie};
-use aya::maps::{DevMap, HashMap, Map, MapData, MapError, ProgramArray};
+use aya::maps::lpm_trie::LpmTrie;
+use aya::maps::{DevMap, HashMap, Map, MapData, MapError, ProgramArray, RingBuf};
 use lbxdp_common::address::Address;
-use lbxdp_common::mark::MarkRun;
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::table::Buckets;
 use lbxdp_common::walk::Walker;
@@ -29,7 +30,9 @@ use lbxdp_common::{Notice, Overflow, Reason, for_each_map};
 
 pub use addresses::AddressSet;
 pub use counted::CounterRows;
+pub use fragments::{Fragments, Ring};
 pub use mapped::{Mapped, wait_for_packets};
+pub(crate) use marks::mark_runs;
 use per_cpu::PerCpu;
 use row::Row;
 
@@ -77,6 +80,8 @@ macro_rules! define_tables {
         }
     };
     (@kind HashMap<$key:ty, $value:ty>) => { HashMap<MapData, Row<$key>, $value> };
+    (@kind LruHashMap<$key:ty, $value:ty>) => { HashMap<MapData, Row<$key>, $value> };
+    (@kind RingBuf) => { RingBuf<MapData> };
     (@kind PerCpuArray<$value:ty>) => { PerCpu<$value> };
     (@kind LpmTrie<$key:ty, $value:ty>) => { LpmTrie<MapData, $key, $value> };
     (@kind ProgramArray) => { ProgramArray<MapData> };
@@ -118,6 +123,11 @@ impl<A: Address> Buckets<A> for Mapped {
 }
 
 impl Tables {
+    /// The connection table of a width of addresses.
+    pub fn connections<A: Address>(&self) -> Mapped {
+        if A::IS_V6 { self.CONNECTIONS_V6 } else { self.CONNECTIONS }
+    }
+
     /// All services that packets find, with their indices.
     pub fn service_ids(&self) -> Result<BTreeMap<ServiceKey, u32>, TableError> {
         self.SERVICE_IDS
@@ -137,50 +147,6 @@ impl Tables {
         match self.SERVICE_IDS.remove(&Row(key)) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(source) => Err(failed("write", "service_ids", source)),
-        }
-    }
-
-    /// The runs of rules for marks, by the destinations they are for: address and length of the prefix.
-    pub fn mark_runs(&self) -> Result<BTreeMap<([u8; 4], u32), MarkRun>, TableError> {
-        let entries = self.MARK_RUNS.iter().map(|entry| {
-            entry.map(|(prefix, run)| ((prefix.data(), prefix.prefix_len()), zerocopy::transmute!(run)))
-        });
-        entries.collect::<Result<_, _>>().map_err(|source| failed("read", "mark_runs", source))
-    }
-
-    /// Gives packets to a destination another run of rules.
-    pub fn put_mark_run(&mut self, (address, bits): ([u8; 4], u32), run: MarkRun) -> Result<(), TableError> {
-        let run: u64 = zerocopy::transmute!(run);
-        self.MARK_RUNS
-            .insert(&Prefix::new(bits, address), run, 0)
-            .map_err(|source| failed("write", "mark_runs", source))
-    }
-
-    /// Gives packets to a destination no rules any more.
-    pub fn remove_mark_run(&mut self, (address, bits): ([u8; 4], u32)) -> Result<(), TableError> {
-        match self.MARK_RUNS.remove(&Prefix::new(bits, address)) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(source) => Err(failed("write", "mark_runs", source)),
-        }
-    }
-
-    /// Gives IPv6 packets to a destination another run of rules.
-    pub fn put_mark_run_v6(
-        &mut self,
-        (address, bits): ([u8; 16], u32),
-        run: MarkRun,
-    ) -> Result<(), TableError> {
-        let run: u64 = zerocopy::transmute!(run);
-        self.MARK_RUNS_V6
-            .insert(&Prefix::new(bits, address), run, 0)
-            .map_err(|source| failed("write", "mark_runs_v6", source))
-    }
-
-    /// Gives IPv6 packets to a destination no rules any more.
-    pub fn remove_mark_run_v6(&mut self, (address, bits): ([u8; 16], u32)) -> Result<(), TableError> {
-        match self.MARK_RUNS_V6.remove(&Prefix::new(bits, address)) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(source) => Err(failed("write", "mark_runs_v6", source)),
         }
     }
 

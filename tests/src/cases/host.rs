@@ -1,6 +1,6 @@
 //! The packet path on the host: `steer` itself, on tables in ordinary memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::AtomicU64;
@@ -8,6 +8,8 @@ use std::sync::atomic::AtomicU64;
 use lbxdp_common::address::Address;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::fragment::{FRAGMENT_CELLS, FragmentKey};
+use lbxdp_common::held::{HeldHeader, MAX_HELD_BYTES};
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::pressure::Pressure;
 use lbxdp_common::schedule::cache::CACHE_CELLS;
@@ -15,12 +17,12 @@ use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::{ServiceKey, narrowed};
 use lbxdp_common::settings::SettingsView;
-use lbxdp_common::steer::{ARRIVAL_CELLS, Stages, Ways, World, steer};
+use lbxdp_common::steer::{ARRIVAL_CELLS, Stage, Stages, Ways, World, retagged, steer};
 use lbxdp_common::table::Buckets;
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::Walker;
 use lbxdp_common::wire::{Buffer, Frame, ethernet};
-use lbxdp_common::{Notice, Overflow, Reason, Ticks, Verdict};
+use lbxdp_common::{Notice, Overflow, Reason, Ticks, V4, Verdict};
 
 use super::memory::{HERTZ, Outcome, Runner, Table};
 use super::setup::Destination;
@@ -39,7 +41,16 @@ pub struct Host {
     cache: RefCell<BTreeMap<CacheKey, &'static [AtomicU64]>>,
     last: Option<Result<Verdict, Reason>>,
     desk: Vec<AtomicU64>,
+    fragments: RefCell<BTreeMap<FragmentKey, &'static [AtomicU64]>>,
+    /// What was held for the daemon.
+    held: RefCell<Vec<HeldFrame>>,
+    /// The stage that was entered.
+    next: Cell<Option<Stage>>,
+    set_rows: Vec<(Table, u32)>,
 }
+
+/// A frame, and what stands before it.
+pub type HeldFrame = (HeldHeader, Vec<u8>);
 
 const NOW: Ticks = Ticks(u32::MAX - 500);
 /// Bytes in front of a frame, as a driver leaves them.
@@ -48,7 +59,7 @@ const HEADROOM: usize = 256;
 impl Host {
     /// Some packet went by hash for want of room, so many seconds ago.
     pub fn feel_pressure(&self, seconds_ago: u32) {
-        let row = Pressure(self.row(Table::Pressure, 0).expect("a row"));
+        let row = Pressure::<_, V4>::new(self.row(Table::Pressure, 0).expect("a row"));
         row.forget_after(NOW, 0);
         row.is_felt(Ticks(NOW.0.wrapping_sub(seconds_ago * HERTZ)));
     }
@@ -60,7 +71,7 @@ impl Host {
 
     /// When that was last.
     pub fn last_pressure(&self) -> Option<Ticks> {
-        Pressure(self.row(Table::Pressure, 0).expect("a row")).last()
+        Pressure::<_, V4>::new(self.row(Table::Pressure, 0).expect("a row")).last()
     }
 }
 
@@ -81,7 +92,11 @@ impl Default for Host {
             now: NOW,
             cache: RefCell::default(),
             last: None,
+            fragments: RefCell::default(),
+            held: RefCell::default(),
+            next: Cell::default(),
             desk: (0..ARRIVAL_CELLS).map(|_| AtomicU64::new(0)).collect(),
+            set_rows: Vec::new(),
         }
     }
 }
@@ -108,8 +123,14 @@ impl Runner for Host {
         self.mark_runs.clear();
         self.counters.borrow_mut().clear();
         self.cache.borrow_mut().clear();
+        self.fragments.borrow_mut().clear();
+        self.held.borrow_mut().clear();
         self.overflows.borrow_mut().fill(0);
         self.notices.borrow_mut().fill(0);
+    }
+
+    fn set_rows(&mut self) -> &mut Vec<(Table, u32)> {
+        &mut self.set_rows
     }
 
     fn overflows(&self) -> Vec<u64> {
@@ -131,10 +152,20 @@ impl Runner for Host {
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
         let mut memory = [&[0; HEADROOM], &frame[..]].concat();
         let mut buffer = Buffer::new(&mut memory, HEADROOM);
-        let result = steer(&mut &mut buffer, &&*self);
+        let (world, mut packet) = (&&*self, &mut buffer);
+        let mut result = steer(&mut packet, world);
+        // In the kernel a stage that was entered is what decides; who entered it is done.
+        while let Some(stage) = self.next.take() {
+            result = stage.run(world, &mut packet);
+        }
+        let result = retagged(&mut packet, world, result);
         *frame = buffer.frame().to_vec();
         self.last = Some(result);
         result.into()
+    }
+
+    fn held(&mut self) -> Vec<HeldFrame> {
+        self.held.take()
     }
 
     fn last(&self) -> Option<Result<Verdict, Reason>> {
@@ -216,6 +247,16 @@ impl<'a> World for &'a Host {
 
     fn source_v6_bucket(&self, index: u32) -> Option<Self::Row> {
         self.row(Table::SourcesV6, index)
+    }
+
+    fn fragment(&self, key: FragmentKey) -> Option<Self::Row> {
+        self.fragments.borrow().get(&key).copied()
+    }
+
+    fn new_fragment(&self, key: FragmentKey) -> Option<Self::Row> {
+        let new = &*Box::leak(Box::new([0; FRAGMENT_CELLS].map(AtomicU64::new)));
+        self.fragments.borrow_mut().insert(key, new);
+        Some(new)
     }
 
     fn desk(&self) -> Option<Self::Row> {
@@ -304,4 +345,20 @@ fn first_bits(address: IpAddr, bits: u32) -> IpAddr {
     }
 }
 
-impl<F: Frame> Stages<F> for &Host {}
+impl<F: Frame> Stages<F> for &Host {
+    /// It is entered when whoever asked for it is done.
+    fn enter(&self, stage: Stage, _: &mut F) -> Result<Verdict, Reason> {
+        self.next.set(Some(stage));
+        Err(Reason::NotReady)
+    }
+
+    fn hold(&self, frame: &F, header: HeldHeader) -> bool {
+        let bytes = header.frame_bytes as usize;
+        let frame = (0..bytes).map(|at| frame.read::<u8>(at).expect("it is as long as it says")).collect();
+        let fits = bytes <= MAX_HELD_BYTES;
+        if fits {
+            self.held.borrow_mut().push((header, frame));
+        }
+        fits
+    }
+}

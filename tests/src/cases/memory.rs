@@ -1,12 +1,12 @@
 //! The tables of a director, wherever they lie: what a case writes into them and reads out of them.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 
 use lbxdp_common::address::Address;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::connection::{Key, Phase, Word};
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::held::HeldHeader;
 use lbxdp_common::limit::{LIMIT_CELLS, LIMIT_ROWS};
 use lbxdp_common::mark::{MARK_CELLS, MARK_ROWS, MarkRun};
 use lbxdp_common::overload::LoadRow;
@@ -86,6 +86,11 @@ impl Table {
         if A::IS_V6 { Self::ConnectionsV6 } else { Self::Connections }
     }
 
+    /// Whether it is a set of addresses.
+    fn is_set(self) -> bool {
+        matches!(self, Self::Vips | Self::VipsV6 | Self::Sources | Self::SourcesV6)
+    }
+
     /// Cells of a row, and rows.
     pub fn shape(self) -> (usize, u32) {
         match self {
@@ -155,6 +160,10 @@ pub trait Runner {
     fn now(&mut self) -> Ticks;
     /// Runs a frame; its bytes are then as they leave.
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome;
+    /// The frames that were held for the daemon since this was asked last.
+    fn held(&mut self) -> Vec<(HeldHeader, Vec<u8>)>;
+    /// The rows of sets of addresses that were written: too many have not been.
+    fn set_rows(&mut self) -> &mut Vec<(Table, u32)>;
     /// What `steer` said of the last frame, if that can be known.
     fn last(&self) -> Option<Result<Verdict, Reason>> {
         None
@@ -166,6 +175,10 @@ fn put<C: Cells>(row: Option<C>, cells: &[u64]) {
     for (at, cell) in cells.iter().enumerate() {
         row.store(at, *cell);
     }
+}
+
+fn clear<R: Runner>(runner: &R, table: Table, row: u32) {
+    put(runner.row(table, row), &vec![0; table.shape().0]);
 }
 
 /// The connection table of a runner.
@@ -183,19 +196,19 @@ impl<'a, A: Address, R: Runner> Buckets<A> for Connections<'a, R> {
 
 /// Clears everything, then writes a setup.
 pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
-    for table in Table::ALL {
-        let (width, rows) = table.shape();
-        let zeros = vec![0; width];
-        for row in 0..rows {
-            // Most are: the sets of addresses are large.
-            if runner.row(table, row).is_some_and(|row| row.iter().any(|cell| cell.load(Relaxed) != 0)) {
-                put(runner.row(table, row), &zeros);
-            }
+    for table in Table::ALL.into_iter().filter(|table| !table.is_set()) {
+        for row in 0..table.shape().1 {
+            clear(runner, table, row);
         }
+    }
+    for (table, row) in std::mem::take(runner.set_rows()) {
+        clear(runner, table, row);
     }
     runner.forget();
     put(runner.row(Table::Settings, 0), &settings(setup).cells());
-    put(runner.row(Table::Vips, vip::bucket(VIP, SEED)), &[vip::cell([[10, 9, 8, 7], VIP]), 0]);
+    let bucket = vip::bucket(VIP, SEED);
+    runner.set_rows().push((Table::Vips, bucket));
+    put(runner.row(Table::Vips, bucket), &[vip::cell([[10, 9, 8, 7], VIP]), 0]);
     for server in &setup.servers {
         put(runner.row(Table::Servers, ServerId(server.id).row()), &ServerRow::cells(*server));
     }

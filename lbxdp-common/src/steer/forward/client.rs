@@ -1,14 +1,14 @@
 //! The way back to a client, for replies of VS/NAT.
 
-use super::tag;
 use crate::address::Address;
 use crate::client_hop::{BELIEVED, CLIENT_HOPS, ClientHop, WANTED, Wanted};
 use crate::connection::Key;
 use crate::settings::SettingsView;
-use crate::steer::{Route, Stages};
+use crate::steer::{Route, Stages, tagged};
 use crate::time::Ticks;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
+use crate::wire::ethernet::Tag;
 
 /// The way from a connection's VIP to its client: as this CPU remembers it, else as the kernel has it now.
 #[inline(always)]
@@ -50,9 +50,8 @@ pub(super) fn send<F: Frame, W: Stages<F>>(
 ) -> Result<Verdict, Reason> {
     let (way, tags) = (row.way(), row.tags());
     frame.write(0, way.macs).ok_or(Reason::Malformed)?;
-    let [outer, inner] = tags.map(|tag| tag.ethertype.get() != 0);
-    if outer {
-        tag(frame, tags, inner).ok_or(Reason::NoWayOut)?;
+    if tags[0] != Tag::default() {
+        tagged::put(frame, tags).ok_or(Reason::NoWayOut)?;
     }
     Ok(if way.ifindex == world.ingress_ifindex() { Verdict::Transmit } else { Verdict::Leave(way.ifindex) })
 }

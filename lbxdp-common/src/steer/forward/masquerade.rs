@@ -69,9 +69,7 @@ pub(in crate::steer) fn request<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     let address = A::of_wide(server.address());
     translate(frame, world, place, End::Destination, address, port).ok_or(Reason::Malformed)?;
     frame.write(0, hop.macs).ok_or(Reason::Malformed)?;
-    if hop.flags.has(ServerFlags::TAGGED) {
-        tag(frame, server.tags(), hop.flags.has(ServerFlags::TWICE_TAGGED)).ok_or(Reason::NoWayOut)?;
-    }
+    tag(frame, server, hop)?;
     Ok(leave(world, hop, ifindex))
 }
 

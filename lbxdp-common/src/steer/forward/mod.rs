@@ -6,8 +6,10 @@ pub(super) mod masquerade;
 mod tunnel;
 
 use super::follow::Way;
-use super::{Desk, Stage, Stages, World};
+use super::{Desk, Stage, Stages, World, tagged};
 use crate::address::Address;
+use crate::cells::Cells;
+use crate::connection::Course;
 use crate::server::{Hop, Method, Server, ServerFlags};
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
@@ -68,23 +70,19 @@ pub(super) fn carry<F: Frame, W: World>(world: &W, frame: &mut F) -> Result<Verd
             direct::rewrite(frame, world, &hop, ip_bytes, server.change().mtu.into())?;
         }
     }
-    if hop.flags.has(ServerFlags::TAGGED) {
-        tag(frame, server.tags(), hop.flags.has(ServerFlags::TWICE_TAGGED)).ok_or(Reason::NoWayOut)?;
-    }
+    tag(frame, server, hop)?;
     Ok(leave(world, hop, ifindex))
 }
 
-/// Puts VLAN tags into a frame that has none.
+/// Gives the frame the VLAN tags of the server's way, if it has any.
 #[inline(always)]
-fn tag<F: Frame>(frame: &mut F, [outer, inner]: [Tag; 2], is_twice: bool) -> Option<()> {
-    const TAG_BYTES: u32 = size_of::<Tag>() as u32;
-    let bytes = if is_twice { 2 * TAG_BYTES } else { TAG_BYTES };
-    let macs: [u8; 12] = frame.read(0)?;
-    frame.grow_front(bytes)?;
-    frame.write(0, macs)?;
-    frame.write(12, outer)?;
-    // A tag stands before the ethertype of what it tags, so what was there before is right behind the last one.
-    if is_twice { frame.write(12 + size_of::<Tag>(), inner) } else { Some(()) }
+fn tag<F: Frame, C: Cells>(frame: &mut F, server: Server<C>, hop: Hop) -> Result<(), Reason> {
+    if !hop.flags.has(ServerFlags::TAGGED) {
+        return Ok(());
+    }
+    let [outer, inner] = server.tags();
+    let inner = if hop.flags.has(ServerFlags::TWICE_TAGGED) { inner } else { Tag::default() };
+    tagged::put(frame, [outer, inner]).ok_or(Reason::NoWayOut)
 }
 
 /// Whether the frame's packet is an IPv6 one. There are no others than that and IPv4.
@@ -135,12 +133,23 @@ fn one_hop<F: Frame, W: World>(
     let ttl = ttl.decremented().ok_or(Reason::TtlExpired)?;
     if ip_bytes > mtu {
         let ip: Ipv4 = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
-        if is_fragmented || !ip.must_not_fragment() {
-            return Err(Reason::MustFragment);
-        }
-        return Err(too_big(world, mtu));
+        let reason = too_big(world, mtu);
+        return Err(if is_fragmented || !ip.must_not_fragment() { Reason::MustFragment } else { reason });
     }
     frame.write(TTL, ttl).ok_or(Reason::Malformed)
+}
+
+/// Whether a packet fits its way as it is.
+#[inline(always)]
+pub(super) fn goes_whole<W: World>(world: &W, course: Course, ip_bytes: u32) -> bool {
+    let Some(server) = world.server_row(course.server()).map(Server) else {
+        return true;
+    };
+    let more = match course.method() {
+        Method::TUNNEL => tunnel::outer_bytes(server),
+        _ => 0,
+    };
+    server.hop().flags.has(ServerFlags::LOCAL) || ip_bytes + more <= u32::from(server.change().mtu)
 }
 
 /// What would have fitted is noted for who tells the sender.

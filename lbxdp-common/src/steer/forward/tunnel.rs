@@ -125,6 +125,14 @@ impl Shim {
     }
 }
 
+/// Bytes that a server's tunnel puts before a packet.
+#[inline(always)]
+pub(super) fn outer_bytes<C: Cells>(server: Server<C>) -> u32 {
+    let is_v6 = server.hop().flags.has(ServerFlags::IPV6);
+    let ip = if is_v6 { ipv6::HEADER_BYTES } else { MIN_HEADER_BYTES } as u32;
+    ip + Shim::of(server.change().tunnel).bytes()
+}
+
 /// Puts the packet into another one that goes to the server; untouched if no hop is left, or if it is too long.
 #[inline(always)]
 pub(super) fn rewrite<F: Frame, W: World, C: Cells>(

@@ -31,6 +31,10 @@ pub(super) fn concluded<F: Frame, W: Stages<F>>(
             Desk(world.desk().ok_or(reason)?).set_reason(reason);
             world.enter(Stage::Answer, frame)
         }
+        Err(reason @ (Reason::MustFragment | Reason::EarlyFragment)) => {
+            Desk(world.desk().ok_or(reason)?).set_reason(reason);
+            world.enter(Stage::Hold, frame)
+        }
         done => done,
     }
 }

@@ -54,8 +54,11 @@ fn to_be_quoted<F: Frame, W: World>(frame: &F, world: &W) -> Option<u32> {
     if !is_whole || !is_from_one || ip.is_later_fragment() {
         return None;
     }
-    if ip.protocol == ICMP && kind::is_error(frame.read(IP_OFFSET + header_bytes as usize)?) {
-        return None;
+    if ip.protocol == ICMP {
+        let icmp: Icmp = frame.read(IP_OFFSET + header_bytes as usize)?;
+        if kind::is_error(icmp.kind) {
+            return None;
+        }
     }
     Some(total_bytes.min(MAX_ERROR_BYTES - HEADER_BYTES))
 }

@@ -75,8 +75,8 @@ fn is_about_error<F: Frame, W: World>(frame: &F, world: &W, ip: &Ipv6) -> bool {
     if is_malformed != 0 || next != u32::from(ICMP_V6) {
         return false;
     }
-    let kind = frame.read::<u8>(IP_OFFSET + (offset & V6_OFFSET_MASK) as usize);
-    kind.is_none_or(|kind| kind < kind_v6::FIRST_INFORMATIONAL)
+    let icmp = frame.read::<Icmp>(IP_OFFSET + (offset & V6_OFFSET_MASK) as usize);
+    icmp.is_none_or(|icmp| icmp.kind < kind_v6::FIRST_INFORMATIONAL)
 }
 
 /// Makes the error of the frame: `quoted` bytes of its packet stay, as they are.
