@@ -117,7 +117,7 @@ impl Stage {
     fn build(method: Method) -> Result<Self> {
         let lab = Lab::build(Plan { servers: 1, ..Plan::default() })?;
         if method == Method::Masquerade {
-            lab.director.set("net.ipv4.ip_forward", "1")?;
+            lab.director.set("ipv4/ip_forward", "1")?;
             lab.servers[0].namespace.ip(&format!("route replace {CLIENT}/32 via {DIRECTOR}"))?;
         }
         let daemon = lab.start_daemon(&daemon::binary()?)?;
