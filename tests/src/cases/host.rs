@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use lbxdp_common::address::Address;
 use lbxdp_common::cells::Cells;
+use lbxdp_common::client_hop::{CLIENT_HOP_CELLS, CLIENT_HOPS, ClientHop, WANTED, WANTED_CELLS};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::fragment::{FRAGMENT_CELLS, FragmentKey};
 use lbxdp_common::held::{HeldHeader, MAX_HELD_BYTES};
@@ -17,7 +18,7 @@ use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::{ServiceKey, narrowed};
 use lbxdp_common::settings::SettingsView;
-use lbxdp_common::steer::{ARRIVAL_CELLS, Stage, Stages, Ways, World, retagged, steer};
+use lbxdp_common::steer::{ARRIVAL_CELLS, Route, Stage, Stages, Ways, World, retagged, steer};
 use lbxdp_common::table::Buckets;
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::Walker;
@@ -47,10 +48,12 @@ pub struct Host {
     /// The stage that was entered.
     next: Cell<Option<Stage>>,
     set_rows: Vec<(Table, u32)>,
+    client_hops: Vec<AtomicU64>,
+    wanted: Vec<AtomicU64>,
 }
 
 /// A frame, and what stands before it.
-pub type HeldFrame = (HeldHeader, Vec<u8>);
+pub(super) type HeldFrame = (HeldHeader, Vec<u8>);
 
 const NOW: Ticks = Ticks(u32::MAX - 500);
 /// Bytes in front of a frame, as a driver leaves them.
@@ -75,6 +78,10 @@ impl Host {
     }
 }
 
+fn zeros(cells: usize) -> Vec<AtomicU64> {
+    (0..cells).map(|_| AtomicU64::new(0)).collect()
+}
+
 impl Default for Host {
     fn default() -> Self {
         let table = |table: Table| {
@@ -95,7 +102,9 @@ impl Default for Host {
             fragments: RefCell::default(),
             held: RefCell::default(),
             next: Cell::default(),
-            desk: (0..ARRIVAL_CELLS).map(|_| AtomicU64::new(0)).collect(),
+            desk: zeros(ARRIVAL_CELLS),
+            client_hops: zeros(CLIENT_HOP_CELLS * CLIENT_HOPS as usize),
+            wanted: zeros(WANTED_CELLS * WANTED as usize),
             set_rows: Vec::new(),
         }
     }
@@ -259,6 +268,14 @@ impl<'a> World for &'a Host {
         Some(new)
     }
 
+    fn client_hop(&self, index: u32) -> Option<Self::Row> {
+        self.client_hops.chunks_exact(CLIENT_HOP_CELLS).nth(index as usize)
+    }
+
+    fn wanted(&self, index: u32) -> Option<Self::Row> {
+        self.wanted.chunks_exact(WANTED_CELLS).nth(index as usize)
+    }
+
     fn desk(&self) -> Option<Self::Row> {
         Some(&self.desk)
     }
@@ -313,6 +330,8 @@ impl<'a> World for &'a Host {
         row.packets += more.packets;
         row.bytes += more.bytes;
         row.connections += more.connections;
+        row.reply_packets += more.reply_packets;
+        row.reply_bytes += more.reply_bytes;
     }
 }
 
@@ -350,6 +369,11 @@ impl<F: Frame> Stages<F> for &Host {
     fn enter(&self, stage: Stage, _: &mut F) -> Result<Verdict, Reason> {
         self.next.set(Some(stage));
         Err(Reason::NotReady)
+    }
+
+    /// There is no way but those that are remembered.
+    fn route<A: Address>(&self, _: &F, _: A, _: A, _: ClientHop<Self::Row>) -> Route {
+        Route::none(1)
     }
 
     fn hold(&self, frame: &F, header: HeldHeader) -> bool {
