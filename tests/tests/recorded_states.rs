@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream, UdpSock
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use lbxdp_tests::service::{Listed, connections, offer_by};
+use lbxdp_tests::service::{Listed, connections, offer_by, status};
 use lbxdp_tests::topology::{CLIENT, DIRECTOR};
 use lbxdp_tests::{Daemon, Lab, Plan, daemon, wait};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -173,7 +173,7 @@ impl Stage {
     }
 
     fn handshake(&mut self, port: u16) -> Result<()> {
-        let client = self.connect(port, SOON)?;
+        let client = self.connect(port, SOON).with_context(|| status(&self.daemon).unwrap_or_default())?;
         client.set_read_timeout(Some(SOON))?;
         let (server, _) = self.listeners.get(&port).context("nobody listens there")?.accept()?;
         server.set_read_timeout(Some(SOON))?;
