@@ -7,9 +7,9 @@ use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::wire::sctp::ChunkKind;
 use lbxdp_common::{Protocol, Reason, Verdict};
 use lbxdp_tests::cases::frame::{Packet, sctp, tcp, udp};
-use lbxdp_tests::cases::masquerade::{reply_key, service};
+use lbxdp_tests::cases::masquerade::{self, reply_key, service};
 use lbxdp_tests::cases::setup::key;
-use lbxdp_tests::cases::{CLIENT, CLIENT_MAC, DIRECTOR_MAC, Host, IFINDEX, Runner, VIP, memory};
+use lbxdp_tests::cases::{self, CLIENT, CLIENT_MAC, DIRECTOR_MAC, Host, IFINDEX, Runner, VIP, memory};
 
 const PORT: u16 = 40_000;
 const RIP: [u8; 4] = [10, 0, 0, 102];
@@ -51,6 +51,14 @@ fn at_client(packet: Packet) -> Vec<u8> {
 
 fn state(host: &Host) -> Option<State> {
     memory::connection(host, key(Protocol::Tcp, PORT, 80)).map(lbxdp_common::connection::Word::state)
+}
+
+#[test]
+fn every_case_of_requests() {
+    let mut host = Host::default();
+    for case in masquerade::all() {
+        cases::run(&mut host, &case);
+    }
 }
 
 #[test]

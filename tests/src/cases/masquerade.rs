@@ -53,7 +53,8 @@ fn sent(case: Case, before: Packet, after: Packet) -> Case {
     case.becomes(Verdict::Transmit, before.bytes(), at_server(after))
 }
 
-pub(super) fn all() -> Vec<Case> {
+/// Every case of VS/NAT.
+pub fn all() -> Vec<Case> {
     let connection = key(Tcp, PORT, 80);
     let reply = reply_key(Tcp, PORT, INSIDE);
     let to_server = |flags: fn(Packet) -> Packet| (flags(tcp(PORT, 80)), flags(tcp(PORT, INSIDE)));
