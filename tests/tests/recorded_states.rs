@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream, UdpSock
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use lbxdp_tests::service::{Listed, connections, offer_by};
-use lbxdp_tests::topology::{CLIENT, DIRECTOR};
+use lbxdp_tests::service::{Listed, connections, offer_by, status};
+use lbxdp_tests::topology::{CLIENT, DIRECTOR, OUTER};
 use lbxdp_tests::{Daemon, Lab, Plan, daemon, wait};
 use nix::sys::socket::{setsockopt, sockopt};
 use serde::Deserialize;
@@ -118,6 +118,10 @@ impl Stage {
         let lab = Lab::build(Plan { servers: 1, ..Plan::default() })?;
         if method == Method::Masquerade {
             lab.director.set("ipv4/ip_forward", "1")?;
+            // What it forwards untranslated must not make it tell the server of the shorter way.
+            for interface in ["all", OUTER] {
+                lab.director.set(&format!("ipv4/conf/{interface}/send_redirects"), "0")?;
+            }
             lab.servers[0].namespace.ip(&format!("route replace {CLIENT}/32 via {DIRECTOR}"))?;
         }
         let daemon = lab.start_daemon(&daemon::binary()?)?;
@@ -173,7 +177,10 @@ impl Stage {
     }
 
     fn handshake(&mut self, port: u16) -> Result<()> {
-        let client = self.connect(port, SOON)?;
+        let client = self.connect(port, SOON).with_context(|| {
+            let listed = self.daemon.must("-L -c -n").unwrap_or_default();
+            format!("port {port}: {listed}{}", status(&self.daemon).unwrap_or_default())
+        })?;
         client.set_read_timeout(Some(SOON))?;
         let (server, _) = self.listeners.get(&port).context("nobody listens there")?.accept()?;
         server.set_read_timeout(Some(SOON))?;

@@ -159,6 +159,7 @@ pub(super) fn way_to<W: World>(world: &W, course: Course, ip_bytes: u32, hash: H
 
 /// Moves a connection on by one packet. Only the CPU whose exchange succeeds moves the server's counts.
 #[inline(always)]
+#[expect(clippy::needless_pass_by_value, reason = "it is inlined: its parts are what is passed")]
 pub(super) fn advance<A: Address, W: Ways<A>>(
     world: &W,
     settings: SettingsView<W::Row>,

@@ -1,4 +1,4 @@
-//! The checksum of SCTP: CRC32c (RFC 9260, appendix A), reflected, as it stands in a packet.
+//! The checksum of SCTP: `CRC32c` (RFC 9260, appendix A), reflected, as it stands in a packet.
 
 use core::ops::ControlFlow;
 
@@ -51,7 +51,7 @@ impl<F: Frame, W> Step<W> for Sum<'_, F> {
     #[inline(always)]
     fn step(&mut self, _: &W, index: u32) -> ControlFlow<()> {
         if index < self.words {
-            let Some(word) = self.frame.read::<[u8; 4]>(self.start + (index * 4 & MASK) as usize) else {
+            let Some(word) = self.frame.read::<[u8; 4]>(self.start + ((index * 4) & MASK) as usize) else {
                 self.is_short = 1;
                 return ControlFlow::Break(());
             };

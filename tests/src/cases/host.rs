@@ -7,7 +7,9 @@ use std::sync::atomic::AtomicU64;
 
 use lbxdp_common::address::Address;
 use lbxdp_common::cells::Cells;
-use lbxdp_common::client_hop::{CLIENT_HOP_CELLS, CLIENT_HOPS, ClientHop, WANTED, WANTED_CELLS};
+use lbxdp_common::client_hop::{
+    self, BELIEVED, CLIENT_HOP_CELLS, CLIENT_HOPS, ClientHop, WANTED, WANTED_CELLS, WayOut,
+};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::fragment::{FRAGMENT_CELLS, FragmentKey};
 use lbxdp_common::held::{HeldHeader, MAX_HELD_BYTES};
@@ -65,6 +67,14 @@ impl Host {
         let row = Pressure::<_, V4>::new(self.row(Table::Pressure, 0).expect("a row"));
         row.forget_after(NOW, 0);
         row.is_felt(Ticks(NOW.0.wrapping_sub(seconds_ago * HERTZ)));
+    }
+
+    /// Makes the way from a VIP to a client known, as a look at the kernel's routes would.
+    pub fn remember_way(&self, client: V4, vip: V4, way: WayOut) {
+        let row = client_hop::row_of(client_hop::hash(client.folded(), vip.folded()));
+        let row = ClientHop(World::client_hop(&self, row).expect("a row"));
+        row.set_way(way, Default::default());
+        row.name(client.wide(), vip.wide(), self.now + HERTZ / BELIEVED, 1500);
     }
 
     /// Lets time pass, in ticks.

@@ -12,8 +12,8 @@ use super::frame::{IP, Packet, TIME_EXCEEDED, other, tcp, udp};
 use super::memory::BUCKETS;
 use super::setup::{Setup, key};
 use super::{
-    SEED, fragments, icmp, life, marks, one_packet, persistence, ports, refusal, schedulers, sctp,
-    thresholds, transitions, tunnels, v6, vlans,
+    SEED, fragments, icmp, life, marks, masquerade, one_packet, persistence, ports, refusal, schedulers,
+    sctp, thresholds, transitions, tunnels, v6, vlans,
 };
 
 use Protocol::{Tcp, Udp};
@@ -43,6 +43,7 @@ pub fn all() -> Vec<Case> {
         one_packet::all(),
         fragments::all(),
         vlans::all(),
+        masquerade::all(),
     ]
     .concat()
 }

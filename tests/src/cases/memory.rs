@@ -15,6 +15,7 @@ use lbxdp_common::schedule::wrr;
 use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerId, ServerRow};
 use lbxdp_common::service::{
     List, Member, NO_MEMBER, SERVICE_CELLS, ServiceFlags, ServiceKey, ServiceRow, Shares, TURN_CELLS,
+    narrowed,
 };
 use lbxdp_common::settings::{SETTINGS_CELLS, Settings, SettingsView};
 use lbxdp_common::state::{DEFAULT_TIMEOUTS_S, reusable_states};
@@ -214,6 +215,12 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
     assert!(vip::put_v6(runner.row(Table::VipsV6, bucket).expect("a row"), VIP_V6, || ()));
     for server in &setup.servers {
         put(runner.row(Table::Servers, ServerId(server.id).row()), &ServerRow::cells(*server));
+    }
+    for server in setup.servers.iter().filter(|server| server.flags.may_masquerade()) {
+        let address = narrowed(server.address);
+        let bucket = vip::bucket(address, SEED);
+        runner.set_rows().push((Table::Sources, bucket));
+        assert!(vip::put(runner.row(Table::Sources, bucket).expect("a row"), address));
     }
     let mut start = 3;
     for (index, service) in (1..).zip(&setup.services) {

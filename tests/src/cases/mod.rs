@@ -11,6 +11,7 @@ mod icmp;
 mod life;
 mod list;
 mod marks;
+pub mod masquerade;
 pub mod memory;
 mod one_packet;
 mod persistence;
