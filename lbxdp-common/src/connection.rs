@@ -10,6 +10,7 @@ use crate::time::Ticks;
 
 /// What identifies a connection: the 5-tuple of a client's packet, as it stands in the packet (network order).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C, align(8))]
 pub struct Key<A = V4> {
     /// CIP.
     pub client: A,
@@ -62,6 +63,25 @@ impl<A: Address> Key<A> {
         let (client, vip, rest) = A::parts(cells);
         let Rest { client_port, vip_port, protocol, kind, pad } = zerocopy::transmute!(rest);
         Self { client, vip, client_port, vip_port, protocol, kind, pad }
+    }
+
+    /// What the entry of such cells is.
+    #[inline(always)]
+    pub fn kind_of(cells: A::Cells) -> u8 {
+        Self::byte_of_rest(cells, core::mem::offset_of!(Rest, kind))
+    }
+
+    /// The protocol of such cells; `None` if they never were a key's.
+    #[inline(always)]
+    pub fn protocol_of(cells: A::Cells) -> Option<Protocol> {
+        Protocol::from_raw(Self::byte_of_rest(cells, core::mem::offset_of!(Rest, protocol)))
+    }
+
+    /// By a shift: bytes that are taken from the key would be carried apart, and the kernel's stack has words.
+    #[inline(always)]
+    fn byte_of_rest(cells: A::Cells, offset: usize) -> u8 {
+        let rest = cells.as_ref().last().copied().unwrap_or_default();
+        (rest.to_le() >> (8 * offset)) as u8
     }
 
     /// The protocol; `None` for bytes that never were a key.
@@ -331,7 +351,9 @@ mod tests {
 
         #[test]
         fn a_key_is_its_two_cells(cells: [u64; 2]) {
-            prop_assert_eq!(Key::<V4>::from_cells(cells).cells(), cells);
+            let key = Key::<V4>::from_cells(cells);
+            prop_assert_eq!(key.cells(), cells);
+            prop_assert_eq!((Key::<V4>::kind_of(cells), Key::<V4>::protocol_of(cells)), (key.kind, key.protocol()));
         }
 
         #[test]

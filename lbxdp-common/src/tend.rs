@@ -79,7 +79,7 @@ pub fn tend<A: Address, W: Ways<A>>(world: &W, errand: Errand, way: usize) {
     };
     let (settings, now) = (SettingsView(settings), world.now());
     let slot = Slot::<_, A>::new(bucket, way);
-    let Some((key, word)) = slot.read() else {
+    let Some((cells, word)) = slot.read_cells() else {
         return;
     };
     let is_at_end = if word.is_template() {
@@ -89,7 +89,7 @@ pub fn tend<A: Address, W: Ways<A>>(world: &W, errand: Errand, way: usize) {
     };
     if is_at_end || settings.rules().has(Rules::EXPIRE_NODEST_CONN) && !is_served(world, word) {
         if slot.retire(word) {
-            forget(world, key, word);
+            forget::<A, _>(world, cells, word);
         }
         return;
     }
@@ -101,20 +101,25 @@ pub fn tend<A: Address, W: Ways<A>>(world: &W, errand: Errand, way: usize) {
         }
         return;
     }
-    let (shape, hash) = (settings.shape_of::<A>(), Hash::of(key, settings.seed()));
+    let (shape, hash) = (settings.shape_of::<A>(), Hash::of_cells::<A>(cells, settings.seed()));
     if shape.home_of(hash).has(index) {
         return;
     }
-    let carried =
-        table::carry(world, shape, Stray { key, hash, slot, word }, now, |Replaced { key, word }| {
-            forget(world, key, word);
+    let carried = table::carry(
+        world,
+        shape,
+        Stray { key: Key::from_cells(cells), hash, slot, word },
+        now,
+        |Replaced { key, word }| {
+            forget::<A, _>(world, key, word);
             if word.is_half_open() {
                 world.note(Overflow::HalfOpenReplaced);
                 if let Some(row) = world.pressure() {
                     Pressure::<_, A>::new(row).is_felt(now);
                 }
             }
-        });
+        },
+    );
     if carried == Carried::Full {
         world.note(Overflow::StayedBehind);
     }
@@ -149,15 +154,15 @@ pub fn is_served<W: World>(world: &W, word: Word) -> bool {
 
 /// Takes an entry that has left the table off its server's counts. A reply entry is in none.
 #[inline(always)]
-pub(crate) fn forget<A: Address, W: World>(world: &W, key: Key<A>, word: Word) {
-    if key.kind == kind::REPLY {
+pub(crate) fn forget<A: Address, W: World>(world: &W, key: A::Cells, word: Word) {
+    if Key::<A>::kind_of(key) == kind::REPLY {
         return;
     }
     if let Some(row) = world.load_row(word.server())
         && word.is_template()
     {
         LoadRow(row).lose_template();
-    } else if let Some(protocol) = key.protocol() {
+    } else if let Some(protocol) = Key::<A>::protocol_of(key) {
         uncount(world, protocol, word);
     }
 }

@@ -1,5 +1,6 @@
 //! The maps, and the world `steer` sees through them.
 
+use core::arch::asm;
 use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext;
@@ -20,7 +21,7 @@ use lbxdp_common::mark::MarkRun;
 use lbxdp_common::schedule::cache::CACHE_CELLS;
 use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
-use lbxdp_common::service::{ServiceKey, narrowed};
+use lbxdp_common::service::ServiceKey;
 use lbxdp_common::settings::{SettingsView, ZERO_CELL};
 use lbxdp_common::steer::{Desk, PREFIX_CELL, Route, Stage, Stages, Ways, World};
 use lbxdp_common::table::{Buckets, Hash};
@@ -72,8 +73,8 @@ static PORT_MAC: Global<u64> = Global::new(0);
 static PORT_IFINDEX: Global<u32> = Global::new(0);
 
 /// Families of addresses, as Linux numbers them.
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
+const AF_INET: u64 = 2;
+const AF_INET6: u64 = 10;
 
 /// A new row of the cache. Not on the stack, which is small.
 static NOTHING_CACHED: [u64; CACHE_CELLS] = [0; CACHE_CELLS];
@@ -424,9 +425,15 @@ impl<const AT_PORT: bool> Stages<Packet> for Kernel<AT_PORT> {
     #[inline(always)]
     fn hold(&self, frame: &Packet, header: HeldHeader) -> bool {
         let bytes = header.frame_bytes;
-        // Both for the verifier, which must see the number that is compared be the one that is used.
         if bytes == 0 || bytes > MAX_HELD_BYTES as u32 {
             return false;
+        }
+        let mut last = u64::from(bytes - 1);
+        // SAFETY: nothing but the number is touched; it stays as it is. The verifier sees now that it is small, which the
+        // comparison above does not tell it: the compiler compares another number than the one it uses.
+        unsafe {
+            asm!("{last} &= {mask}", last = inlateout(reg) last, mask = const MAX_HELD_BYTES - 1,
+                options(pure, nomem, nostack, preserves_flags));
         }
         let Some(mut held) = HELD.0.reserve::<Held>(0) else {
             return false;
@@ -435,7 +442,7 @@ impl<const AT_PORT: bool> Stages<Packet> for Kernel<AT_PORT> {
         // SAFETY: the ring has given us room for a whole `Held`, and `bytes` are no more than its frame has.
         let copied = unsafe {
             (&raw mut (*place).header).write(header);
-            bpf_xdp_load_bytes(frame.0.as_ptr().cast(), 0, (&raw mut (*place).frame).cast(), bytes)
+            bpf_xdp_load_bytes(frame.0.as_ptr().cast(), 0, (&raw mut (*place).frame).cast(), last as u32 + 1)
         };
         if copied == 0 {
             held.submit(0);
@@ -448,34 +455,31 @@ impl<const AT_PORT: bool> Stages<Packet> for Kernel<AT_PORT> {
 
     #[inline(always)]
     fn route<A: Address>(&self, frame: &Packet, from: A, to: A, row: ClientHop<Row>) -> Route {
-        let mut question = bpf_fib_lookup {
-            family: if A::IS_V6 { AF_INET6 } else { AF_INET },
-            ifindex: self.ingress_ifindex(),
-            // SAFETY: all of it is numbers, for which zeros will do.
-            ..unsafe { core::mem::zeroed() }
-        };
-        if A::IS_V6 {
-            question.__bindgen_anon_3.ipv6_src = zerocopy::transmute!(from.wide());
-            question.__bindgen_anon_4.ipv6_dst = zerocopy::transmute!(to.wide());
-        } else {
-            let [from, to]: [u32; 2] =
-                [from, to].map(|address| zerocopy::transmute!(narrowed(address.wide())));
-            question.__bindgen_anon_3.ipv4_src = from;
-            question.__bindgen_anon_4.ipv4_dst = to;
-        }
+        // A `bpf_fib_lookup` in cells: its MAC addresses stand where the stack cannot be read by words.
+        let mut question = [0u64; size_of::<bpf_fib_lookup>() / 8];
+        let family = if A::IS_V6 { AF_INET6 } else { AF_INET };
+        let [[from, from_end], [to, to_end]]: [[u64; 2]; 2] = zerocopy::transmute!([from.wide(), to.wide()]);
+        question[0] = family;
+        question[1] = self.ingress_ifindex().into();
+        (question[2], question[3], question[4], question[5]) = (from, from_end, to, to_end);
         // SAFETY: the context is the program's own, and the question is as long as it says.
         let answer = unsafe {
-            bpf_fib_lookup_(frame.0.as_ptr(), &raw mut question, size_of::<bpf_fib_lookup>() as i32, 0)
+            bpf_fib_lookup_(
+                frame.0.as_ptr(),
+                (&raw mut question).cast(),
+                size_of::<bpf_fib_lookup>() as i32,
+                0,
+            )
         };
         if answer != 0 {
             return Route::none(answer as u32);
         }
-        let [a, b, c, d, e, f] = question.dmac;
-        let [g, h, i, j, k, l] = question.smac;
-        let way = WayOut { macs: [a, b, c, d, e, f, g, h, i, j, k, l], ifindex: question.ifindex };
+        // The interface; then the source behind a VLAN's number, and the destination; the MTU stands in the packet's length.
+        let (ifindex, source, destination) =
+            (question[1] << 32, question[6] >> 32 | question[7] << 48 >> 16, question[7] >> 16);
+        let way: WayOut = zerocopy::transmute!([destination | source << 48, source >> 16 | ifindex]);
         row.set_way(way, [Tag::default(); 2]);
-        // SAFETY: on its way back the field is the MTU.
-        Route::of_mtu(unsafe { question.__bindgen_anon_1.mtu_result }.into())
+        Route::of_mtu((question[0] >> 48) as u32)
     }
 }
 

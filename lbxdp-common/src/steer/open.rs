@@ -396,7 +396,7 @@ pub fn claim<A: Address, W: Ways<A>>(world: &W, hash: Hash) -> u64 {
     match table::claim::<A, _>(world, settings.shape_of::<A>().home_of(hash), Wish::Share, now) {
         Ok(claim) => {
             if let Some(replaced) = claim.replaced {
-                forget(world, replaced.key, replaced.word);
+                forget::<A, _>(world, replaced.key, replaced.word);
             }
             claim.place()
         }

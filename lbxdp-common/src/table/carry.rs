@@ -70,7 +70,7 @@ pub fn carry<A: Address, B: Buckets<A>>(
     slot.retire(word.moving());
     if published != Published::New {
         // It had a twin at home all the time.
-        dispossess(Replaced { key, word });
+        dispossess(Replaced { key: key.cells(), word });
     }
     Carried::Home
 }

@@ -16,7 +16,7 @@ pub const HALF_OPEN_WAYS: u32 = 2;
 
 /// What became of an insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inserted<A = V4> {
+pub enum Inserted<A: Address = V4> {
     /// The entry is in the table. A connection had to make room, if one is named: it comes off the counts of its server.
     New(Option<Replaced<A>>),
     /// Another CPU has inserted the same key; this is its word. A replaced connection is to be counted all the same.
@@ -55,9 +55,9 @@ pub enum NoRoom {
 
 /// A connection whose place was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Replaced<A = V4> {
-    /// Its key.
-    pub key: Key<A>,
+pub struct Replaced<A: Address = V4> {
+    /// The cells of its key.
+    pub key: A::Cells,
     /// Its last word.
     pub word: Word,
 }
@@ -86,7 +86,7 @@ pub fn insert<A: Address, B: Buckets<A>>(
 
 /// A place that is this CPU's own now, and nobody's connection yet. It must be published or given back.
 #[must_use]
-pub struct Claim<C, A = V4> {
+pub struct Claim<C, A: Address = V4> {
     slot: Slot<C, A>,
     /// Index of its bucket.
     index: u32,
@@ -167,7 +167,7 @@ pub fn claim<A: Address, B: Buckets<A>>(
     let (bucket, index) = place(is_first);
     let slot = Slot::new(bucket, ways.lowest());
     if !ways.is_none()
-        && let Some((key, word)) = slot.read()
+        && let Some((key, word)) = slot.read_cells()
         && !word.is_moving()
         && (has_expired(word, now)
             || wish == Wish::PlaceOfHalfOpen && word.is_half_open() && !word.is_template())

@@ -146,10 +146,16 @@ impl<C: Cells, A: Address> Slot<C, A> {
     /// The entry's key and word if it is live, both of the same connection.
     #[inline(always)]
     pub fn read(self) -> Option<(Key<A>, Word)> {
+        self.read_cells().map(|(key, word)| (Key::from_cells(key), word))
+    }
+
+    /// The same, the key as cells.
+    #[inline(always)]
+    pub fn read_cells(self) -> Option<(A::Cells, Word)> {
         let key = self.key_cells();
         let word = self.word();
         // The key is read again: the entry may have been given to another connection in between.
-        (word.is_live() && self.key_cells() == key).then(|| (Key::from_cells(key), word))
+        (word.is_live() && self.key_cells() == key).then_some((key, word))
     }
 
     /// The word, if this is a live entry of the key.

@@ -205,12 +205,12 @@ fn half_open_connections_get_half_of_a_bucket_and_others_the_rest() {
     assert_eq!(insert(4, word(4, 100)), Inserted::New(None));
     assert_eq!(insert(5, word(5, 100)), Inserted::Full(NoRoom::Full));
     // One that is overdue does not count, and may be replaced.
-    let replaced = Some(Replaced { key: key(0), word: word(0, 100).half_open() });
+    let replaced = Some(Replaced { key: key(0).cells(), word: word(0, 100).half_open() });
     assert_eq!(table.insert(hash, key(6), word(6, 300).half_open(), Ticks(100)), Inserted::New(replaced));
     // An established connection that must be carried here takes the place of a half-open one.
     let claim = claim(&&table, Shape::steady(1).home_of(hash), Wish::PlaceOfHalfOpen, Ticks(50));
     let Ok(claim) = claim else { panic!("no place") };
-    assert_eq!(claim.replaced, Some(Replaced { key: key(6), word: word(6, 300).half_open() }));
+    assert_eq!(claim.replaced, Some(Replaced { key: key(6).cells(), word: word(6, 300).half_open() }));
     claim.give_back();
 }
 
@@ -273,7 +273,7 @@ proptest! {
                 if !moving.home_of(hash).has(index) {
                     let carried = carry(&&table, moving, Stray { key, hash, slot, word }, Ticks(0), |replaced| {
                         assert!(replaced.word.is_half_open() && !word.is_half_open());
-                        there.retain(|n| number_key(*n) != replaced.key);
+                        there.retain(|n| number_key(*n).cells() != replaced.key);
                     });
                     prop_assert_eq!(carried == Carried::Home, slot.word() == Word(0), "{:?}", carried);
                 }
@@ -340,7 +340,7 @@ fn a_key_whose_hashes_choose_one_bucket_has_four_places_there() {
         }
     }
     assert_eq!(table.insert(Hash(5), key(5), word(5, 100), Ticks(0)), Inserted::Full(NoRoom::Full));
-    let replaced = Some(Replaced { key: key(0), word: word(0, 100) });
+    let replaced = Some(Replaced { key: key(0).cells(), word: word(0, 100) });
     assert_eq!(table.insert(Hash(5), key(5), word(5, 200), Ticks(100)), Inserted::New(replaced));
 }
 

@@ -162,7 +162,8 @@ fn an_overdue_connection_that_is_being_carried_is_not_taken_for_a_free_place() {
         });
         carry_all(table);
         let inserted = rival.join().unwrap();
-        let taken_off = matches!(inserted, Inserted::New(Some(replaced)) if replaced.key == key_of(1));
+        let taken_off =
+            matches!(inserted, Inserted::New(Some(replaced)) if replaced.key == key_of(1).cells());
         let there = entries(table, key_of(1)).len();
         assert_eq!(there + usize::from(taken_off), 1, "{inserted:?}, {there} entries");
     });

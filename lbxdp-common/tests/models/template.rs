@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::counters::ServerCounters;
+use lbxdp_common::fragment::FragmentKey;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::overload::{LoadRow, TEMPLATES};
 use lbxdp_common::schedule::{CacheKey, Pool};
@@ -77,7 +78,14 @@ fn arrival() -> [u64; ARRIVAL_CELLS] {
     let key = Key { client: CLIENT, kind: Key::CONNECTION, ..template() };
     let event = Event::from_raw(0);
     let hash = Hash(0);
-    Desk(&cells[..]).put(Arrival { key, event, hash, now: NOW, ip_bytes: 40, may_be_known: false });
+    Desk(&cells[..]).put::<V4>(Arrival {
+        cells: key.cells(),
+        event,
+        hash,
+        now: NOW,
+        ip_bytes: 40,
+        may_be_known: false,
+    });
     cells.map(AtomicU64::into_inner)
 }
 
@@ -136,7 +144,7 @@ impl Director {
         if known != 0 {
             return server_of(known);
         }
-        let place = self.claim_for(Hash(self.template(0)));
+        let place = self.claim(Hash(self.template(0)));
         let choice = self.remember(place, 0, 0, server.into());
         server_of(choice)
     }
@@ -231,6 +239,22 @@ impl World for Director {
     }
 
     fn source_v6_bucket(&self, _: u32) -> Option<Row> {
+        None
+    }
+
+    fn fragment(&self, _: FragmentKey) -> Option<Row> {
+        None
+    }
+
+    fn new_fragment(&self, _: FragmentKey) -> Option<Row> {
+        None
+    }
+
+    fn client_hop(&self, _: u32) -> Option<Row> {
+        None
+    }
+
+    fn wanted(&self, _: u32) -> Option<Row> {
         None
     }
 

@@ -62,12 +62,12 @@ impl Accounts {
 
 /// Counters as they are shown.
 pub(super) fn shown(total: ServerCounters) -> Counters {
-    // Nothing comes back through the director in VS/DR.
     Counters {
         connections: total.connections,
         in_packets: total.packets,
+        out_packets: total.reply_packets,
         in_bytes: total.bytes,
-        ..Counters::default()
+        out_bytes: total.reply_bytes,
     }
 }
 
@@ -130,7 +130,13 @@ mod tests {
     use super::*;
 
     fn total(packets: u64) -> Counters {
-        shown(ServerCounters { packets, bytes: packets * 100, connections: 1 })
+        shown(ServerCounters {
+            packets,
+            bytes: packets * 100,
+            connections: 1,
+            reply_packets: packets * 2,
+            reply_bytes: packets * 300,
+        })
     }
 
     #[test]
@@ -146,7 +152,8 @@ mod tests {
         // 44 a second: 11, then a quarter of what is missing each time.
         assert_eq!(&shown[..3], [11, 19, 25]);
         assert_eq!(shown.last(), Some(&44));
-        assert_eq!(accounts.server(a).in_bytes, 4400);
+        let Rates { in_bytes, out_packets, out_bytes, .. } = accounts.server(a);
+        assert_eq!((in_bytes, out_packets, out_bytes), (4400, 88, 13_200));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use aya::Ebpf;
+use lbxdp_common::client_hop::Wanted;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::settings::{Rules, SHAPE_CELL, SHAPE_V6_CELL};
 use lbxdp_common::table::{Seed, WAYS};
@@ -384,6 +385,21 @@ impl Director {
                     tracing::error!(%error, "the saved configuration may not be on the disk");
                 }
             });
+        }
+    }
+
+    /// Whether some connection may go by VS/NAT.
+    pub(super) fn masquerades(&self) -> bool {
+        self.kinds.has(Rules::MASQUERADE)
+    }
+
+    /// Has the next hops found that replies have waited for.
+    pub(super) async fn look_for_clients(&mut self) {
+        let wanted = self.tables.WANTED;
+        for place in (0..wanted.rows()).filter_map(|index| wanted.row(index)) {
+            if let Some(client) = Wanted(place).take() {
+                self.next_hops.look_for(client).await;
+            }
         }
     }
 

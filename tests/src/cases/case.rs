@@ -6,10 +6,10 @@ use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::overload::LoadRow;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::state::State;
-use lbxdp_common::{Notice, Overflow, Reason, Verdict};
+use lbxdp_common::{Fate, Notice, Overflow, Reason, Verdict};
 
 use super::OTHER_PORT;
-use super::frame::{Error, PORT_UNREACHABLE, Packet, forwarded, refused, settled};
+use super::frame::{Error, PORT_UNREACHABLE, Packet, forwarded, refused, settled, untagged};
 use super::memory::{self, Outcome, Runner, Snapshot, Table, connection};
 use super::setup::{Setup, server_id};
 
@@ -24,6 +24,8 @@ enum Expected {
     Not(Reason),
     /// Not either, but its sender is told.
     Refused(Reason, Error),
+    /// Not either, but the daemon gets it, and is told an MTU.
+    Held(Reason, u32),
     /// Whatever becomes of it, the frame that leaves is the step's.
     As(Result<Verdict, Reason>),
 }
@@ -103,7 +105,13 @@ impl Case {
     /// A packet whose server is the director.
     #[must_use]
     pub fn local(self, packet: Packet) -> Self {
-        self.step(packet.bytes(), Expected::Local)
+        self.local_frame(packet.bytes())
+    }
+
+    /// A frame whose server is the director.
+    #[must_use]
+    pub fn local_frame(self, frame: Vec<u8>) -> Self {
+        self.step(frame, Expected::Local)
     }
 
     /// A packet that is not forwarded.
@@ -116,6 +124,12 @@ impl Case {
     #[must_use]
     pub fn not_frame(self, reason: Reason, frame: Vec<u8>) -> Self {
         self.step(frame, Expected::Not(reason))
+    }
+
+    /// A frame that is held for the daemon, because an MTU is too small for it or for another reason.
+    #[must_use]
+    pub fn held(self, reason: Reason, mtu: u32, frame: Vec<u8>) -> Self {
+        self.step(frame, Expected::Held(reason, mtu))
     }
 
     /// A packet whose sender gets "port unreachable".
@@ -159,7 +173,7 @@ impl Step {
             Expected::To(_) => Ok(Verdict::Transmit),
             Expected::ToElsewhere(_) => Ok(Verdict::Redirect(OTHER_PORT.0)),
             Expected::Local => Ok(Verdict::Local),
-            Expected::Not(reason) => Err(reason),
+            Expected::Not(reason) | Expected::Held(reason, _) => Err(reason),
             Expected::Refused(reason, _) => Ok(Verdict::Answered(reason)),
             Expected::As(result) => result,
         }
@@ -172,11 +186,17 @@ impl Step {
                 let mut macs = [0; 12];
                 macs[..6].copy_from_slice(&row.next_hop);
                 macs[6..].copy_from_slice(&row.source);
-                forwarded(&self.frame, macs)
+                // Tags are one link's.
+                forwarded(&untagged(&self.frame).1, macs)
             }
-            Expected::Local | Expected::Not(_) => self.frame.clone(),
-            Expected::Refused(_, error) => refused(&self.frame, error),
+            Expected::Not(reason) if reason.fate() == Fate::Drop => untagged(&self.frame).1,
+            Expected::Local | Expected::Not(_) | Expected::Held(..) => self.frame.clone(),
             Expected::As(_) => self.out.clone(),
+            Expected::Refused(_, error) => {
+                let (tags, frame) = untagged(&self.frame);
+                let answer = refused(&frame, error);
+                [&answer[..12], &tags, &answer[12..]].concat()
+            }
         }
     }
 }
@@ -197,8 +217,17 @@ pub fn run<R: Runner>(runner: &mut R, case: &Case) -> Snapshot {
         }
         assert_eq!(outcome, Outcome::from(step.verdict()), "{at}");
         if let Expected::Refused(..) = step.expected {
-            frame = settled(frame);
+            let (tags, plain) = untagged(&frame);
+            let plain = settled(plain);
+            frame = [&plain[..12], &tags, &plain[12..]].concat();
         }
+        let held: Vec<(u32, u32, Vec<u8>)> =
+            runner.held().into_iter().map(|(header, frame)| (header.reason, header.mtu, frame)).collect();
+        let expected = match step.expected {
+            Expected::Held(reason, mtu) => vec![(reason.raw(), mtu, step.frame.clone())],
+            _ => Vec::new(),
+        };
+        assert_eq!(held, expected, "{at}: what the daemon gets");
         assert_eq!(frame, step.frame_out(&case.setup), "{at}: the frame");
         for fact in &step.facts {
             check(runner, *fact, &at);

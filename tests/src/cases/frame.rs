@@ -1,5 +1,7 @@
 //! Frames of clients, built header by header. A new packet is the plainest there is; each test says what is special.
 
+use std::ops::Range;
+
 use etherparse::{
     EtherType, Ethernet2Header, Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpFragOffset, IpNumber,
     Ipv4Header, Ipv4Options, Ipv6Header, TcpHeader, UdpHeader,
@@ -129,15 +131,11 @@ impl Packet {
         self
     }
 
+    /// The number by which its fragments are known, if it may be fragmented.
     #[must_use]
-    pub fn first_fragment(mut self) -> Self {
-        self.ip.more_fragments = true;
-        self
-    }
-
-    #[must_use]
-    pub fn later_fragment(mut self) -> Self {
-        self.ip.fragment_offset = IpFragOffset::try_new(100).expect("an offset of 13 bits");
+    pub fn identification(mut self, identification: u16) -> Self {
+        self.ip.identification = identification;
+        self.ip.dont_fragment = false;
         self
     }
 
@@ -217,6 +215,38 @@ impl Packet {
         frame
     }
 }
+
+/// The fragment of a frame's packet that holds these bytes of its payload.
+pub fn fragment(frame: &[u8], part: Range<usize>) -> Vec<u8> {
+    let (mut ip, payload) = Ipv4Header::from_slice(&frame[IP..]).expect("an IP header");
+    let first = usize::from(ip.fragment_offset.value());
+    let offset = u16::try_from(first + part.start / 8).expect("an offset");
+    ip.fragment_offset = IpFragOffset::try_new(offset).expect("an offset of 13 bits");
+    ip.more_fragments |= part.end < payload.len();
+    ip.set_payload_len(part.len()).expect("a short payload");
+    ip.header_checksum = ip.calc_header_checksum();
+    [&frame[..IP], &ip.to_bytes(), &payload[part]].concat()
+}
+
+/// The frame with VLAN tags: ethertype and number of each.
+pub fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
+    let tags: Vec<u8> =
+        tags.iter().flat_map(|(kind, vlan)| [kind.to_be_bytes(), vlan.to_be_bytes()]).flatten().collect();
+    [&frame[..MACS], &tags, &frame[MACS..]].concat()
+}
+
+/// A frame's tags, and the frame without them.
+pub fn untagged(frame: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let mut tags = MACS;
+    while matches!(frame.get(tags..tags + 2), Some([0x81, 0x00] | [0x88, 0xa8])) && tags < MACS + 8 {
+        tags += 4;
+    }
+    let macs = MACS.min(frame.len());
+    (frame[macs..tags.max(macs)].to_vec(), [&frame[..macs], &frame[tags.max(macs)..]].concat())
+}
+
+/// Bytes of a frame's MAC addresses.
+const MACS: usize = 12;
 
 /// Where the checksum stands in an SCTP packet.
 const SCTP_CHECKSUM: usize = 8;

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use lbxdp_common::address::Address;
 use lbxdp_common::cells::Cells;
+use lbxdp_common::client_hop::{CLIENT_HOP_CELLS, CLIENT_HOPS, ClientHop, WANTED, WANTED_CELLS};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::fragment::{FRAGMENT_CELLS, FragmentKey};
 use lbxdp_common::held::{HeldHeader, MAX_HELD_BYTES};
@@ -17,7 +18,7 @@ use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::{ServiceKey, narrowed};
 use lbxdp_common::settings::SettingsView;
-use lbxdp_common::steer::{ARRIVAL_CELLS, Stage, Stages, Ways, World, retagged, steer};
+use lbxdp_common::steer::{ARRIVAL_CELLS, Route, Stage, Stages, Ways, World, retagged, steer};
 use lbxdp_common::table::Buckets;
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::Walker;
@@ -41,6 +42,8 @@ pub struct Host {
     cache: RefCell<BTreeMap<CacheKey, &'static [AtomicU64]>>,
     last: Option<Result<Verdict, Reason>>,
     desk: Vec<AtomicU64>,
+    client_hops: Vec<AtomicU64>,
+    wanted: Vec<AtomicU64>,
     fragments: RefCell<BTreeMap<FragmentKey, &'static [AtomicU64]>>,
     /// What was held for the daemon.
     held: RefCell<Vec<HeldFrame>>,
@@ -50,7 +53,7 @@ pub struct Host {
 }
 
 /// A frame, and what stands before it.
-pub type HeldFrame = (HeldHeader, Vec<u8>);
+pub(super) type HeldFrame = (HeldHeader, Vec<u8>);
 
 const NOW: Ticks = Ticks(u32::MAX - 500);
 /// Bytes in front of a frame, as a driver leaves them.
@@ -75,6 +78,13 @@ impl Host {
     }
 }
 
+/// The kernel's `BPF_FIB_LKUP_RET_NOT_FWDED`.
+const NOT_FORWARDED: u32 = 4;
+
+fn zeros(cells: usize) -> Vec<AtomicU64> {
+    (0..cells).map(|_| AtomicU64::new(0)).collect()
+}
+
 impl Default for Host {
     fn default() -> Self {
         let table = |table: Table| {
@@ -95,7 +105,9 @@ impl Default for Host {
             fragments: RefCell::default(),
             held: RefCell::default(),
             next: Cell::default(),
-            desk: (0..ARRIVAL_CELLS).map(|_| AtomicU64::new(0)).collect(),
+            desk: zeros(ARRIVAL_CELLS),
+            client_hops: zeros(CLIENT_HOPS as usize * CLIENT_HOP_CELLS),
+            wanted: zeros(WANTED as usize * WANTED_CELLS),
             set_rows: Vec::new(),
         }
     }
@@ -259,6 +271,16 @@ impl<'a> World for &'a Host {
         Some(new)
     }
 
+    fn client_hop(&self, index: u32) -> Option<Self::Row> {
+        let start = index as usize * CLIENT_HOP_CELLS;
+        self.client_hops.get(start..start + CLIENT_HOP_CELLS)
+    }
+
+    fn wanted(&self, index: u32) -> Option<Self::Row> {
+        let start = index as usize * WANTED_CELLS;
+        self.wanted.get(start..start + WANTED_CELLS)
+    }
+
     fn desk(&self) -> Option<Self::Row> {
         Some(&self.desk)
     }
@@ -360,5 +382,10 @@ impl<F: Frame> Stages<F> for &Host {
             self.held.borrow_mut().push((header, frame));
         }
         fits
+    }
+
+    /// Nowhere, as in the kernel's test runs: their interface has no routes.
+    fn route<A: Address>(&self, _: &F, _: A, _: A, _: ClientHop<Self::Row>) -> Route {
+        Route::none(NOT_FORWARDED)
     }
 }

@@ -12,8 +12,8 @@ use super::frame::{IP, Packet, TIME_EXCEEDED, other, tcp, udp};
 use super::memory::BUCKETS;
 use super::setup::{Setup, key};
 use super::{
-    SEED, icmp, life, marks, one_packet, persistence, ports, refusal, schedulers, sctp, thresholds,
-    transitions,
+    SEED, fragments, icmp, life, marks, one_packet, persistence, ports, refusal, schedulers, sctp,
+    thresholds, transitions, vlans,
 };
 
 use Protocol::{Tcp, Udp};
@@ -39,6 +39,8 @@ pub fn all() -> Vec<Case> {
         ports::all(),
         thresholds::all(),
         one_packet::all(),
+        fragments::all(),
+        vlans::all(),
     ]
     .concat()
 }
@@ -94,10 +96,6 @@ fn not_ours() -> Vec<Case> {
 
 fn malformed() -> Vec<Case> {
     let mut cases = vec![
-        Case::new("fragments pass, the first and the later ones", http())
-            .not(Reason::Fragment, web().syn().first_fragment())
-            .not(Reason::Fragment, web().syn().later_fragment())
-            .then(Fact::NoConnection(web_key())),
         Case::new("options of the IP header are stepped over", http())
             .to(2, web().syn().ip_options(&[1; 4]))
             .to(2, web().ack().ip_options(&[1; 40]))

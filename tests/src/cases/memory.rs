@@ -128,7 +128,7 @@ impl From<Result<Verdict, Reason>> for Outcome {
         const REDIRECT: u32 = 4;
         match result {
             Ok(Verdict::Transmit) => Self { action: TX, counted: None },
-            Ok(Verdict::Redirect(_)) => Self { action: REDIRECT, counted: None },
+            Ok(Verdict::Redirect(_) | Verdict::Leave(_)) => Self { action: REDIRECT, counted: None },
             Ok(Verdict::Answered(reason)) => Self { action: TX, counted: Some(reason) },
             Ok(Verdict::Local) | Err(Reason::NotOurs) => Self { action: PASS, counted: None },
             Err(reason) => {

@@ -4,6 +4,7 @@
 //! agree to the byte.
 
 mod case;
+mod fragments;
 pub mod frame;
 mod host;
 mod icmp;
@@ -21,6 +22,7 @@ mod sctp;
 pub mod setup;
 mod thresholds;
 mod transitions;
+mod vlans;
 
 pub use case::{Case, Fact, Step, run};
 pub use host::Host;

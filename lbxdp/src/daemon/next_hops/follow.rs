@@ -266,7 +266,6 @@ impl NextHops {
 
     /// Makes the kernel look for the next hop on the way to any address, so that packets can be sent there soon. Of many in
     /// a second the rest is ignored: whoever needs them asks again.
-    #[allow(dead_code, reason = "who asks for clients comes with NAT")]
     pub(in crate::daemon) async fn look_for(&mut self, address: IpAddr) {
         if !self.looked_for.take(Instant::now()) {
             return;
