@@ -27,6 +27,18 @@ const UNTIL_AND_MTU: usize = 4;
 const WAY: usize = 5;
 const TAGS: usize = 7;
 
+/// The number that leads to a row, by the addresses of a client and a VIP, folded.
+#[inline(always)]
+pub const fn hash(client: u32, vip: u32) -> u32 {
+    (client ^ vip.rotate_left(16)).wrapping_mul(0x9e37_79b1)
+}
+
+/// The row it leads to.
+#[inline(always)]
+pub const fn row_of(hash: u32) -> u32 {
+    hash >> (32 - CLIENT_HOPS.ilog2())
+}
+
 /// How a frame leaves for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(8))]

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use lbxdp::tables::Tables;
 use lbxdp::tables::pins::Instance;
 use lbxdp_common::Protocol;
+use lbxdp_common::server::Method;
 use lbxdp_common::settings::{Rules, SettingsView};
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_tests::{Daemon, Lab, Plan, daemon};
@@ -32,7 +33,7 @@ fn a_setting_is_shown_and_in_force_at_once_and_outlives_a_flush() -> Result<()> 
     let daemon = lab.start_daemon(&daemon::binary()?)?;
     assert_eq!(daemon.must("settings")?, DEFAULTS);
     let row = row(&daemon)?;
-    let is_reusable = |state| row.is_reusable(Protocol::Tcp, State::tcp(state));
+    let is_reusable = |state| row.is_reusable(Protocol::Tcp, State::tcp(state), Method::DIRECT);
     ensure!(!row.rules().has(Rules::SLOPPY_TCP) && is_reusable(TcpState::TimeWait));
     ensure!(!is_reusable(TcpState::FinWait));
     daemon.must("set sloppy_tcp=1 net.ipv4.vs.conn_reuse_mode=2 expire_nodest_conn=0x1")?;

@@ -131,7 +131,7 @@ impl Pair<'_> {
                 if let Some(Replaced { key: old, word }) = replaced {
                     assert!(is_overdue(word, self.now), "a connection that still lives was replaced");
                     let was = self.expected.remove(&word.server().0);
-                    assert_eq!((was, old), (Some(word), key(word.server().0)));
+                    assert_eq!((was, old), (Some(word), key(word.server().0).cells()));
                 }
                 self.expected.insert(number, word);
             }

@@ -42,14 +42,14 @@ pub struct Host {
     cache: RefCell<BTreeMap<CacheKey, &'static [AtomicU64]>>,
     last: Option<Result<Verdict, Reason>>,
     desk: Vec<AtomicU64>,
-    client_hops: Vec<AtomicU64>,
-    wanted: Vec<AtomicU64>,
     fragments: RefCell<BTreeMap<FragmentKey, &'static [AtomicU64]>>,
     /// What was held for the daemon.
     held: RefCell<Vec<HeldFrame>>,
     /// The stage that was entered.
     next: Cell<Option<Stage>>,
     set_rows: Vec<(Table, u32)>,
+    client_hops: Vec<AtomicU64>,
+    wanted: Vec<AtomicU64>,
 }
 
 /// A frame, and what stands before it.
@@ -78,9 +78,6 @@ impl Host {
     }
 }
 
-/// The kernel's `BPF_FIB_LKUP_RET_NOT_FWDED`.
-const NOT_FORWARDED: u32 = 4;
-
 fn zeros(cells: usize) -> Vec<AtomicU64> {
     (0..cells).map(|_| AtomicU64::new(0)).collect()
 }
@@ -106,8 +103,8 @@ impl Default for Host {
             held: RefCell::default(),
             next: Cell::default(),
             desk: zeros(ARRIVAL_CELLS),
-            client_hops: zeros(CLIENT_HOPS as usize * CLIENT_HOP_CELLS),
-            wanted: zeros(WANTED as usize * WANTED_CELLS),
+            client_hops: zeros(CLIENT_HOP_CELLS * CLIENT_HOPS as usize),
+            wanted: zeros(WANTED_CELLS * WANTED as usize),
             set_rows: Vec::new(),
         }
     }
@@ -272,13 +269,11 @@ impl<'a> World for &'a Host {
     }
 
     fn client_hop(&self, index: u32) -> Option<Self::Row> {
-        let start = index as usize * CLIENT_HOP_CELLS;
-        self.client_hops.get(start..start + CLIENT_HOP_CELLS)
+        self.client_hops.chunks_exact(CLIENT_HOP_CELLS).nth(index as usize)
     }
 
     fn wanted(&self, index: u32) -> Option<Self::Row> {
-        let start = index as usize * WANTED_CELLS;
-        self.wanted.get(start..start + WANTED_CELLS)
+        self.wanted.chunks_exact(WANTED_CELLS).nth(index as usize)
     }
 
     fn desk(&self) -> Option<Self::Row> {
@@ -335,6 +330,8 @@ impl<'a> World for &'a Host {
         row.packets += more.packets;
         row.bytes += more.bytes;
         row.connections += more.connections;
+        row.reply_packets += more.reply_packets;
+        row.reply_bytes += more.reply_bytes;
     }
 }
 
@@ -374,6 +371,11 @@ impl<F: Frame> Stages<F> for &Host {
         Err(Reason::NotReady)
     }
 
+    /// There is no way but those that are remembered.
+    fn route<A: Address>(&self, _: &F, _: A, _: A, _: ClientHop<Self::Row>) -> Route {
+        Route::none(1)
+    }
+
     fn hold(&self, frame: &F, header: HeldHeader) -> bool {
         let bytes = header.frame_bytes as usize;
         let frame = (0..bytes).map(|at| frame.read::<u8>(at).expect("it is as long as it says")).collect();
@@ -382,10 +384,5 @@ impl<F: Frame> Stages<F> for &Host {
             self.held.borrow_mut().push((header, frame));
         }
         fits
-    }
-
-    /// Nowhere, as in the kernel's test runs: their interface has no routes.
-    fn route<A: Address>(&self, _: &F, _: A, _: A, _: ClientHop<Self::Row>) -> Route {
-        Route::none(NOT_FORWARDED)
     }
 }

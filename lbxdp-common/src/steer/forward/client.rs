@@ -1,7 +1,7 @@
 //! The way back to a client, for replies of VS/NAT.
 
 use crate::address::Address;
-use crate::client_hop::{BELIEVED, CLIENT_HOPS, ClientHop, WANTED, Wanted};
+use crate::client_hop::{self, BELIEVED, ClientHop, WANTED, Wanted};
 use crate::connection::Key;
 use crate::settings::SettingsView;
 use crate::steer::{Route, Stages, tagged};
@@ -19,8 +19,8 @@ pub(in crate::steer) fn way<A: Address, F: Frame, W: Stages<F>>(
     now: Ticks,
 ) -> Result<ClientHop<W::Row>, Reason> {
     let (client, vip) = (key.client.wide(), key.vip.wide());
-    let hash = (key.client.folded() ^ key.vip.folded().rotate_left(16)).wrapping_mul(0x9e37_79b1);
-    let row = ClientHop(world.client_hop(hash >> (32 - CLIENT_HOPS.ilog2())).ok_or(Reason::NotReady)?);
+    let hash = client_hop::hash(key.client.folded(), key.vip.folded());
+    let row = ClientHop(world.client_hop(client_hop::row_of(hash)).ok_or(Reason::NotReady)?);
     if row.is_of(client, vip, now) {
         return Ok(row);
     }
