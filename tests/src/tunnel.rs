@@ -189,11 +189,11 @@ fn without_checksum(packet: &[u8]) -> (Vec<u8>, u16, u16) {
 }
 
 /// The sum of RFC 1071, the plain way.
-fn sum(bytes: &[u8]) -> u32 {
+pub(crate) fn sum(bytes: &[u8]) -> u32 {
     bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]))).sum()
 }
 
-fn folded(mut sum: u32) -> u16 {
+pub(crate) fn folded(mut sum: u32) -> u16 {
     while sum >> 16 != 0 {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -6,7 +6,7 @@ use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::overload::LoadRow;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::state::State;
-use lbxdp_common::{Fate, Notice, Overflow, Reason, Verdict};
+use lbxdp_common::{Fate, Notice, Overflow, Reason, V6, Verdict};
 
 use super::OTHER_PORT;
 use super::frame::{Error, PORT_UNREACHABLE, Packet, forwarded, refused, settled, untagged};
@@ -26,6 +26,8 @@ enum Expected {
     Refused(Reason, Error),
     /// Not either, but the daemon gets it, and is told an MTU.
     Held(Reason, u32),
+    /// Through a tunnel; the frame that leaves is the step's, but for an identification of its outer header.
+    Tunnelled(Verdict),
     /// Whatever becomes of it, the frame that leaves is the step's.
     As(Result<Verdict, Reason>),
 }
@@ -36,6 +38,10 @@ pub enum Fact {
     /// A connection in a state, of a server.
     Connection(Key, State, u8),
     NoConnection(Key),
+    /// The same of IPv6.
+    ConnectionV6(Key<V6>, State, u8),
+    NoConnectionV6(Key<V6>),
+    BondV6(Key<V6>, u64),
     /// A server's active and inactive connections.
     Load(u8, u32, u32),
     /// Packets and connections that were counted for a server.
@@ -158,6 +164,14 @@ impl Case {
         case
     }
 
+    /// A frame that leaves inside another one, whose identification is 0 here.
+    #[must_use]
+    pub fn tunnelled(self, verdict: Verdict, frame: Vec<u8>, out: Vec<u8>) -> Self {
+        let mut case = self.step(frame, Expected::Tunnelled(verdict));
+        case.steps.last_mut().expect("a step").out = out;
+        case
+    }
+
     /// What the tables hold after the step before.
     #[must_use]
     pub fn then(mut self, fact: Fact) -> Self {
@@ -175,6 +189,7 @@ impl Step {
             Expected::Local => Ok(Verdict::Local),
             Expected::Not(reason) | Expected::Held(reason, _) => Err(reason),
             Expected::Refused(reason, _) => Ok(Verdict::Answered(reason)),
+            Expected::Tunnelled(verdict) => Ok(verdict),
             Expected::As(result) => result,
         }
     }
@@ -191,7 +206,7 @@ impl Step {
             }
             Expected::Not(reason) if reason.fate() == Fate::Drop => untagged(&self.frame).1,
             Expected::Local | Expected::Not(_) | Expected::Held(..) => self.frame.clone(),
-            Expected::As(_) => self.out.clone(),
+            Expected::Tunnelled(_) | Expected::As(_) => self.out.clone(),
             Expected::Refused(_, error) => {
                 let (tags, frame) = untagged(&self.frame);
                 let answer = refused(&frame, error);
@@ -221,6 +236,9 @@ pub fn run<R: Runner>(runner: &mut R, case: &Case) -> Snapshot {
             let plain = settled(plain);
             frame = [&plain[..12], &tags, &plain[12..]].concat();
         }
+        if let Expected::Tunnelled(_) = step.expected {
+            frame = settled(frame);
+        }
         let held: Vec<(u32, u32, Vec<u8>)> =
             runner.held().into_iter().map(|(header, frame)| (header.reason, header.mtu, frame)).collect();
         let expected = match step.expected {
@@ -237,10 +255,9 @@ pub fn run<R: Runner>(runner: &mut R, case: &Case) -> Snapshot {
         memory::assert_loads_agree(runner);
     }
     let mut end = memory::snapshot(runner);
-    for (due, (_, word)) in end.dues.iter_mut().zip(&end.entries) {
-        if word.0 != 0 {
-            due.0 = due.0.wrapping_sub(start.0);
-        }
+    let words: Vec<Word> = end.words().collect();
+    for (due, _) in end.dues.iter_mut().zip(words).filter(|(_, word)| word.0 != 0) {
+        due.0 = due.0.wrapping_sub(start.0);
     }
     end
 }
@@ -252,6 +269,12 @@ fn check<R: Runner>(runner: &mut R, fact: Fact, at: &str) {
             assert_eq!(found, Some((state, server_id(server))), "{at}");
         }
         Fact::NoConnection(key) => assert_eq!(connection(runner, key), None, "{at}"),
+        Fact::ConnectionV6(key, state, server) => {
+            let found = connection(runner, key).map(|word| (word.state(), word.server()));
+            assert_eq!(found, Some((state, server_id(server))), "{at}");
+        }
+        Fact::NoConnectionV6(key) => assert_eq!(connection(runner, key), None, "{at}"),
+        Fact::BondV6(key, bond) => assert_eq!(memory::bond(runner, key), Some(bond), "{at}"),
         Fact::Bond(key, bond) => assert_eq!(memory::bond(runner, key), Some(bond), "{at}"),
         Fact::DueIn(key, ticks) => {
             let (now, due) = (runner.now(), connection(runner, key).expect("an entry").due());

@@ -261,13 +261,20 @@ pub fn crc32c(packet: &[u8]) -> u32 {
 /// The frame as its server must get it: one hop less, to other MAC addresses, and nothing else changed.
 pub fn forwarded(frame: &[u8], macs: [u8; 12]) -> Vec<u8> {
     let mut frame = frame.to_vec();
+    frame[..macs.len()].copy_from_slice(&macs);
+    if frame[IP] >> 4 == 6 {
+        frame[IP + HOP_LIMIT] -= 1;
+        return frame;
+    }
     let (mut ip, _) = Ipv4Header::from_slice(&frame[IP..]).expect("an IP header");
     ip.time_to_live -= 1;
     ip.header_checksum = ip.calc_header_checksum();
-    frame[..macs.len()].copy_from_slice(&macs);
     frame[IP..IP + ip.header_len()].copy_from_slice(&ip.to_bytes());
     frame
 }
+
+/// Where the hop limit stands in an IPv6 header.
+const HOP_LIMIT: usize = 7;
 
 /// What an ICMP error says: type, code, and the four bytes behind the checksum.
 pub type Error = (u8, u8, [u8; 4]);

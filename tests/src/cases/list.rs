@@ -13,7 +13,7 @@ use super::memory::BUCKETS;
 use super::setup::{Setup, key};
 use super::{
     SEED, fragments, icmp, life, marks, one_packet, persistence, ports, refusal, schedulers, sctp,
-    thresholds, transitions, vlans,
+    thresholds, transitions, tunnels, v6, vlans,
 };
 
 use Protocol::{Tcp, Udp};
@@ -31,6 +31,8 @@ pub fn all() -> Vec<Case> {
         expiry(),
         life::all(),
         transitions::all(),
+        tunnels::all(),
+        v6::all(),
         sctp::all(),
         refusal::all(),
         icmp::all(),

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use lbxdp_common::address::Address;
 use lbxdp_common::cells::Cells;
-use lbxdp_common::connection::{Key, Phase, Word};
+use lbxdp_common::connection::{Key, Phase, Word, kind};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::held::HeldHeader;
 use lbxdp_common::limit::{LIMIT_CELLS, LIMIT_ROWS};
@@ -22,7 +22,7 @@ use lbxdp_common::table::{
     self, BUCKET_CELLS, BUCKET_V6_CELLS, Buckets, ENTRY_CELLS, Entry, Hash, Inserted, Seed, Shape, Slot, WAYS,
 };
 use lbxdp_common::walk::Walker;
-use lbxdp_common::{Protocol, Reason, Scheduler, Ticks, V6, Verdict, vip};
+use lbxdp_common::{Protocol, Reason, Scheduler, Ticks, V4, V6, Verdict, vip};
 
 use super::setup::{Destination, Service, Setup};
 use super::{SEED, VIP, VIP_V6};
@@ -248,15 +248,15 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
         );
         count(runner, *key, word);
     }
-    for (key, word, lives) in &setup.connections_v6 {
+    for (key, word, lives, bond) in &setup.connections_v6 {
         let due = Ticks(now.0.wrapping_add_signed(*lives));
         let word = word.after(word.state(), due);
-        let entry = Entry { key: *key, word, bond: 0 };
-        let shape = Shape::steady(BUCKETS / 2);
-        let inserted = table::insert(&Connections(runner), shape, Hash::of(*key, SEED), entry, now);
+        let entry = Entry { key: *key, word, bond: *bond };
+        let then = Ticks(now.0.wrapping_sub(i32::MAX.cast_unsigned() / 2));
+        let old = Shape::steady(setup.shape_v6.home().min(setup.shape_v6.elsewhere()));
+        let inserted = table::insert(&Connections(runner), old, Hash::of(*key, SEED), entry, then);
         assert_eq!(inserted, Inserted::New(None));
-        let load = Load::gained(word.state().is_active(key.protocol().expect("a protocol of ours")));
-        runner.row(Table::Loads, word.server().row()).expect("a row").add(0, load);
+        count(runner, *key, word);
     }
     for number in &setup.overloaded {
         runner.row(Table::Loads, u32::from(*number)).expect("a row").add(0, Load::OVERLOADED);
@@ -281,7 +281,7 @@ fn settings(setup: &Setup) -> Settings {
         hertz: HERTZ,
         lblcr_expiration: 100 * HERTZ,
         tunnel_spread: 0,
-        shape_v6: Shape::steady(BUCKETS / 2).0,
+        shape_v6: setup.shape_v6.0,
         zero: 0,
     }
 }
@@ -321,7 +321,7 @@ fn write_service<R: Runner>(runner: &R, index: u32, service: &Service, more: Ser
     put(runner.row(Table::Services, index), &row.cells());
 }
 
-fn count<R: Runner>(runner: &R, key: Key, word: Word) {
+fn count<A: Address, R: Runner>(runner: &R, key: Key<A>, word: Word) {
     if word.is_template() {
         return LoadRow(runner.row(Table::Loads, word.server().row()).expect("a row")).gain_template();
     }
@@ -344,17 +344,17 @@ fn fill<R: Runner>(runner: &R, now: Ticks) {
 }
 
 /// The connection of a key.
-pub fn connection<R: Runner>(runner: &R, key: Key) -> Option<Word> {
+pub fn connection<A: Address, R: Runner>(runner: &R, key: Key<A>) -> Option<Word> {
     entry(runner, key).map(|(_, word)| word)
 }
 
 /// The bond of a key's entry.
-pub fn bond<R: Runner>(runner: &R, key: Key) -> Option<u64> {
+pub fn bond<A: Address, R: Runner>(runner: &R, key: Key<A>) -> Option<u64> {
     entry(runner, key).map(|(slot, _)| slot.bond())
 }
 
-fn entry<R: Runner>(runner: &R, key: Key) -> Option<(Slot<&[AtomicU64]>, Word)> {
-    let shape = SettingsView(runner.row(Table::Settings, 0)?).shape();
+fn entry<A: Address, R: Runner>(runner: &R, key: Key<A>) -> Option<(Slot<&[AtomicU64], A>, Word)> {
+    let shape = SettingsView(runner.row(Table::Settings, 0)?).shape_of::<A>();
     table::find(&Connections(runner), shape, Hash::of(key, SEED), key)?.here()
 }
 
@@ -368,7 +368,9 @@ pub struct Snapshot {
     pub notices: Vec<u64>,
     /// All entries of the connection table, with due time 0.
     pub entries: Vec<(Key, Word)>,
-    /// Their bonds.
+    /// Those of the table of IPv6.
+    pub entries_v6: Vec<(Key<V6>, Word)>,
+    /// The bonds of both.
     pub bonds: Vec<u64>,
     /// Their due times.
     pub dues: Vec<Ticks>,
@@ -382,25 +384,52 @@ pub fn snapshot<R: Runner>(runner: &R) -> Snapshot {
             (0..row.len()).map(move |cell| row.load(cell)).collect::<Vec<u64>>()
         })
     };
-    let connections: Vec<u64> = cells_of(Table::Connections).collect();
-    let (mut entries, mut bonds, mut dues) = (Vec::new(), Vec::new(), Vec::new());
-    for entry in connections.chunks(ENTRY_CELLS) {
-        let (key, word) = (Key::from_cells([entry[0], entry[1]]), Word(entry[2]));
-        // What a place held before it became free is nobody's business.
-        let (key, word) =
-            if word.phase() == Phase::Empty { (Key::from_cells([0; 2]), Word(0)) } else { (key, word) };
-        entries.push((key, Word(word.0 & 0xffff_ffff)));
-        bonds.push(if word.phase() == Phase::Empty { 0 } else { entry[3] });
-        dues.push(word.due());
-    }
+    let (mut bonds, mut dues) = (Vec::new(), Vec::new());
+    let entries = entries_of::<V4, _>(runner, &mut bonds, &mut dues);
+    let entries_v6 = entries_of::<V6, _>(runner, &mut bonds, &mut dues);
     Snapshot {
         cells: cells_of(Table::Loads).chain(cells_of(Table::Turns)).collect(),
         overflows: runner.overflows(),
         notices: runner.notices(),
         counters: (0..SERVERS).map(|row| runner.counters(ServerId(row))).collect(),
         entries,
+        entries_v6,
         bonds,
         dues,
+    }
+}
+
+/// The entries of a table, without their due times, and beside them their bonds and due times.
+fn entries_of<A: Address, R: Runner>(
+    runner: &R,
+    bonds: &mut Vec<u64>,
+    dues: &mut Vec<Ticks>,
+) -> Vec<(Key<A>, Word)> {
+    let mut entries = Vec::new();
+    let table = Table::connections::<A>();
+    for row in (0..table.shape().1).map(|row| runner.row(table, row).expect("a row")) {
+        for way in 0..WAYS {
+            let slot = Slot::<_, A>::new(row, way);
+            let word = slot.word();
+            let is_empty = word.phase() == Phase::Empty;
+            // What a place held before it became free is nobody's business.
+            let cells = if is_empty {
+                A::cells(A::of_wide([0; 16]), A::of_wide([0; 16]), 0)
+            } else {
+                A::load(row, way * A::ENTRY_CELLS)
+            };
+            entries.push((Key::from_cells(cells), Word(if is_empty { 0 } else { word.0 & 0xffff_ffff })));
+            bonds.push(if is_empty { 0 } else { slot.bond() });
+            dues.push(if is_empty { Ticks(0) } else { word.due() });
+        }
+    }
+    entries
+}
+
+impl Snapshot {
+    /// The words of all entries, as many as there are bonds and due times.
+    pub fn words(&self) -> impl Iterator<Item = Word> {
+        self.entries.iter().map(|(_, word)| *word).chain(self.entries_v6.iter().map(|(_, word)| *word))
     }
 }
 
@@ -414,21 +443,19 @@ pub fn assert_loads_are_right<R: Runner>(runner: &R) {
 pub fn assert_loads_agree<R: Runner>(runner: &R) {
     let mut loads = vec![0u64; SERVERS as usize];
     let mut templates = vec![0u64; SERVERS as usize];
-    for (key, word) in snapshot(runner).entries.into_iter().filter(|(_, word)| word.is_live()) {
-        if word.is_template() {
-            templates[word.server().row() as usize] += 1;
-            continue;
-        }
-        let is_active = word.state().is_active(key.protocol().expect("a protocol of ours"));
-        loads[word.server().row() as usize] += Load::gained(is_active);
-    }
-    for (row, bucket) in (0..BUCKETS / 2).map(|bucket| runner.row(Table::ConnectionsV6, bucket)).zip(0..) {
-        let bucket_row = row.unwrap_or_else(|| panic!("bucket {bucket}"));
-        for way in 0..WAYS {
-            if let Some((key, word)) = Slot::<_, V6>::new(bucket_row, way).read() {
-                let is_active = word.state().is_active(key.protocol().expect("a protocol of ours"));
-                loads[word.server().row() as usize] += Load::gained(is_active);
+    let Snapshot { entries, entries_v6, .. } = snapshot(runner);
+    let v4 = entries.into_iter().map(|(key, word)| (key.protocol, key.kind, word));
+    let v6 = entries_v6.into_iter().map(|(key, word)| (key.protocol, key.kind, word));
+    for (protocol, kind, word) in v4.chain(v6).filter(|(_, _, word)| word.is_live()) {
+        let row = word.server().row() as usize;
+        match kind {
+            kind::TEMPLATE => templates[row] += 1,
+            kind::CONNECTION => {
+                let protocol = Protocol::from_raw(protocol).expect("a protocol of ours");
+                loads[row] += Load::gained(word.state().is_active(protocol));
             }
+            // What leads replies to a connection is in nobody's counts.
+            _ => assert_eq!(kind, kind::REPLY),
         }
     }
     let rows = (0..SERVERS).map(|row| LoadRow(runner.row(Table::Loads, row).expect("a row")));

@@ -22,6 +22,8 @@ mod sctp;
 pub mod setup;
 mod thresholds;
 mod transitions;
+mod tunnels;
+pub mod v6;
 mod vlans;
 
 pub use case::{Case, Fact, Step, run};

@@ -33,11 +33,13 @@ pub struct Setup {
     pub overloaded: Vec<u8>,
     /// Connections and templates, in how many ticks they expire, and their bonds.
     pub connections: Vec<(Key, Word, i32, u64)>,
-    /// IPv6 connections, and in how many ticks they expire.
-    pub connections_v6: Vec<(Key<V6>, Word, i32)>,
+    /// Connections and templates of IPv6, likewise.
+    pub connections_v6: Vec<(Key<V6>, Word, i32, u64)>,
     /// Whether all other places of the connection table hold connections of others.
     pub is_full: bool,
     pub shape: Shape,
+    /// Of the table of IPv6.
+    pub shape_v6: Shape,
     pub rules: Rules,
     pub reusable_tcp: u16,
 }
@@ -122,6 +124,7 @@ impl Default for Setup {
             connections_v6: Vec::new(),
             is_full: false,
             shape: Shape::steady(BUCKETS),
+            shape_v6: Shape::steady(BUCKETS / 2),
             rules: Rules::default(),
             reusable_tcp: 1 << TcpState::TimeWait.raw() | 1 << TcpState::Close.raw(),
         }
@@ -254,8 +257,23 @@ impl Setup {
     #[must_use]
     pub fn connection_v6(mut self, key: Key<V6>, server: u8, state: State, method: Method) -> Self {
         let word = Word::live(server_id(server), state, Ticks(0)).by(method);
-        self.connections_v6.push((key, word, 60_000));
+        self.connections_v6.push((key, word, 60_000, 0));
         self.rule(Rules::IPV6)
+    }
+
+    /// The last connection of the IPv6 client expires in so many ticks; less than 0: it is overdue.
+    #[must_use]
+    pub fn that_lives(mut self, lives: i32) -> Self {
+        self.connections_v6.last_mut().expect("a connection").2 = lives;
+        self
+    }
+
+    /// A service for IPv6 packets with a mark.
+    #[must_use]
+    pub fn service_by_mark_v6(mut self, mark: u32, by: Scheduler, servers: &[(u8, u32)]) -> Self {
+        self = self.service_by_mark(mark, by, servers).rule(Rules::IPV6);
+        self.last().key = ServiceKey::marked_v6(mark);
+        self
     }
 
     /// A service on a port of the IPv6 VIP.
