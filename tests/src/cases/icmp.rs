@@ -135,7 +135,7 @@ fn told() -> Vec<Case> {
             setup.rules = Rules::IPV6;
             setup
         })
-        .not(MustFragment, web().payload(1341))
+        .held(MustFragment, 1380, web().payload(1341).bytes())
         .told(TooBig, packet_too_big(1380), web_v6(64, 1321)),
     ]
 }
