@@ -690,6 +690,8 @@ fn about_tunnels() -> Vec<Case> {
 
         let stranger = requested(VIP, 54, 60);
         let frame = |outer: &[u8]| way.error(too_big.0, too_big.1, outer);
+        let mut wrong_checksum = frame(&way.outer(&inner));
+        *wrong_checksum.last_mut().expect("a byte") ^= 1;
         let mut elsewhere = way.outer(&inner);
         let last = if way.is_v6 { 39 } else { 19 };
         elsewhere[last] ^= 3;
@@ -697,6 +699,7 @@ fn about_tunnels() -> Vec<Case> {
             Case::new(&name("an error about no tunnel of ours is the stack's"), way.setup())
                 .not_frame(NotOurs, frame(&way.outer(&stranger)))
                 .not_frame(NotOurs, frame(&elsewhere))
+                .not_frame(NotOurs, wrong_checksum)
                 .not_frame(NotOurs, frame(&inner)),
         );
     }

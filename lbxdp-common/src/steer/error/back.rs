@@ -31,8 +31,10 @@ pub(in crate::steer) fn arrive_v4<F: Frame, W: Stages<F>>(
     };
     let ip: Ipv4 = frame.read(IP_OFFSET).ok_or(Reason::NotOurs)?;
     let now = world.now();
-    let (key, server) = connection(world, settings, &quote, ip.destination, now)?;
-    if translate::sum_v4(frame, world, &quote) != Some([0; 2]) {
+    let Ok((key, server)) = connection(world, settings, &quote, ip.destination, now) else {
+        return about_tunnel(world, frame, settings.rules(), Stage::TunnelErrorV4);
+    };
+    if translate::sum_v4(frame, world, quote.icmp, quote.bytes) != Some([0; 2]) {
         return Err(Reason::NotOurs);
     }
     count(world, server, quote.bytes);
@@ -54,8 +56,10 @@ pub(in crate::steer) fn arrive_v6<F: Frame, W: Stages<F>>(
     };
     let ip: Ipv6 = frame.read(IP_OFFSET).ok_or(Reason::NotOurs)?;
     let now = world.now();
-    let (key, server) = connection(world, settings, &quote, ip.destination, now)?;
-    if translate::sum_v6(frame, world, &quote) != Some([0; 2]) {
+    let Ok((key, server)) = connection(world, settings, &quote, ip.destination, now) else {
+        return about_tunnel(world, frame, settings.rules(), Stage::TunnelErrorV6);
+    };
+    if translate::sum_v6(frame, world, quote.icmp, quote.bytes) != Some([0; 2]) {
         return Err(Reason::NotOurs);
     }
     count(world, server, quote.bytes);
@@ -65,7 +69,7 @@ pub(in crate::steer) fn arrive_v6<F: Frame, W: Stages<F>>(
     client::send(frame, world, way)
 }
 
-/// What quotes no packet of a connection may quote one of a tunnel.
+/// What quotes no packet of such a connection may quote one of a tunnel.
 #[inline(always)]
 fn about_tunnel<F: Frame, W: Stages<F>>(
     world: &W,

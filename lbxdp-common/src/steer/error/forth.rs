@@ -23,7 +23,7 @@ pub(in crate::steer) fn arrive_v4<F: Frame, W: Stages<F>>(
 ) -> Result<Verdict, Reason> {
     let quote = quote::v4(frame)?;
     let (course, hash) = course(world, &quote)?;
-    if translate::sum_v4(frame, world, &quote) != Some([0; 2]) {
+    if translate::sum_v4(frame, world, quote.icmp, quote.bytes) != Some([0; 2]) {
         return Err(Reason::Malformed);
     }
     let way = way_to(world, course, quote.bytes, hash)?;
@@ -44,7 +44,7 @@ pub(in crate::steer) fn arrive_v6<F: Frame, W: Stages<F>>(
 ) -> Result<Verdict, Reason> {
     let quote = quote::v6(frame, world)?;
     let (course, hash) = course(world, &quote)?;
-    if translate::sum_v6(frame, world, &quote) != Some([0; 2]) {
+    if translate::sum_v6(frame, world, quote.icmp, quote.bytes) != Some([0; 2]) {
         return Err(Reason::Malformed);
     }
     let way = way_to(world, course, quote.bytes, hash)?;

@@ -45,7 +45,7 @@ pub(super) fn v4<F: Frame, W: World>(
     frame.write(quoted_at, Ipv4 { checksum, ..quoted })?;
     set_port(frame, quote, outer, port)?;
     set_checksum(frame, quote, [0; 2])?;
-    let checksum = sum_v4(frame, world, quote)?;
+    let checksum = sum_v4(frame, world, quote.icmp, quote.bytes)?;
     set_checksum(frame, quote, checksum)
 }
 
@@ -71,7 +71,7 @@ pub(super) fn v6<F: Frame, W: World>(
     }
     set_port(frame, quote, outer, port)?;
     set_checksum(frame, quote, [0; 2])?;
-    let checksum = sum_v6(frame, world, quote)?;
+    let checksum = sum_v6(frame, world, quote.icmp, quote.bytes)?;
     set_checksum(frame, quote, checksum)
 }
 
@@ -88,18 +88,19 @@ fn set_checksum<F: Frame, A>(frame: &mut F, quote: &Quote<A>, checksum: [u8; 2])
     frame.write(at, Icmp { checksum, ..icmp })
 }
 
-/// The checksum of all of the error but its checksum; with that, 0.
+/// The checksum of all of an error but its checksum; with that, 0. The ICMP header stands at `icmp` of the packet, which has
+/// so many bytes.
 #[inline(always)]
-pub(super) fn sum_v4<F: Frame, W: World>(frame: &F, world: &W, quote: &Quote<V4>) -> Option<[u8; 2]> {
-    let bytes = quote.bytes.wrapping_sub(quote.icmp);
-    checksum::long_sum(world, frame, IP_OFFSET + quote.icmp as usize, bytes).map(checksum::of_sum)
+pub(super) fn sum_v4<F: Frame, W: World>(frame: &F, world: &W, icmp: u32, bytes: u32) -> Option<[u8; 2]> {
+    let sum = checksum::long_sum(world, frame, IP_OFFSET + icmp as usize, bytes.wrapping_sub(icmp))?;
+    Some(checksum::of_sum(sum))
 }
 
 /// The same of IPv6, where it covers the addresses too.
 #[inline(always)]
-pub(super) fn sum_v6<F: Frame, W: World>(frame: &F, world: &W, quote: &Quote<V6>) -> Option<[u8; 2]> {
-    let bytes = quote.bytes.wrapping_sub(quote.icmp);
-    let sum = checksum::long_sum(world, frame, IP_OFFSET + quote.icmp as usize, bytes)?;
+pub(super) fn sum_v6<F: Frame, W: World>(frame: &F, world: &W, icmp: u32, bytes: u32) -> Option<[u8; 2]> {
+    let bytes = bytes.wrapping_sub(icmp);
+    let sum = checksum::long_sum(world, frame, IP_OFFSET + icmp as usize, bytes)?;
     let ip: Ipv6 = frame.read(IP_OFFSET)?;
     let pseudo = Ipv6 { next: ICMP_V6, ..ip }.pseudo_sum() + u64::from((bytes as u16).to_be());
     Some(checksum::of_sum(sum + pseudo))

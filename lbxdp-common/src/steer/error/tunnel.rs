@@ -6,6 +6,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::translate;
 use crate::address::Address;
 use crate::client_hop::{WANTED, Wanted};
 use crate::connection::{Key, kind as entry};
@@ -87,10 +88,14 @@ pub(in crate::steer) fn arrive_v4<F: Frame, W: Stages<F>>(
     if header_bytes == 0 || quoted.is_later_fragment() || quoted.source != ip.destination {
         return Err(Reason::NotOurs);
     }
+    let bytes = ip.total_bytes.get();
+    if translate::sum_v4(frame, world, ip.header_bytes(), bytes.into()) != Some([0; 2]) {
+        return Err(Reason::NotOurs);
+    }
     let [_, _, high, low] = icmp.rest;
     let told = Told {
         outer,
-        bytes: ip.total_bytes.get(),
+        bytes,
         about,
         code: icmp.code,
         mtu: u16::from_be_bytes([high, low]).into(),
@@ -121,9 +126,13 @@ pub(in crate::steer) fn arrive_v6<F: Frame, W: Stages<F>>(
     if ip.next != ICMP_V6 || !quoted.is_version_6() || quoted.source != ip.destination {
         return Err(Reason::NotOurs);
     }
+    let bytes = ip.payload_bytes.get().saturating_add(ipv6::HEADER_BYTES as u16);
+    if translate::sum_v6(frame, world, ipv6::HEADER_BYTES as u32, bytes.into()) != Some([0; 2]) {
+        return Err(Reason::NotOurs);
+    }
     let told = Told {
         outer,
-        bytes: ip.payload_bytes.get().saturating_add(ipv6::HEADER_BYTES as u16),
+        bytes,
         about,
         code: icmp.code,
         mtu: u32::from_be_bytes(icmp.rest),
