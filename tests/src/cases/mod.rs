@@ -44,9 +44,9 @@ pub const CLIENT: [u8; 4] = [10, 0, 0, 10];
 pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x10];
 /// The director's MAC address on the interface that the client's frames come in by.
 pub const DIRECTOR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x01];
-/// Index of that interface.
-pub const IFINDEX: u32 = 7;
+/// Index of that interface: the loopback's, by which the kernel says that frames come in that it runs a program on.
+pub const IFINDEX: u32 = 1;
 /// The slot of another interface in the device map, and its index.
-pub const OTHER_PORT: (u16, u32) = (3, 1);
+pub const OTHER_PORT: (u16, u32) = (3, 7);
 /// The secret of all tables.
 pub const SEED: Seed = Seed { offset: 0x0123_4567_89ab_cdef, multiplier: 0x9e37_79b9_7f4a_7c15 };
