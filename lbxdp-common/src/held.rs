@@ -15,7 +15,7 @@ pub struct HeldHeader {
     pub reason: u32,
     /// Index of the interface it came in by.
     pub ifindex: u32,
-    /// What would have fitted its way, in bytes from the IP header on.
+    /// What would have fitted its way, in bytes from the IP header on; 0 if it is not held for that.
     pub mtu: u32,
     /// Bytes of the frame.
     pub frame_bytes: u32,

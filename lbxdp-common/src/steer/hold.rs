@@ -15,7 +15,8 @@ pub(super) fn hold<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<V
     let header = HeldHeader {
         reason: reason.raw(),
         ifindex: world.ingress_ifindex(),
-        mtu: desk.mtu(),
+        // Of others a packet before this one may have left it there.
+        mtu: if reason == Reason::MustFragment { desk.mtu() } else { 0 },
         frame_bytes: frame.bytes(),
     };
     Err(if world.hold(frame, header) { reason } else { Reason::HeldFull })

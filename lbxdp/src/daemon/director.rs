@@ -327,7 +327,7 @@ impl Director {
 
     /// Packets learn which interfaces are VLANs: replies to clients may be routed there.
     fn write_vlans(&mut self) {
-        if !self.masquerades() {
+        if !self.may_have_wishes() {
             return;
         }
         let wanted = self.next_hops.vlans();

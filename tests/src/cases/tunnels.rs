@@ -198,5 +198,16 @@ fn widths() -> Vec<Case> {
     for case in &mut cases {
         case.setup.servers[0].mtu = MTU;
     }
+    // Less than the least MTU that there may be is left: 68 bytes of an IPv4 way, 1,280 of an IPv6 one.
+    for (is_v6, least) in [(false, 20 + 68), (true, 40 + 1280)] {
+        let of =
+            |mtu: u16| setup(TunnelKind::Ipip, TunnelChecksum::None, is_v6).server(1, |row| row.mtu = mtu);
+        let name = format!("too narrow for a tunnel to an IPv{} server", if is_v6 { 6 } else { 4 });
+        let frame = v6::udp(PORT, DNS).payload(0).bytes();
+        let case = Case::new(&name, of(least - 1)).not_frame(Reason::NoTunnel, frame);
+        cases.push(case.not(Reason::NoTunnel, frame::udp(PORT, DNS)));
+        let case = Case::new(&format!("{name}, nearly"), of(least));
+        cases.push(case.wraps(&frame::udp(PORT, DNS).payload(0).bytes(), &of(least).servers[0]));
+    }
     cases
 }
