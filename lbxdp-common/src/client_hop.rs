@@ -1,6 +1,8 @@
 //! What a CPU remembers of the way to a client: replies of VS/NAT go there, and the kernel's routes are asked a few times a
 //! second for each client, not for each packet.
 
+use core::net::IpAddr;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::cells::Cells;
@@ -17,7 +19,7 @@ pub const BELIEVED: u32 = 4;
 /// The most interfaces that are VLANs: as many as one interface can have.
 pub const MAX_VLANS: u32 = 4096;
 
-/// Clients that the daemon is to look for: places.
+/// Wishes to the daemon: places.
 pub const WANTED: u32 = 64;
 /// Cells of such a place: the address, and [`Wanted`].
 pub const WANTED_CELLS: usize = 4;
@@ -121,9 +123,18 @@ impl<C: Cells> ClientHop<C> {
     }
 }
 
-/// A place for a client that the daemon is to look for: its address in two cells, and which family it is of in the third, 0
-/// once it has been taken. Who writes and who takes do not wait for each other: an address that is torn is looked for in
-/// vain, and whoever was wanted sends again.
+/// What the daemon is to do for the packet path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To look for the next hop on the way to a client.
+    NextHop(IpAddr),
+    /// To know what fits the way to a server, in bytes from the IP header on: a router has said so.
+    PathMtu(IpAddr, u16),
+}
+
+/// A place for a wish: an address in two cells, and in the third which family it is of, and above it what fits the way there;
+/// 0 once it has been taken. Who writes and who takes do not wait for each other: an address that is torn is nobody's, and
+/// whoever was wanted, or what did not fit, is sent again.
 #[derive(Clone, Copy)]
 pub struct Wanted<C>(pub C);
 
@@ -131,20 +142,28 @@ impl<C: Cells> Wanted<C> {
     /// Notes a client.
     #[inline(always)]
     pub fn put(self, client: [u8; 16], is_v6: bool) {
-        let [first, second]: [u64; 2] = zerocopy::transmute!(client);
-        self.0.store(0, first);
-        self.0.store(1, second);
-        self.0.store(2, if is_v6 { 6 } else { 4 });
+        self.put_mtu(client, is_v6, 0);
     }
 
-    /// Takes it.
-    pub fn take(self) -> Option<core::net::IpAddr> {
+    /// Notes what fits the way to a server; more than 0.
+    #[inline(always)]
+    pub fn put_mtu(self, address: [u8; 16], is_v6: bool, mtu: u16) {
+        let [first, second]: [u64; 2] = zerocopy::transmute!(address);
+        self.0.store(0, first);
+        self.0.store(1, second);
+        self.0.store(2, u64::from(mtu) << 32 | if is_v6 { 6 } else { 4 });
+    }
+
+    /// Takes the wish.
+    pub fn take(self) -> Option<Wish> {
         if self.0.load(2) == 0 {
             return None;
         }
-        let is_v6 = self.0.swap(2, 0) == 6;
+        let wish = self.0.swap(2, 0);
         let address = zerocopy::transmute!([self.0.load(0), self.0.load(1)]);
-        Some(crate::service::ip(address, is_v6))
+        let address = crate::service::ip(address, wish as u32 == 6);
+        let mtu = (wish >> 32) as u16;
+        Some(if mtu == 0 { Wish::NextHop(address) } else { Wish::PathMtu(address, mtu) })
     }
 }
 
@@ -177,9 +196,12 @@ mod tests {
         let place = Wanted(&cells[..]);
         assert_eq!(place.take(), None);
         place.put(crate::service::widened([192, 0, 2, 1]), false);
-        assert_eq!(place.take(), Some([192, 0, 2, 1].into()));
+        assert_eq!(place.take(), Some(Wish::NextHop([192, 0, 2, 1].into())));
         assert_eq!(place.take(), None);
         place.put([5; 16], true);
-        assert_eq!(place.take(), Some([5u8; 16].into()));
+        assert_eq!(place.take(), Some(Wish::NextHop([5u8; 16].into())));
+        place.put_mtu(crate::service::widened([192, 0, 2, 1]), false, 1400);
+        assert_eq!(place.take(), Some(Wish::PathMtu([192, 0, 2, 1].into(), 1400)));
+        assert_eq!(place.take(), None);
     }
 }

@@ -17,5 +17,7 @@ named_enum! {
         PacketTooBig = 4 => "packet_too_big",
         /// "Time exceeded" was sent.
         TimeExceeded = 5 => "time_exceeded",
+        /// What a router said of a packet in a tunnel was passed on to who had sent what was inside.
+        Relayed = 6 => "relayed",
     }
 }

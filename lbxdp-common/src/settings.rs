@@ -82,6 +82,12 @@ impl Rules {
         self.0 & other.0 == other.0
     }
 
+    /// Whether some bits of `other` are set.
+    #[inline(always)]
+    pub const fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// The bits of rules named as sysctls.
     pub const SYSCTLS: u32 = 0xffff;
 

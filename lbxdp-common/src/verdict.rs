@@ -76,6 +76,8 @@ named_enum! {
         NoRoute = 25 => "no_route",
         /// A packet of SCTP that would need a new checksum, and is too long for one to be made.
         SctpTooLong = 26 => "sctp_too_long",
+        /// An ICMP error about a tunnel of ours, of which nobody else is told.
+        TunnelError = 27 => "tunnel_error",
     }
 }
 
@@ -114,6 +116,7 @@ impl Reason {
             | Self::ClientUnresolved
             | Self::NoRoute
             | Self::SctpTooLong
+            | Self::TunnelError
             | Self::MustFragment
             | Self::EarlyFragment
             | Self::TinyFragment

@@ -81,6 +81,12 @@ stages! {
     hold = Hold;
     error_v4 = ErrorV4;
     error_v6 = ErrorV6;
+    error_back_v4 = ErrorBackV4;
+    error_back_v6 = ErrorBackV6;
+    tunnel_error_v4 = TunnelErrorV4;
+    tunnel_error_v6 = TunnelErrorV6;
+    tunnelled_v4 = TunnelledV4;
+    tunnelled_v6 = TunnelledV6;
     request_v4 = RequestV4;
     request_v6 = RequestV6;
     back_v4 = BackV4;

@@ -132,7 +132,7 @@ const REFUSED: [(&str, &str); 23] = [
     ("ignore_tunneled", "lbxdp sees a packet before it is decapsulated, never behind that"),
     ("nat_icmp_send", NAT),
     ("run_estimation", "the rates are always estimated, which costs no packet anything"),
-    ("schedule_icmp", "ICMP errors are not balanced yet"),
+    ("schedule_icmp", "ICMP errors open no connections: those about a connection go to its server"),
     ("snat_reroute", NAT),
     ("sync_persist_mode", SYNCHRONIZATION),
     ("sync_ports", SYNCHRONIZATION),

@@ -5,11 +5,13 @@ use std::process::Command;
 use std::sync::atomic::AtomicU64;
 
 use aya::Ebpf;
+use aya::maps::{PerCpuArray, PerCpuValues};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use ipnet::IpNet;
 use lbxdp::daemon::load::{self, Interface, Sizes};
 use lbxdp::tables::{Fragments, Mapped, Ring, Tables};
 use lbxdp_common::cells::Cells;
+use lbxdp_common::client_hop::{CLIENT_HOP_CELLS, Wanted, Wish};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::held::HeldHeader;
 use lbxdp_common::limit::TOTAL_ROW;
@@ -178,6 +180,19 @@ impl Runner for Kernel {
 
     fn set_rows(&mut self) -> &mut Vec<(Table, u32)> {
         &mut self.set_rows
+    }
+
+    fn put_client_hop(&mut self, index: u32, cells: [u64; CLIENT_HOP_CELLS]) {
+        let map = self.ebpf.map_mut("client_hops").expect("ways to clients");
+        let mut rows = PerCpuArray::<_, [u64; CLIENT_HOP_CELLS]>::try_from(map).expect("rows of each CPU");
+        let cpus = aya::util::nr_cpus().expect("CPUs");
+        let rows_of_all = PerCpuValues::try_from(vec![cells; cpus]).expect("a row for each CPU");
+        rows.set(index, rows_of_all, 0).expect("a row");
+    }
+
+    fn wishes(&self) -> Vec<Wish> {
+        let wanted = self.tables.WANTED;
+        (0..wanted.rows()).filter_map(|index| Wanted(wanted.row(index)?).take()).collect()
     }
 
     fn overflows(&self) -> Vec<u64> {

@@ -1,6 +1,7 @@
 //! What the rarer parts of the way are told of a packet. They are functions of their own in the kernel, which take few
 //! numbers; a key does not fit. So it lies in a row that only this CPU uses, and only while it handles this packet.
 
+use super::error::Tunnelled;
 use crate::address::Address;
 use crate::cells::Cells;
 use crate::connection::{Course, Key, Word};
@@ -160,6 +161,20 @@ impl<C: Cells> Desk<C> {
     pub fn piece(self) -> (u32, u32) {
         let piece = self.0.load(PIECE);
         (piece as u32, (piece >> 32) as u32)
+    }
+
+    /// Lays down an inner packet in an error's quote. It takes the key's place.
+    #[inline(always)]
+    pub(super) fn put_tunnelled(self, tunnelled: Tunnelled) {
+        let [first, second]: [u64; 2] = zerocopy::transmute!(tunnelled);
+        self.0.store(KEY, first);
+        self.0.store(KEY + 1, second);
+    }
+
+    /// See [`Desk::put_tunnelled`].
+    #[inline(always)]
+    pub(super) fn tunnelled(self) -> Tunnelled {
+        zerocopy::transmute!([self.0.load(KEY), self.0.load(KEY + 1)])
     }
 
     /// Notes which tags were taken off the frame: the second one is zero if there was one only.

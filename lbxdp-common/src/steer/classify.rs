@@ -3,10 +3,13 @@
 use super::Ways;
 use super::parse::{ADDRESSES, Headers, IP_OFFSET};
 use crate::address::{Address, V4, V6};
+use crate::cells::Cells;
 use crate::settings::{Rules, SettingsView};
 use crate::verdict::Reason;
 use crate::vip;
 use crate::wire::Frame;
+use crate::wire::icmp::{ICMP_V6, kind_v6::FIRST_INFORMATIONAL};
+use crate::wire::ipv6::HEADER_BYTES;
 
 /// Whether the packet's destination is a VIP, and the frame's is this machine.
 #[inline(always)]
@@ -56,6 +59,34 @@ pub(super) fn is_for_a_v6_vip<F: Frame, W: Ways<V6>>(
         return Err(Reason::NotOurs);
     }
     Ok(())
+}
+
+/// Whether an ICMP packet that is not for a VIP may be an error about a packet that went to a server, and its frame is for
+/// this machine.
+#[inline(always)]
+pub(super) fn may_be_stray_error<W: Ways<V4>>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    headers: &Headers,
+) -> bool {
+    headers.is_icmp() && hears_errors(settings) && headers.destination_mac == world.ingress_mac()
+}
+
+/// The same of an IPv6 packet, whose frame is known to be for this machine. Only where no other header stands before the
+/// ICMP header: routers send nothing else.
+#[inline(always)]
+pub(super) fn may_be_stray_v6_error<F: Frame, C: Cells>(settings: SettingsView<C>, frame: &F) -> bool {
+    const NEXT: usize = IP_OFFSET + 6;
+    let is_icmp = frame.read::<[u8; 2]>(NEXT).is_some_and(|[next, _]| next == ICMP_V6);
+    // Neighbours are found by ICMP too: nearly all that is not an error ends here.
+    let kind = frame.read::<[u8; 2]>(IP_OFFSET + HEADER_BYTES);
+    is_icmp && kind.is_some_and(|[kind, _]| kind < FIRST_INFORMATIONAL) && hears_errors(settings)
+}
+
+/// Whether packets go to servers from where errors come that are not for a VIP.
+#[inline(always)]
+fn hears_errors<C: Cells>(settings: SettingsView<C>) -> bool {
+    settings.rules().has_any(Rules::MASQUERADE.and(Rules::TUNNELS))
 }
 
 /// Whether a packet comes from a server that some connection may reach by VS/NAT, and its frame is for this machine: it may be

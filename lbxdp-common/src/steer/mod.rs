@@ -195,6 +195,9 @@ fn straight<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict,
     };
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     if let Err(reason) = classify::is_for_a_vip(world, settings, &headers) {
+        if classify::may_be_stray_error(world, settings, &headers) {
+            return world.enter(Stage::ErrorBackV4, frame);
+        }
         if classify::is_from_a_server(world, settings, &headers) {
             return world.enter(Stage::BackV4, frame);
         }

@@ -47,6 +47,18 @@ named_enum! {
         ReplyV4 = 15 => "reply_v4",
         /// The same of IPv6.
         ReplyV6 = 16 => "reply_v6",
+        /// An ICMP packet that is not for a VIP.
+        ErrorBackV4 = 17 => "error_back_v4",
+        /// The same of IPv6.
+        ErrorBackV6 = 18 => "error_back_v6",
+        /// An ICMP packet that may be about a tunnel.
+        TunnelErrorV4 = 19 => "tunnel_error_v4",
+        /// The same of IPv6.
+        TunnelErrorV6 = 20 => "tunnel_error_v6",
+        /// An error about a tunnel, and the IPv4 packet inside it, on the desk.
+        TunnelledV4 = 21 => "tunnelled_v4",
+        /// An IPv6 packet inside.
+        TunnelledV6 = 22 => "tunnelled_v6",
     }
 }
 
@@ -118,8 +130,14 @@ impl Stage {
             Self::FragmentV6 => fragment::arrive_v6(world, frame),
             Self::Tagged => tagged::arrive(world, frame),
             Self::Hold => return hold::hold(world, frame),
-            Self::ErrorV4 => error::arrive_v4(world, frame),
-            Self::ErrorV6 => error::arrive_v6(world, frame),
+            Self::ErrorV4 => error::forth::arrive_v4(world, frame),
+            Self::ErrorV6 => error::forth::arrive_v6(world, frame),
+            Self::ErrorBackV4 => error::back::arrive_v4(world, frame),
+            Self::ErrorBackV6 => error::back::arrive_v6(world, frame),
+            Self::TunnelErrorV4 => error::tunnel::arrive_v4(world, frame),
+            Self::TunnelErrorV6 => error::tunnel::arrive_v6(world, frame),
+            Self::TunnelledV4 => error::tunnel::tell_v4(world, frame),
+            Self::TunnelledV6 => error::tunnel::tell_v6(world, frame),
             Self::RequestV4 => masquerade::request::<V4, _, _>(world, frame),
             Self::RequestV6 => masquerade::request::<V6, _, _>(world, frame),
             Self::BackV4 => back::arrive_v4(world, frame),

@@ -42,6 +42,9 @@ pub(super) fn enter<F: Frame, W: Stages<F>>(
 pub(super) fn arrive<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     if let Err(reason) = classify::is_for_a_v6_vip(world, settings, frame) {
+        if classify::may_be_stray_v6_error(settings, frame) {
+            return world.enter(Stage::ErrorBackV6, frame);
+        }
         if classify::is_from_a_v6_server(world, settings, frame) {
             return world.enter(Stage::BackV6, frame);
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use aya::Ebpf;
-use lbxdp_common::client_hop::Wanted;
+use lbxdp_common::client_hop::{Wanted, Wish};
 use lbxdp_common::server::ServerId;
 use lbxdp_common::settings::{Rules, SHAPE_CELL, SHAPE_V6_CELL};
 use lbxdp_common::table::{Seed, WAYS};
@@ -327,7 +327,7 @@ impl Director {
 
     /// Packets learn which interfaces are VLANs: replies to clients may be routed there.
     fn write_vlans(&mut self) {
-        if !self.masquerades() {
+        if !self.may_have_wishes() {
             return;
         }
         let wanted = self.next_hops.vlans();
@@ -406,19 +406,28 @@ impl Director {
         }
     }
 
-    /// Whether some connection may go by VS/NAT.
-    pub(super) fn masquerades(&self) -> bool {
-        self.kinds.has(Rules::MASQUERADE)
+    /// Whether the packet path may have wishes.
+    pub(super) fn may_have_wishes(&self) -> bool {
+        self.kinds.has_any(Rules::MASQUERADE.and(Rules::TUNNELS))
     }
 
-    /// Has the next hops found that replies have waited for.
-    pub(super) async fn look_for_clients(&mut self) {
+    /// Does what the packet path has wished for: next hops are found that replies wait for, and what routers have said of
+    /// ways to servers is taken in.
+    pub(super) async fn grant_wishes(&mut self) {
         let wanted = self.tables.WANTED;
+        let mut changed = Vec::new();
         for place in (0..wanted.rows()).filter_map(|index| wanted.row(index)) {
-            if let Some(client) = Wanted(place).take() {
-                self.next_hops.look_for(client).await;
+            match Wanted(place).take() {
+                Some(Wish::NextHop(client)) => self.next_hops.look_for(client).await,
+                Some(Wish::PathMtu(server, mtu)) => {
+                    if self.next_hops.lower_mtu(server, mtu) {
+                        changed.push(server);
+                    }
+                }
+                None => {}
             }
         }
+        self.take_over_hops(&changed);
     }
 
     /// What is to be done every second or so.

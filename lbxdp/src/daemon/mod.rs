@@ -43,10 +43,10 @@ use start::Started;
 
 /// Requests that wait for the director.
 const QUEUE: usize = 64;
-/// Time between two looks at next hops and deleted servers.
-/// Time between two looks at which clients replies wait for: what the first packet of a connection may have to be sent again
+/// Time between two looks at what the packet path wishes for: which clients replies wait for is what the first packet of a connection may have to be sent again
 /// for, if nobody has spoken with its client before.
-const LOOK_FOR_EVERY: Duration = Duration::from_millis(50);
+const GRANT_EVERY: Duration = Duration::from_millis(50);
+/// Time between two looks at next hops and deleted servers.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// Time between two comparisons of the tables with what they should say.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
@@ -201,7 +201,7 @@ async fn serve(
     let clients = tokio::spawn(socket::serve(listener, calls, listing));
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     let mut comparisons = tokio::time::interval(COMPARE_EVERY);
-    let mut wishes = tokio::time::interval(LOOK_FOR_EVERY);
+    let mut wishes = tokio::time::interval(GRANT_EVERY);
     wishes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut estimates = tokio::time::interval(Duration::from_secs(ESTIMATE_EVERY_S));
     loop {
@@ -221,7 +221,7 @@ async fn serve(
                 director.keep_house().await;
                 interfaces.follow(&mut director, instance);
             }
-            _ = wishes.tick(), if director.masquerades() => director.look_for_clients().await,
+            _ = wishes.tick(), if director.may_have_wishes() => director.grant_wishes().await,
             _ = estimates.tick() => timed("the step of the rates", || director.estimate()),
             _ = comparisons.tick() => timed("the comparison of the tables", || director.put_right()),
         }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use lbxdp_common::client_hop::Wish;
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::overload::LoadRow;
 use lbxdp_common::server::ServerId;
@@ -48,6 +49,8 @@ pub enum Fact {
     Counted(u8, u64, u64),
     /// How often something was done for want of room.
     Noted(Overflow, u64),
+    /// What the daemon is wished to do, and nothing else.
+    Wished(Wish),
     /// How often senders were told something.
     Told(Notice, u64),
     /// Whether only its opening packet has been seen.
@@ -164,7 +167,7 @@ impl Case {
         case
     }
 
-    /// A frame that leaves inside another one, whose identification is 0 here.
+    /// A frame that leaves as another one, or inside another one, whose identification is 0 here.
     #[must_use]
     pub fn tunnelled(self, verdict: Verdict, frame: Vec<u8>, out: Vec<u8>) -> Self {
         let mut case = self.step(frame, Expected::Tunnelled(verdict));
@@ -298,6 +301,7 @@ fn check<R: Runner>(runner: &mut R, fact: Fact, at: &str) {
         Fact::Noted(overflow, times) => {
             assert_eq!(runner.overflows()[overflow.raw() as usize], times, "{at}: {}", overflow.name());
         }
+        Fact::Wished(wish) => assert_eq!(runner.wishes(), [wish], "{at}"),
         Fact::Told(notice, times) => {
             assert_eq!(runner.notices()[notice.raw() as usize], times, "{at}: {}", notice.name());
         }

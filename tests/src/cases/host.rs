@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use lbxdp_common::address::Address;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::client_hop::{
-    self, BELIEVED, CLIENT_HOP_CELLS, CLIENT_HOPS, ClientHop, WANTED, WANTED_CELLS, WayOut,
+    self, BELIEVED, CLIENT_HOP_CELLS, CLIENT_HOPS, ClientHop, WANTED, WANTED_CELLS, Wanted, WayOut, Wish,
 };
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::fragment::{FRAGMENT_CELLS, FragmentKey};
@@ -150,6 +150,17 @@ impl Runner for Host {
 
     fn set_rows(&mut self) -> &mut Vec<(Table, u32)> {
         &mut self.set_rows
+    }
+
+    fn put_client_hop(&mut self, index: u32, cells: [u64; CLIENT_HOP_CELLS]) {
+        let row = World::client_hop(&&*self, index).expect("a row");
+        for (at, cell) in cells.iter().enumerate() {
+            row.store(at, *cell);
+        }
+    }
+
+    fn wishes(&self) -> Vec<Wish> {
+        self.wanted.chunks_exact(WANTED_CELLS).filter_map(|place| Wanted(place).take()).collect()
     }
 
     fn overflows(&self) -> Vec<u64> {

@@ -1,19 +1,24 @@
 //! ICMP errors: those that are made about packets that go no further, and those that arrive about connections.
 
 use etherparse::{IpNumber, Ipv4Header, Ipv6Header, PacketBuilder};
+use lbxdp_common::client_hop::{WayOut, Wish};
+use lbxdp_common::forward::TunnelKind;
 use lbxdp_common::server::{Method, ServerFlags, ServerRow};
 use lbxdp_common::service::widened;
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::{Notice, Protocol, Reason, Scheduler, Verdict};
+use std::net::IpAddr;
 
 use super::case::{Case, Fact};
-use super::frame::{Error, IP, PORT_UNREACHABLE, Packet, TIME_EXCEEDED, tcp, udp};
+use super::frame::{Error, IP, PORT_UNREACHABLE, Packet, TIME_EXCEEDED, refused, tcp, udp};
 use super::setup::{Setup, key, key_v6};
-use super::{CLIENT, CLIENT_MAC, CLIENT_V6, DIRECTOR_MAC, VIP, VIP_V6};
+use super::{CLIENT, CLIENT_MAC, CLIENT_V6, DIRECTOR_MAC, IFINDEX, VIP, VIP_V6};
 
 use Protocol::{Tcp, Udp};
-use Reason::{Malformed, MustFragment, NoServer, OtherProtocol, ServerGone, TooBig, TtlExpired};
+use Reason::{
+    Malformed, MustFragment, NoServer, NotOurs, OtherProtocol, ServerGone, TooBig, TtlExpired, TunnelError,
+};
 
 const PORT_UNREACHABLE_V6: Error = (1, 4, [0; 4]);
 const TIME_EXCEEDED_V6: Error = (3, 0, [0; 4]);
@@ -30,7 +35,18 @@ const fn packet_too_big(mtu: u16) -> Error {
 }
 
 pub(super) fn all() -> Vec<Case> {
-    [told(), not_told(), limits(), arriving(), arriving_v6(), translated(), not_forwarded()].concat()
+    [
+        told(),
+        not_told(),
+        limits(),
+        arriving(),
+        arriving_v6(),
+        translated(),
+        not_forwarded(),
+        back(),
+        about_tunnels(),
+    ]
+    .concat()
 }
 
 /// The row of a server behind a way that takes so many bytes.
@@ -432,4 +448,285 @@ fn not_forwarded() -> Vec<Case> {
         Case::new("an error about a connection that is over passes", overdue)
             .not_frame(OtherProtocol, error(VIP, PORT_UNREACHABLE, &sent(VIP, 53, 60, &[]))),
     ]
+}
+
+/// How the client is reached.
+fn way() -> WayOut {
+    let mut macs = [0; 12];
+    macs[..6].copy_from_slice(&CLIENT_MAC);
+    macs[6..].copy_from_slice(&DIRECTOR_MAC);
+    WayOut { macs, ifindex: IFINDEX }
+}
+
+/// The frame as the client gets it.
+fn to_client(mut frame: Vec<u8>) -> Vec<u8> {
+    frame[..12].copy_from_slice(&way().macs);
+    frame
+}
+
+/// What a server was sent by the client.
+fn requested(to: [u8; 4], port: u16, ttl: u8) -> Vec<u8> {
+    let mut packet = sent(CLIENT, 40_000, ttl, &[]);
+    packet[16..20].copy_from_slice(&to);
+    packet[22..24].copy_from_slice(&port.to_be_bytes());
+    packet[10..12].fill(0);
+    let (ip, _) = Ipv4Header::from_slice(&packet).expect("a header");
+    packet[10..12].copy_from_slice(&ip.calc_header_checksum().to_be_bytes());
+    packet
+}
+
+fn requested_v6(to: [u8; 16], port: u16) -> Vec<u8> {
+    let mut packet = sent_v6(CLIENT_V6, 40_000, &[]);
+    packet[24..40].copy_from_slice(&to);
+    packet[42..44].copy_from_slice(&port.to_be_bytes());
+    packet
+}
+
+/// The same frame from another address.
+fn from(mut frame: Vec<u8>, source: [u8; 4]) -> Vec<u8> {
+    frame[IP + 12..IP + 16].copy_from_slice(&source);
+    frame[IP + 10..IP + 12].fill(0);
+    let (ip, _) = Ipv4Header::from_slice(&frame[IP..]).expect("a header");
+    frame[IP + 10..IP + 12].copy_from_slice(&ip.calc_header_checksum().to_be_bytes());
+    frame
+}
+
+fn from_v6(source: [u8; 16], hop_limit: u8, (kind, code, rest): Error, quote: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(CLIENT_MAC, DIRECTOR_MAC)
+        .ipv6(source, CLIENT_V6, hop_limit)
+        .icmpv6_raw(kind, code, rest)
+        .write(&mut frame, quote)
+        .expect("memory takes all");
+    frame
+}
+
+fn back() -> Vec<Case> {
+    let setup = || masquerade().answered().client_way(way());
+    let setup_v6 = || masquerade_v6().answered_v6().client_way(way());
+    let translated = |case: Case, source: [u8; 4], told: Error, bytes: usize| {
+        let frame = from(error(CLIENT, told, &requested(SERVER, 5353, 62)[..bytes]), source);
+        let out = from(error_of_ttl(63, CLIENT, told, &requested(VIP, 53, 62)[..bytes]), VIP);
+        case.becomes(Verdict::Transmit, frame, to_client(out))
+    };
+    let all = Case::new("by VS/NAT an error about a request is the VIP's", setup());
+    let all = ERRORS.iter().fold(all, |case, told| translated(case, ROUTER, *told, 48));
+    let all = translated(all, SERVER, PORT_UNREACHABLE, 48);
+    let lengths = Case::new("an error about a request, whatever its length", setup());
+    let lengths = (28..48).fold(lengths, |case, bytes| translated(case, ROUTER, TIME_EXCEEDED, bytes));
+    let translated_v6 = |case: Case, told: Error, bytes: usize| {
+        let frame = from_v6(ROUTER_V6, 64, told, &requested_v6(SERVER_V6, 5353)[..bytes]);
+        let out = from_v6(VIP_V6, 63, told, &requested_v6(VIP_V6, 53)[..bytes]);
+        case.becomes(Verdict::Transmit, frame, to_client(out))
+    };
+    let all_v6 = Case::new("by VS/NAT an IPv6 error about a request is the VIP's", setup_v6());
+    let all_v6 = ERRORS_V6.iter().fold(all_v6, |case, told| translated_v6(case, *told, 68));
+    let all_v6 = (48..68).fold(all_v6, |case, bytes| translated_v6(case, TIME_EXCEEDED_V6, bytes));
+    let plain = || error(CLIENT, PORT_UNREACHABLE, &requested(SERVER, 5353, 62));
+    let mut wrong_checksum = plain();
+    wrong_checksum[IP + 22] ^= 1;
+    vec![
+        all.then(Fact::Counted(1, 0, 0)),
+        lengths,
+        all_v6,
+        Case::new("an error about no request is the stack's", setup())
+            .not_frame(NotOurs, error(CLIENT, PORT_UNREACHABLE, &requested(SERVER, 53, 62)))
+            .not_frame(NotOurs, error([10, 0, 0, 11], PORT_UNREACHABLE, &requested(SERVER, 5353, 62)))
+            .not_frame(NotOurs, error(CLIENT, (8, 0, [0; 4]), &requested(SERVER, 5353, 62)))
+            .not_frame(NotOurs, wrong_checksum),
+        Case::new("nobody looks for what cannot be there", {
+            let mut setup = setup();
+            setup.rules = Rules::IPV6;
+            setup
+        })
+        .not_frame(NotOurs, plain()),
+    ]
+}
+
+/// The director's addresses on the way to the servers.
+const DIRECTOR: [u8; 4] = [10, 0, 0, 1];
+const DIRECTOR_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+
+/// A way for a tunnel.
+struct Way {
+    kind: TunnelKind,
+    is_v6: bool,
+    overhead: u16,
+}
+
+const WAYS: [Way; 6] = [
+    Way { kind: TunnelKind::Ipip, is_v6: false, overhead: 20 },
+    Way { kind: TunnelKind::Gue, is_v6: false, overhead: 32 },
+    Way { kind: TunnelKind::Gre, is_v6: false, overhead: 24 },
+    Way { kind: TunnelKind::Ipip, is_v6: true, overhead: 40 },
+    Way { kind: TunnelKind::Gue, is_v6: true, overhead: 52 },
+    Way { kind: TunnelKind::Gre, is_v6: true, overhead: 44 },
+];
+
+const GUE_PORT: u16 = 6080;
+const TUNNEL_SERVER_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1];
+
+impl Way {
+    /// The client's connections go to server 1 by it.
+    fn setup(&self) -> Setup {
+        let setup = known(Method::TUNNEL).client_way(way()).rule(Rules::TUNNELS).rule(Rules::PMTU_DISC);
+        setup.server(1, |row| {
+            row.flags = row.flags.with(ServerFlags::TUNNEL).with_if(ServerFlags::IPV6, self.is_v6);
+            let port = if self.kind == TunnelKind::Gue { GUE_PORT.to_be_bytes() } else { [0; 2] };
+            row.tunnel = lbxdp_common::forward::Tunnel { kind: self.kind.raw(), checksum: 0, port };
+            row.mtu = 1500;
+            if self.is_v6 {
+                row.address = TUNNEL_SERVER_V6;
+            }
+        })
+    }
+
+    /// What travels.
+    fn outer(&self, inner: &[u8]) -> Vec<u8> {
+        let is_inner_v6 = inner[0] >> 4 == 6;
+        let inside = if is_inner_v6 { IpNumber::IPV6 } else { IpNumber::IPV4 };
+        let between = match self.kind {
+            TunnelKind::Ipip => Vec::new(),
+            TunnelKind::Gue => {
+                let bytes = u16::try_from(inner.len() + 12).expect("short");
+                let numbers = [40_001, GUE_PORT, bytes, 0].map(u16::to_be_bytes);
+                [&numbers.concat()[..], &[0, inside.0, 0, 0]].concat()
+            }
+            TunnelKind::Gre => [[0, 0], if is_inner_v6 { [0x86, 0xdd] } else { [8, 0] }].concat(),
+        };
+        let protocol = match self.kind {
+            TunnelKind::Ipip => inside,
+            TunnelKind::Gue => IpNumber::UDP,
+            TunnelKind::Gre => IpNumber::GRE,
+        };
+        let bytes = u16::try_from(between.len() + inner.len()).expect("short");
+        let header = if self.is_v6 {
+            Ipv6Header {
+                payload_length: bytes,
+                next_header: protocol,
+                hop_limit: 60,
+                source: DIRECTOR_V6,
+                destination: TUNNEL_SERVER_V6,
+                ..Ipv6Header::default()
+            }
+            .to_bytes()
+            .to_vec()
+        } else {
+            let mut ip = Ipv4Header::new(bytes, 60, protocol, DIRECTOR, SERVER).expect("short");
+            ip.header_checksum = ip.calc_header_checksum();
+            ip.to_bytes().to_vec()
+        };
+        [header, between, inner.to_vec()].concat()
+    }
+
+    /// A router's word about that.
+    fn error(&self, v4: Error, v6: Error, quote: &[u8]) -> Vec<u8> {
+        if self.is_v6 { error_v6(64, DIRECTOR_V6, v6, quote) } else { error(DIRECTOR, v4, quote) }
+    }
+}
+
+/// What the client gets: an error about its packet, from the VIP.
+fn told_client(told: Error, inner: &[u8]) -> Vec<u8> {
+    let ethertype: [u8; 2] = if inner[0] >> 4 == 6 { [0x86, 0xdd] } else { [8, 0] };
+    let frame = [&DIRECTOR_MAC[..], &CLIENT_MAC, &ethertype, inner].concat();
+    to_client(refused(&frame, told))
+}
+
+fn about_tunnels() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for way in &WAYS {
+        let name = |what: &str| {
+            let family = if way.is_v6 { 6 } else { 4 };
+            format!("{what}, {} over IPv{family}", way.kind.name())
+        };
+        let (inner, inner_v6) = (requested(VIP, 53, 60), requested_v6(VIP_V6, 53));
+        let server: IpAddr = if way.is_v6 { TUNNEL_SERVER_V6.into() } else { SERVER.into() };
+        let told = |case: Case, (v4, v6): (Error, Error), inner: &[u8], out: Error| {
+            case.tunnelled(Verdict::Transmit, way.error(v4, v6, &way.outer(inner)), told_client(out, inner))
+        };
+        let too_big = (fragmentation_needed(1400), packet_too_big(1400));
+        let fits = 1400 - way.overhead;
+        let case = Case::new(&name("what does not fit a tunnel's way is the client's to know"), way.setup());
+        let case = told(case, too_big, &inner, fragmentation_needed(fits))
+            .then(Fact::Wished(Wish::PathMtu(server, 1400)))
+            .then(Fact::Told(Notice::Relayed, 1));
+        cases.push(told(case, too_big, &inner_v6, packet_too_big(fits)).then(Fact::Told(Notice::Relayed, 2)));
+
+        let unreachable = if way.is_v6 { (3, 1, [0; 4]) } else { (3, 13, [0; 4]) };
+        let unreachable_v6 = if way.is_v6 { (1, 1, [0; 4]) } else { (1, 3, [0; 4]) };
+        let case = Case::new(&name("other errors about tunnels"), way.setup());
+        let case = told(case, ((3, 13, [0; 4]), (1, 1, [0; 4])), &inner, unreachable);
+        let case = told(case, ((3, 13, [0; 4]), (1, 1, [0; 4])), &inner_v6, unreachable_v6);
+        let case = told(case, (TIME_EXCEEDED, TIME_EXCEEDED_V6), &inner, TIME_EXCEEDED);
+        cases.push(told(case, (TIME_EXCEEDED, TIME_EXCEEDED_V6), &inner_v6, TIME_EXCEEDED_V6));
+
+        let mut may_be_cut = inner.clone();
+        may_be_cut[6] = 0;
+        may_be_cut[10..12].fill(0);
+        let (ip, _) = Ipv4Header::from_slice(&may_be_cut).expect("a header");
+        may_be_cut[10..12].copy_from_slice(&ip.calc_header_checksum().to_be_bytes());
+        let frame = way.error(too_big.0, too_big.1, &way.outer(&may_be_cut));
+        cases.push(
+            Case::new(&name("nobody is told whose packet may be fragmented"), way.setup())
+                .not_frame(TunnelError, frame)
+                .then(Fact::Wished(Wish::PathMtu(server, 1400))),
+        );
+
+        let whole = way.outer(&inner);
+        let least = whole.len() - inner.len() + 28;
+        let mut case = Case::new(&name("a quote of a tunnel's packet that ends too early"), way.setup());
+        for bytes in least..whole.len() {
+            let cut = &inner[..inner.len() - (whole.len() - bytes)];
+            let out = told_client_of(fragmentation_needed(fits), cut);
+            case = case.tunnelled(Verdict::Transmit, way.error(too_big.0, too_big.1, &whole[..bytes]), out);
+        }
+        cases.push(case);
+        let frame = way.error(too_big.0, too_big.1, &whole[..least - 1]);
+        cases.push(
+            Case::new(&name("a quote that does not name the client is learnt from"), way.setup())
+                .not_frame(NotOurs, frame)
+                .then(Fact::Wished(Wish::PathMtu(server, 1400))),
+        );
+
+        let stranger = requested(VIP, 54, 60);
+        let frame = |outer: &[u8]| way.error(too_big.0, too_big.1, outer);
+        let mut wrong_checksum = frame(&way.outer(&inner));
+        *wrong_checksum.last_mut().expect("a byte") ^= 1;
+        let mut elsewhere = way.outer(&inner);
+        let last = if way.is_v6 { 39 } else { 19 };
+        elsewhere[last] ^= 3;
+        cases.push(
+            Case::new(&name("an error about no tunnel of ours is the stack's"), way.setup())
+                .not_frame(NotOurs, frame(&way.outer(&stranger)))
+                .not_frame(NotOurs, frame(&elsewhere))
+                .not_frame(NotOurs, wrong_checksum)
+                .not_frame(NotOurs, frame(&inner)),
+        );
+    }
+    cases
+}
+
+/// As [`told_client`], of a packet that was quoted in part.
+fn told_client_of(told: Error, part: &[u8]) -> Vec<u8> {
+    let mut whole = part.to_vec();
+    // The header says how long the packet was, and stays as it is.
+    let length = [whole[2], whole[3]];
+    whole[2..4].copy_from_slice(&u16::try_from(part.len()).expect("short").to_be_bytes());
+    let mut frame = told_client(told, &whole);
+    let quoted = IP + 28;
+    frame[quoted + 2..quoted + 4].copy_from_slice(&length);
+    frame[IP + 22..IP + 24].fill(0);
+    let sum = internet_checksum(&frame[IP + 20..]);
+    frame[IP + 22..IP + 24].copy_from_slice(&sum);
+    frame
+}
+
+/// RFC 1071, the plain way.
+fn internet_checksum(bytes: &[u8]) -> [u8; 2] {
+    let mut sum: u32 =
+        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    (!u16::try_from(sum).expect("folded")).to_be_bytes()
 }

@@ -1,9 +1,11 @@
 //! The tables of a director, wherever they lie: what a case writes into them and reads out of them.
 
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 
 use lbxdp_common::address::Address;
 use lbxdp_common::cells::Cells;
+use lbxdp_common::client_hop::{self, CLIENT_HOP_CELLS, ClientHop, WayOut, Wish};
 use lbxdp_common::connection::{Key, Phase, Word, kind};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::held::HeldHeader;
@@ -23,10 +25,11 @@ use lbxdp_common::table::{
     self, BUCKET_CELLS, BUCKET_V6_CELLS, Buckets, ENTRY_CELLS, Entry, Hash, Inserted, Seed, Shape, Slot, WAYS,
 };
 use lbxdp_common::walk::Walker;
+use lbxdp_common::wire::ethernet::Tag;
 use lbxdp_common::{Protocol, Reason, Scheduler, Ticks, V4, V6, Verdict, vip};
 
 use super::setup::{Destination, Service, Setup};
-use super::{SEED, VIP, VIP_V6};
+use super::{CLIENT, CLIENT_V6, SEED, VIP, VIP_V6};
 
 /// Buckets of the connection table.
 pub const BUCKETS: u32 = 256;
@@ -159,6 +162,10 @@ pub trait Runner {
     fn notices(&self) -> Vec<u64>;
     /// The time.
     fn now(&mut self) -> Ticks;
+    /// Has every CPU remember a way to a client.
+    fn put_client_hop(&mut self, index: u32, cells: [u64; CLIENT_HOP_CELLS]);
+    /// Takes what the packet path wishes for.
+    fn wishes(&self) -> Vec<Wish>;
     /// Runs a frame; its bytes are then as they leave.
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome;
     /// The frames that were held for the daemon since this was asked last.
@@ -265,12 +272,42 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
         assert_eq!(inserted, Inserted::New(None));
         count(runner, *key, word);
     }
+    write_client_ways(runner, &setup.client_ways, now);
     for number in &setup.overloaded {
         runner.row(Table::Loads, u32::from(*number)).expect("a row").add(0, Load::OVERLOADED);
     }
     if setup.is_full {
         fill(runner, now);
     }
+}
+
+/// Has the runner know these ways to clients, and no others.
+fn write_client_ways<R: Runner>(runner: &mut R, ways: &[(IpAddr, IpAddr, WayOut)], now: Ticks) {
+    for hash in [hop_hash(CLIENT, VIP), hop_hash(CLIENT_V6, VIP_V6)] {
+        runner.put_client_hop(client_hop::row_of(hash), [0; CLIENT_HOP_CELLS]);
+    }
+    for (client, vip, way) in ways {
+        let (hash, client, vip) = match (client, vip) {
+            (IpAddr::V4(client), IpAddr::V4(vip)) => {
+                let (client, vip) = (client.octets(), vip.octets());
+                (hop_hash(client, vip), client.wide(), vip.wide())
+            }
+            (IpAddr::V6(client), IpAddr::V6(vip)) => {
+                let (client, vip) = (client.octets(), vip.octets());
+                (hop_hash(client, vip), client, vip)
+            }
+            _ => panic!("{client} and {vip} are of two families"),
+        };
+        let cells = [const { AtomicU64::new(0) }; CLIENT_HOP_CELLS];
+        let row = ClientHop(&cells[..]);
+        row.set_way(*way, [Tag::default(); 2]);
+        row.name(client, vip, now + 60 * HERTZ, 1500);
+        runner.put_client_hop(client_hop::row_of(hash), cells.map(AtomicU64::into_inner));
+    }
+}
+
+fn hop_hash<A: Address>(client: A, vip: A) -> u32 {
+    client_hop::hash(client.folded(), vip.folded())
 }
 
 fn settings(setup: &Setup) -> Settings {
@@ -329,6 +366,9 @@ fn write_service<R: Runner>(runner: &R, index: u32, service: &Service, more: Ser
 }
 
 fn count<A: Address, R: Runner>(runner: &R, key: Key<A>, word: Word) {
+    if key.kind == kind::REPLY {
+        return;
+    }
     if word.is_template() {
         return LoadRow(runner.row(Table::Loads, word.server().row()).expect("a row")).gain_template();
     }

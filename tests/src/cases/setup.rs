@@ -1,11 +1,14 @@
 //! What the tables hold when a case begins.
 
 use std::net::IpAddr;
+use std::sync::atomic::AtomicU64;
 
+use lbxdp_common::client_hop::WayOut;
 use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::mark::MarkRow;
 use lbxdp_common::overload::Thresholds;
-use lbxdp_common::server::{Method, ServerFlags, ServerId, ServerRow};
+use lbxdp_common::reply;
+use lbxdp_common::server::{Method, Server, ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{Member, Persistence, ServiceFlags, ServiceKey, widened};
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
@@ -35,6 +38,8 @@ pub struct Setup {
     pub connections: Vec<(Key, Word, i32, u64)>,
     /// Connections and templates of IPv6, likewise.
     pub connections_v6: Vec<(Key<V6>, Word, i32, u64)>,
+    /// The ways that are remembered from VIPs (second) to clients.
+    pub client_ways: Vec<(IpAddr, IpAddr, WayOut)>,
     /// Whether all other places of the connection table hold connections of others.
     pub is_full: bool,
     pub shape: Shape,
@@ -122,6 +127,7 @@ impl Default for Setup {
             overloaded: Vec::new(),
             connections: Vec::new(),
             connections_v6: Vec::new(),
+            client_ways: Vec::new(),
             is_full: false,
             shape: Shape::steady(BUCKETS),
             shape_v6: Shape::steady(BUCKETS / 2),
@@ -282,6 +288,38 @@ impl Setup {
         let mut setup = self.service(protocol, port, by, servers).rule(Rules::IPV6);
         setup.last().key = ServiceKey::address_v6(VIP_V6, port.to_be_bytes(), protocol.raw());
         setup
+    }
+
+    /// The last connection's server answers by the director: there is a reply entry for it.
+    #[must_use]
+    pub fn answered(mut self) -> Self {
+        let (key, word, lives, _) = *self.connections.last().expect("a connection");
+        let server = self.servers[word.server().row() as usize - 1];
+        let cells = server.cells().map(AtomicU64::new);
+        let reply = reply::key_of(key, Server(&cells[..]));
+        let word = Word::live(word.server(), State::NONE, Ticks(0)).by(Method::MASQUERADE);
+        self.connections.push((reply, word, lives, Hash::of(key, SEED).0));
+        self.rule(Rules::MASQUERADE)
+    }
+
+    /// The same of the last IPv6 connection.
+    #[must_use]
+    pub fn answered_v6(mut self) -> Self {
+        let (key, word, lives, _) = *self.connections_v6.last().expect("a connection");
+        let server = self.servers[word.server().row() as usize - 1];
+        let cells = server.cells().map(AtomicU64::new);
+        let reply = reply::key_of(key, Server(&cells[..]));
+        let word = Word::live(word.server(), State::NONE, Ticks(0)).by(Method::MASQUERADE);
+        self.connections_v6.push((reply, word, lives, Hash::of(key, SEED).0));
+        self.rule(Rules::MASQUERADE)
+    }
+
+    /// The way to the client of either family is known.
+    #[must_use]
+    pub fn client_way(mut self, way: WayOut) -> Self {
+        self.client_ways.push((CLIENT.into(), VIP.into(), way));
+        self.client_ways.push((CLIENT_V6.into(), VIP_V6.into(), way));
+        self
     }
 
     /// A connection of which only the opening packet has been seen.

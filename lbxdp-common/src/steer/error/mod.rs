@@ -1,6 +1,9 @@
 //! ICMP errors that arrive: which packet they are about, and who is to hear of it.
 
-mod forth;
+pub(super) mod back;
+pub(super) mod forth;
 mod quote;
+mod translate;
+pub(super) mod tunnel;
 
-pub(super) use forth::{arrive_v4, arrive_v6};
+pub(super) use tunnel::Tunnelled;

@@ -113,7 +113,12 @@ fn is_in<F: Frame>(frame: &F, transport: u32, bytes: u32) -> bool {
 /// What stands behind the IPv6 header at `ip_at` and its extension headers: IANA's number, and where it begins. A later
 /// fragment has nothing there that tells.
 #[inline(always)]
-fn behind<F: Frame, W: Walker>(frame: &F, world: &W, next: u8, ip_at: u32) -> Result<(u8, u32), Reason> {
+pub(super) fn behind<F: Frame, W: Walker>(
+    frame: &F,
+    world: &W,
+    next: u8,
+    ip_at: u32,
+) -> Result<(u8, u32), Reason> {
     let zero = world.zero();
     let mut extensions = Extensions {
         frame,

@@ -12,7 +12,7 @@ use crate::wire::ethernet::Tag;
 
 /// The way from a connection's VIP to its client: as this CPU remembers it, else as the kernel has it now.
 #[inline(always)]
-pub(super) fn way<A: Address, F: Frame, W: Stages<F>>(
+pub(in crate::steer) fn way<A: Address, F: Frame, W: Stages<F>>(
     world: &W,
     frame: &F,
     key: Key<A>,
@@ -49,7 +49,7 @@ pub(super) fn way<A: Address, F: Frame, W: Stages<F>>(
 
 /// Sends a frame on that way.
 #[inline(always)]
-pub(super) fn send<F: Frame, W: Stages<F>>(
+pub(in crate::steer) fn send<F: Frame, W: Stages<F>>(
     frame: &mut F,
     world: &W,
     row: ClientHop<W::Row>,

@@ -1,6 +1,6 @@
 //! Getting a packet to its server: one file a forwarding method.
 
-mod client;
+pub(super) mod client;
 mod direct;
 pub(super) mod masquerade;
 mod tunnel;
@@ -110,7 +110,7 @@ fn ip_bytes<F: Frame>(frame: &F) -> Option<u32> {
 ///
 /// In this order, as Linux does (`__ip_vs_get_out_rt`).
 #[inline(always)]
-fn one_hop<F: Frame, W: World>(
+pub(super) fn one_hop<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
     ip_bytes: u32,

@@ -1,8 +1,8 @@
 //! Telling the sender why its packet is not forwarded: the frame becomes an ICMP error, and goes back to the MAC address it
 //! came from. As Linux's `icmp_send` and `icmp6_send`, but without IP options.
 
-mod v4;
-mod v6;
+pub(super) mod v4;
+pub(super) mod v6;
 
 use super::forward::is_v6;
 use super::{Desk, Stage, Stages, World};
@@ -71,7 +71,7 @@ pub(super) fn answer<F: Frame, W: World>(world: &W, frame: &mut F) -> Result<Ver
 
 /// Asks the limits. First the total, so that nobody learns from his own what others get.
 #[inline(always)]
-fn admit<A: Address, W: World>(world: &W, client: A) -> Result<(), Notice> {
+pub(super) fn admit<A: Address, W: World>(world: &W, client: A) -> Result<(), Notice> {
     let settings = SettingsView(world.settings().ok_or(Notice::Unanswerable)?);
     let total = TotalLimit(world.limit(TOTAL_ROW).ok_or(Notice::Unanswerable)?);
     let client = world.limit(client_row(client, settings.seed())).ok_or(Notice::Unanswerable)?;

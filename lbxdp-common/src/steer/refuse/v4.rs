@@ -18,6 +18,8 @@ const INTERNET_CONTROL: u8 = 0xc0;
 
 /// Bytes that stand before the quoted packet, Ethernet's not counted.
 const HEADER_BYTES: u32 = (MIN_HEADER_BYTES + size_of::<Icmp>()) as u32;
+/// The most bytes of a packet that are quoted.
+pub(in crate::steer) const MOST_QUOTED: u32 = MAX_ERROR_BYTES - HEADER_BYTES;
 /// Where the ICMP header stands in the frame.
 const ICMP_OFFSET: usize = IP_OFFSET + MIN_HEADER_BYTES;
 /// Where the quoted packet's Ethernet header stands after the frame has grown: it moves to the front.
@@ -60,7 +62,7 @@ fn to_be_quoted<F: Frame, W: World>(frame: &F, world: &W) -> Option<u32> {
             return None;
         }
     }
-    Some(total_bytes.min(MAX_ERROR_BYTES - HEADER_BYTES))
+    Some(total_bytes.min(MOST_QUOTED))
 }
 
 /// Whether an address may be one host's, elsewhere: not 0.0.0.0/8, loopback, multicast, class E or broadcast.
@@ -71,7 +73,12 @@ const fn is_one_host(address: [u8; 4]) -> bool {
 
 /// Makes the error of the frame: `quoted` bytes of its packet stay, as they are.
 #[inline(always)]
-fn turn_into<F: Frame, W: World>(frame: &mut F, world: &W, error: Icmp, quoted: u32) -> Option<()> {
+pub(in crate::steer) fn turn_into<F: Frame, W: World>(
+    frame: &mut F,
+    world: &W,
+    error: Icmp,
+    quoted: u32,
+) -> Option<()> {
     frame.cut(IP_OFFSET as u32 + quoted)?;
     frame.grow_front(HEADER_BYTES)?;
     let ethernet: Ethernet = frame.read(OLD_FRAME)?;

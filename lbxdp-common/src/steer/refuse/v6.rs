@@ -13,6 +13,8 @@ use crate::wire::{Frame, checksum};
 
 /// Bytes that stand before the quoted packet, Ethernet's not counted.
 const HEADER_BYTES: u32 = (ipv6::HEADER_BYTES + size_of::<Icmp>()) as u32;
+/// The most bytes of a packet that are quoted.
+pub(in crate::steer) const MOST_QUOTED: u32 = MAX_V6_ERROR_BYTES - HEADER_BYTES;
 /// Where the ICMP header stands in the frame.
 const ICMP_OFFSET: usize = IP_OFFSET + ipv6::HEADER_BYTES;
 /// Where the quoted packet's Ethernet header stands after the frame has grown: it moves to the front.
@@ -44,7 +46,7 @@ fn to_be_quoted<F: Frame, W: World>(frame: &F, world: &W) -> Option<u32> {
     if !is_whole || !is_from_one || is_multicast(ip.destination) || is_about_error(frame, world, &ip) {
         return None;
     }
-    Some(total_bytes.min(MAX_V6_ERROR_BYTES - HEADER_BYTES))
+    Some(total_bytes.min(MOST_QUOTED))
 }
 
 #[inline(always)]
@@ -81,7 +83,12 @@ fn is_about_error<F: Frame, W: World>(frame: &F, world: &W, ip: &Ipv6) -> bool {
 
 /// Makes the error of the frame: `quoted` bytes of its packet stay, as they are.
 #[inline(always)]
-fn turn_into<F: Frame, W: World>(frame: &mut F, world: &W, error: Icmp, quoted: u32) -> Option<()> {
+pub(in crate::steer) fn turn_into<F: Frame, W: World>(
+    frame: &mut F,
+    world: &W,
+    error: Icmp,
+    quoted: u32,
+) -> Option<()> {
     frame.cut(IP_OFFSET as u32 + quoted)?;
     frame.grow_front(HEADER_BYTES)?;
     let ethernet: Ethernet = frame.read(OLD_FRAME)?;

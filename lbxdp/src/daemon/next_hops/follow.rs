@@ -241,7 +241,6 @@ impl NextHops {
     /// An ICMP error says that the path to an address takes packets of at most `mtu` bytes. Whether its hop is another one
     /// now. It is believed for ten minutes (see [`NextHops::expire`]), and not if it is more than is known, or absurdly
     /// little.
-    #[allow(dead_code, reason = "who reads such errors comes with the tunnels")]
     pub(in crate::daemon) fn lower_mtu(&mut self, address: IpAddr, mtu: u16) -> bool {
         let Some(watched) = self.watched.get_mut(&address) else {
             return false;
