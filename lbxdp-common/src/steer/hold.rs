@@ -15,7 +15,7 @@ pub(super) fn hold<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<V
     let header = HeldHeader {
         reason: reason.raw(),
         ifindex: world.ingress_ifindex(),
-        mtu: desk.mtu(),
+        mtu: if matches!(reason, Reason::MustFragment) { desk.mtu() } else { 0 },
         frame_bytes: frame.bytes(),
     };
     Err(if world.hold(frame, header) { reason } else { Reason::HeldFull })
