@@ -2,11 +2,12 @@
 //! come. Only the first fragment tells its connection; all others follow it.
 //!
 //! ```text
-//!  cell 0      what becomes of it: poisoned (bit 63), the stack's (62), known (61), the course
+//!  cell 0      what becomes of it: poisoned (bit 63), the stack's (62), known (61), a reply (60); the course
 //!  cell 1      the hash of the connection's key
-//!  cell 2      when it is forgotten (ticks)
+//!  cell 2      when it is forgotten (ticks), and above it how many units the first fragment has
 //!  cell 3      units that have come, and above them how many there are in all; 0: that is not known yet
-//!  cell 4 …    a bit for each unit of eight bytes that has come
+//!  cells 4, 5  of a reply of VS/NAT: the VIP it is to come from
+//!  cell 6 …    a bit for each unit of eight bytes that has come
 //! ```
 
 use core::ops::ControlFlow;
@@ -35,7 +36,8 @@ const COURSE: usize = 0;
 const HASH: usize = 1;
 const DUE: usize = 2;
 const EXTENT: usize = 3;
-const BITS: usize = 4;
+const VIP: usize = 4;
+const BITS: usize = 6;
 /// Offsets have 13 bits.
 const BIT_CELLS: usize = 8192 / 64;
 /// Of cells of bits, for the verifier must see that there are no more.
@@ -44,6 +46,7 @@ const CELL_MASK: u32 = BIT_CELLS as u32 - 1;
 const POISONED: u64 = 1 << 63;
 const PASSES: u64 = 1 << 62;
 const KNOWN: u64 = 1 << 61;
+const REPLY: u64 = 1 << 60;
 
 /// Whether a row tells what becomes of a datagram.
 pub fn is_known(cells: &[u64; FRAGMENT_CELLS]) -> bool {
@@ -97,6 +100,18 @@ impl Fortune {
         Self(KNOWN | course.0 as u64)
     }
 
+    /// They are a reply of VS/NAT, from the server to which the course leads.
+    #[inline(always)]
+    pub const fn comes_back(course: Course) -> Self {
+        Self(KNOWN | REPLY | course.0 as u64)
+    }
+
+    /// Whether they are such a reply.
+    #[inline(always)]
+    pub const fn is_reply(self) -> bool {
+        self.0 & REPLY != 0
+    }
+
     /// Whether they are dropped.
     #[inline(always)]
     pub const fn is_poisoned(self) -> bool {
@@ -136,10 +151,23 @@ impl<C: Cells> FragmentRow<C> {
     #[inline(always)]
     pub fn begin<W: Walker>(self, walker: &W, fortune: Fortune, hash: Hash, due: Ticks, end: u32) {
         self.0.store(HASH, hash.0);
-        self.0.store(DUE, due.0.into());
+        self.0.store(DUE, u64::from(end) << 32 | u64::from(due.0));
         self.take(walker, Units { first: 0, end }, true);
         // Last: with this others find it.
         self.0.store(COURSE, fortune.0);
+    }
+
+    /// Notes the VIP that a reply is to come from, as [`Address::wide`] has it; before [`FragmentRow::begin`].
+    #[inline(always)]
+    pub fn set_vip(self, [first, second]: [u64; 2]) {
+        self.0.store(VIP, first);
+        self.0.store(VIP + 1, second);
+    }
+
+    /// See [`FragmentRow::set_vip`].
+    #[inline(always)]
+    pub fn vip(self) -> [u64; 2] {
+        [self.0.load(VIP), self.0.load(VIP + 1)]
     }
 
     /// What becomes of the datagram, if it is known at this time.
@@ -158,6 +186,12 @@ impl<C: Cells> FragmentRow<C> {
     #[inline(always)]
     fn due(self) -> Ticks {
         Ticks(self.0.load(DUE) as u32)
+    }
+
+    /// How many units the first fragment has.
+    #[inline(always)]
+    pub fn first_end(self) -> u32 {
+        (self.0.load(DUE) >> 32) as u32
     }
 
     /// Whether a first fragment that comes now can be one of this datagram. `hertz`: ticks in a second.

@@ -93,6 +93,8 @@ stages! {
     back_v6 = BackV6;
     reply_v4 = ReplyV4;
     reply_v6 = ReplyV6;
+    back_piece_v4 = BackPieceV4;
+    back_piece_v6 = BackPieceV6;
 }
 
 /// What time it is for [`lbxdp`]: the daemon runs this at its start to set its own clock. Never attached.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lbxdp_tests::http::{HTTP_PORT, RECEIPT_PORT};
 use lbxdp_tests::network::lore::{Back, Place, gateway, routed};
-use lbxdp_tests::network::reasons::{FRAGMENT_REFUSED, FRAGMENT_WITHOUT_FIRST};
+use lbxdp_tests::network::reasons::{FRAGMENT_WITHOUT_FIRST, OVERLAPPING_FRAGMENT, TINY_FRAGMENT};
 use lbxdp_tests::network::{
     Damage, Ear, Exchange, Family, Method, Network, Offer, Packet, Plan, Probe, Receiver,
 };
@@ -184,7 +184,7 @@ fn tiny_first_fragments_are_refused_and_counted() -> Result<()> {
         // Eight bytes of TCP have the ports and not the flags (RFC 1858).
         let packet = Packet::syn(source, offer.service(HTTP_PORT), 64)?;
         let fragments = packet.fragments(id(network), &[0..8, 8..20])?;
-        is_refused(network, daemon, offer, &fragments[..1], (FRAGMENT_REFUSED, 1))
+        is_refused(network, daemon, offer, &fragments[..1], (TINY_FRAGMENT, 1))
     })
 }
 
@@ -196,6 +196,6 @@ fn overlapping_fragments_are_refused_and_counted() -> Result<()> {
         let packet = Packet::datagram(source, offer.service(RECEIPT_PORT), 64, &body::pattern(BYTES))?;
         // One that would write over the ports of the first.
         let fragments = packet.fragments(id(network), &[0..1200, 8..1208])?;
-        is_refused(network, daemon, offer, &fragments, (FRAGMENT_REFUSED, 1))
+        is_refused(network, daemon, offer, &fragments, (OVERLAPPING_FRAGMENT, 1))
     })
 }

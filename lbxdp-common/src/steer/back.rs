@@ -5,7 +5,7 @@ use super::follow::{Advanced, Known, Sender, advance};
 use super::parse::{Packet, headers, packet, v6_packet};
 use super::{Stage, Stages, Ways};
 use crate::address::{Address, V4, V6};
-use crate::connection::Key;
+use crate::connection::{Course, Key};
 use crate::counters::ServerCounters;
 use crate::protocol::Protocol;
 use crate::reply::{self, Owner, told};
@@ -23,6 +23,7 @@ pub(super) fn arrive_v4<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Res
     };
     match packet(frame, &headers) {
         Ok(packet) => arrive::<V4, _, _>(world, frame, &packet, Stage::ReplyV4),
+        Err(Reason::Fragment) => world.enter(Stage::BackPieceV4, frame),
         Err(_) => Err(Reason::NotOurs),
     }
 }
@@ -32,6 +33,7 @@ pub(super) fn arrive_v4<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Res
 pub(super) fn arrive_v6<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
     match v6_packet(frame, world) {
         Ok(packet) => arrive::<V6, _, _>(world, frame, &packet, Stage::ReplyV6),
+        Err(Reason::Fragment) => world.enter(Stage::BackPieceV6, frame),
         Err(_) => Err(Reason::NotOurs),
     }
 }
@@ -44,6 +46,25 @@ fn arrive<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     packet: &Packet<A>,
     next: Stage,
 ) -> Result<Verdict, Reason> {
+    found(world, packet, Moves::On)?;
+    world.enter(next, frame)
+}
+
+/// Whether a packet moves its connection on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moves {
+    On,
+    /// Its stage has no stack left for that.
+    Not,
+}
+
+/// Moves the packet's connection on, which lies on the desk then; gives its key and course.
+#[inline(always)]
+pub(super) fn found<A: Address, W: Ways<A>>(
+    world: &W,
+    packet: &Packet<A>,
+    moves: Moves,
+) -> Result<(A::Cells, Course), Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
     let now = world.now();
@@ -61,7 +82,7 @@ fn arrive<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
         return Err(Reason::NotOurs);
     }
     let mut advanced = Advanced::Stayed;
-    if !word.is_moving() {
+    if !word.is_moving() && moves == Moves::On {
         // That a server has answered is what assures a template of UDP (`udp_state_transition`).
         let template = slot.bond();
         if matches!(packet.kind.protocol, Protocol::Udp) && template != 0 && word.is_half_open() {
@@ -75,5 +96,5 @@ fn arrive<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     desk.set_word(slot.word());
     desk.set_course(word.course(), Hash(bond));
     desk.set_task(advanced.task());
-    world.enter(next, frame)
+    Ok((key, word.course()))
 }

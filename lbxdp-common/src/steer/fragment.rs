@@ -2,14 +2,19 @@
 //! None is put together with others here. What IPVS leaves to `ip_defrag` is kept: overlaps and tiny first fragments go
 //! nowhere.
 
+use super::back::Moves;
 use super::follow::{Look, counted, way_to};
-use super::forward::{forward, goes_whole};
-use super::parse::{Piece, Transport, v4_piece, v6_piece};
-use super::{Desk, Stage, Stages, Ways, World, parse};
+use super::forward::{forward, goes_whole, masquerade};
+use super::parse::{Packet, Piece, Transport, v4_piece, v6_piece};
+use super::{Desk, Stage, Stages, Ways, World, back, parse};
 use crate::address::{Address, V4, V6};
+use crate::cells::Cells;
 use crate::connection::{Course, Key};
+use crate::counters::ServerCounters;
 use crate::fragment::{Fit, Fortune, FragmentKey, FragmentRow, LIFETIME_S, UNIT_BYTES, Units};
+use crate::server::{Method, Server};
 use crate::settings::SettingsView;
+use crate::table::Hash;
 use crate::verdict::{Fate, Reason, Verdict};
 use crate::walk::Walker;
 use crate::wire::Frame;
@@ -59,6 +64,24 @@ fn first<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     if piece.has_more {
         check_for_first(world, settings, piece)?;
     }
+    let packet = packet_of(frame, piece)?;
+    let look = Look::<_, A>::at(world, settings, &packet);
+    look.lay_down(world, &packet)?;
+    if piece.has_more {
+        Desk(world.desk().ok_or(Reason::NotReady)?).set_piece(piece.identification, piece.units.end);
+    }
+    if let Some(way) = look.go_on(world, settings, &packet) {
+        if piece.has_more && goes_whole(world, way.course, way.ip_bytes) {
+            Ways::<A>::remember_fragment(world, Fortune::goes(way.course).0);
+        }
+        return forward::<A, _, _>(frame, world, &way);
+    }
+    world.enter(rare, frame)
+}
+
+/// The packet whose first fragment this is.
+#[inline(always)]
+fn packet_of<A: Address, F: Frame>(frame: &F, piece: &Piece<A>) -> Result<Packet<A>, Reason> {
     let Transport { ports: [client_port, vip_port], kind } =
         parse::transport(frame, piece.protocol, piece.transport, piece.ip_bytes)?;
     let [client, vip] = piece.addresses.map(|words| A::of_wide(zerocopy::transmute!(words)));
@@ -71,17 +94,114 @@ fn first<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
         kind: Key::CONNECTION,
         pad: [0; 2],
     };
-    let packet = parse::Packet { key: key.cells(), kind, ip_bytes: piece.ip_bytes };
-    let look = Look::<_, A>::at(world, settings, &packet);
-    look.lay_down(world, &packet)?;
+    Ok(Packet { key: key.cells(), kind, ip_bytes: piece.ip_bytes })
+}
+
+/// The stage for fragments of IPv4 from a server.
+#[inline(always)]
+pub(super) fn back_v4<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
+    match v4_piece(frame) {
+        Ok(piece) => back(world, frame, &piece, Stage::ReplyV4),
+        Err(_) => Err(Reason::NotOurs),
+    }
+}
+
+/// The stage for fragments of IPv6 from a server.
+#[inline(always)]
+pub(super) fn back_v6<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
+    match v6_piece(frame, world) {
+        Ok(piece) => back(world, frame, &piece, Stage::ReplyV6),
+        Err(_) => Err(Reason::NotOurs),
+    }
+}
+
+#[inline(always)]
+fn back<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
+    world: &W,
+    frame: &mut F,
+    piece: &Piece<A>,
+    reply: Stage,
+) -> Result<Verdict, Reason> {
+    if piece.units.first != 0 {
+        return back_later(world, frame, piece);
+    }
+    let least = parse::least_bytes(piece.protocol).ok_or(Reason::NotOurs)?;
+    if piece.ip_bytes < piece.transport + least {
+        return Err(Reason::NotOurs);
+    }
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     if piece.has_more {
-        Desk(world.desk().ok_or(Reason::NotReady)?).set_piece(piece.identification, piece.units.end);
+        check_for_first(world, settings, piece)?;
     }
-    if let Some(way) = look.go_on(world, settings, &packet) {
-        remember_course::<A, _>(world, way.course, way.ip_bytes);
-        return forward::<A, _, _>(frame, world, &way);
+    let packet = packet_of(frame, piece)?;
+    let found = back::found(world, &packet, if A::IS_V6 { Moves::Not } else { Moves::On });
+    if piece.has_more {
+        let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
+        if found.is_err() {
+            desk.put_connection::<A>(packet.key, Hash(0), world.now());
+        }
+        // One that is sent back is remembered as that is done.
+        desk.set_piece(piece.identification, piece.units.end);
+        if found.is_err() {
+            Ways::<A>::remember_fragment(world, Fortune::PASSES.0);
+        }
     }
-    world.enter(rare, frame)
+    found?;
+    world.enter(reply, frame)
+}
+
+#[inline(always)]
+fn back_later<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
+    world: &W,
+    frame: &mut F,
+    piece: &Piece<A>,
+) -> Result<Verdict, Reason> {
+    if !piece.may_be_ours() {
+        return Err(Reason::NotOurs);
+    }
+    let now = world.now();
+    let row = world.fragment(piece.key()).map(FragmentRow).ok_or(Reason::EarlyFragment)?;
+    let fortune = row.fortune(now).ok_or(Reason::EarlyFragment)?;
+    if fortune.is_poisoned() {
+        return Err(Reason::OverlappingFragment);
+    }
+    let [_, client] = piece.addresses.map(|words| A::of_wide(zerocopy::transmute!(words)));
+    let key = Key {
+        client,
+        vip: A::of_wide(zerocopy::transmute!(row.vip())),
+        client_port: [0; 2],
+        vip_port: [0; 2],
+        protocol: piece.protocol,
+        kind: Key::CONNECTION,
+        pad: [0; 2],
+    };
+    if fortune.passes() || piece.ip_bytes <= masquerade::reply_mtu(world, frame, key, now)? {
+        fit(world, row, piece)?;
+    }
+    if fortune.passes() {
+        return Err(Reason::NotOurs);
+    }
+    let server = fortune.course().server();
+    let reply_bytes = piece.ip_bytes.into();
+    world.count(server, ServerCounters { reply_packets: 1, reply_bytes, ..ServerCounters::default() });
+    masquerade::later_reply(world, frame, key, now)
+}
+
+/// Notes a later fragment. A datagram with an overlap is poisoned.
+#[inline(always)]
+fn fit<A: Address, C: Cells, W: World>(
+    world: &W,
+    row: FragmentRow<C>,
+    piece: &Piece<A>,
+) -> Result<(), Reason> {
+    match row.take(world, piece.units, piece.has_more) {
+        Fit::New => Ok(()),
+        Fit::Again => Err(Reason::OverlappingFragment),
+        Fit::Overlap => {
+            row.poison();
+            Err(Reason::OverlappingFragment)
+        }
+    }
 }
 
 /// Whether a first fragment is the first one of its datagram.
@@ -96,8 +216,8 @@ fn check_for_first<A: Address, W: World>(
         return Ok(());
     };
     match row.fortune(now) {
-        Some(fortune) if row.is_young(now, settings.hertz()) => {
-            if !fortune.is_poisoned() && !matches!(row.take(world, piece.units, true), Fit::Again) {
+        Some(_) if row.is_young(now, settings.hertz()) => {
+            if row.first_end() != piece.units.end {
                 row.poison();
             }
             Err(Reason::OverlappingFragment)
@@ -126,20 +246,17 @@ fn later<A: Address, F: Frame, W: Stages<F>>(
     let course = fortune.course();
     // One that is cut once more comes again, in pieces, which are noted then.
     if fortune.passes() || goes_whole(world, course, piece.ip_bytes) {
-        match row.take(world, piece.units, piece.has_more) {
-            Fit::New => {}
-            Fit::Again => return Err(Reason::OverlappingFragment),
-            Fit::Overlap => {
-                row.poison();
-                return Err(Reason::OverlappingFragment);
-            }
-        }
+        fit(world, row, piece)?;
     }
     if fortune.passes() {
         return Err(Reason::Fragment);
     }
     let way = way_to(world, course, piece.ip_bytes, row.hash())?;
     world.count(course.server(), counted(way.ip_bytes, 0));
+    if course.method() == Method::MASQUERADE {
+        Desk(world.desk().ok_or(Reason::NotReady)?).set_course(course, row.hash());
+        return world.enter(Stage::Carry, frame);
+    }
     forward::<A, _, _>(frame, world, &way)
 }
 
@@ -149,6 +266,14 @@ fn later<A: Address, F: Frame, W: Stages<F>>(
 pub(super) fn remember_course<A: Address, W: Ways<A>>(world: &W, course: Course, ip_bytes: u32) {
     if is_fragment(world) && goes_whole(world, course, ip_bytes) {
         world.remember_fragment(Fortune::goes(course).0);
+    }
+}
+
+/// The same of a reply of the connection on the desk, which fits its way.
+#[inline(always)]
+pub(super) fn remember_reply<A: Address, W: Ways<A>>(world: &W, course: Course) {
+    if is_fragment(world) {
+        world.remember_fragment(Fortune::comes_back(course).0);
     }
 }
 
@@ -177,11 +302,21 @@ pub fn remember_fragment<A: Address, W: Ways<A>>(world: &W, fortune: u64) -> u64
     };
     let (identification, end) = desk.piece();
     let Key { client, vip, protocol, .. } = desk.key::<A>();
-    let addresses = [client, vip].map(|address| zerocopy::transmute!(address.wide()));
+    let fortune = Fortune(fortune);
+    let [client, vip]: [[u64; 2]; 2] = [client, vip].map(|address| zerocopy::transmute!(address.wide()));
+    let addresses = if fortune.is_reply() {
+        let Some(server) = world.server_row(fortune.course().server()).map(Server) else {
+            return 0;
+        };
+        [zerocopy::transmute!(server.address()), client]
+    } else {
+        [client, vip]
+    };
     let key = FragmentKey::new::<A>(addresses, identification, protocol);
     let due = desk.now() + settings.ticks_of(LIFETIME_S);
-    if let Some(row) = world.new_fragment(key) {
-        FragmentRow(row).begin(world, Fortune(fortune), desk.hash(), due, end);
+    if let Some(row) = world.new_fragment(key).map(FragmentRow) {
+        row.set_vip(vip);
+        row.begin(world, fortune, desk.hash(), due, end);
     }
     0
 }

@@ -333,7 +333,10 @@ pub(super) fn v6_packet<F: Frame, W: Walker>(frame: &F, world: &W) -> Result<Pac
     if front.version_class_flow.get() >> 28 != 6 {
         return Err(Reason::Malformed);
     }
-    let (protocol, offset) = v6_transport(frame, world, front.next)?;
+    let (protocol, offset, is_fragment) = v6_transport(frame, world, front.next)?;
+    if is_fragment {
+        return Err(Reason::Fragment);
+    }
     let ip_bytes = u32::from(front.payload_bytes.get()) + HEADER_BYTES as u32;
     let Transport { ports: [client_port, vip_port], kind } = transport(frame, protocol, offset, ip_bytes)?;
     let key = Key {
@@ -350,12 +353,12 @@ pub(super) fn v6_packet<F: Frame, W: Walker>(frame: &F, world: &W) -> Result<Pac
     Ok(Packet { key: [client[0], client[1], vip[0], vip[1], rest], kind, ip_bytes })
 }
 
-/// Protocol and place, counted from the IP header, of an IPv6 packet's transport header.
+/// Protocol and place, counted from the IP header, of an IPv6 packet's transport header; and whether it is a fragment.
 #[inline(always)]
-fn v6_transport<F: Frame, W: Walker>(frame: &F, world: &W, protocol: u8) -> Result<(u8, u32), Reason> {
+fn v6_transport<F: Frame, W: Walker>(frame: &F, world: &W, protocol: u8) -> Result<(u8, u32, bool), Reason> {
     let offset = HEADER_BYTES as u32;
     if Protocol::from_raw(protocol).is_some() {
-        return Ok((protocol, offset));
+        return Ok((protocol, offset, false));
     }
     let zero = world.zero();
     let mut extensions = Extensions {
@@ -369,22 +372,20 @@ fn v6_transport<F: Frame, W: Walker>(frame: &F, world: &W, protocol: u8) -> Resu
     if extensions.is_malformed != 0 {
         return Err(Reason::Malformed);
     }
-    if extensions.fragment != 0 {
-        return Err(Reason::Fragment);
-    }
-    Ok((extensions.next as u8, extensions.offset & V6_OFFSET_MASK))
+    Ok((extensions.next as u8, extensions.offset & V6_OFFSET_MASK, extensions.fragment != 0))
 }
 
-/// Where a packet's transport header stands, counted from the IP header.
+/// Where the transport header of a packet, or of a first fragment, stands, counted from the IP header; and whether it is a
+/// fragment.
 #[inline(always)]
-pub(super) fn transport_place<A: Address, F: Frame, W: Walker>(frame: &F, world: &W) -> Option<u32> {
+pub(super) fn transport_place<A: Address, F: Frame, W: Walker>(frame: &F, world: &W) -> Option<(u32, bool)> {
     if A::IS_V6 {
         let V6Front { next, .. } = frame.read(IP_OFFSET)?;
-        return v6_transport(frame, world, next).ok().map(|(_, offset)| offset);
+        return v6_transport(frame, world, next).ok().map(|(_, offset, is_fragment)| (offset, is_fragment));
     }
     let ip: Ipv4 = frame.read(IP_OFFSET)?;
     let bytes = ip.header_bytes();
-    (bytes != 0).then_some(bytes)
+    (bytes != 0).then_some((bytes, ip.is_fragment()))
 }
 
 /// What an SCTP packet means: its first chunk, but an ABORT that is bundled with a cookie or its answer counts as such

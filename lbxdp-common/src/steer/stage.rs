@@ -59,6 +59,10 @@ named_enum! {
         TunnelledV4 = 21 => "tunnelled_v4",
         /// An IPv6 packet inside.
         TunnelledV6 = 22 => "tunnelled_v6",
+        /// A fragment of an IPv4 packet from a server that is reached by VS/NAT.
+        BackPieceV4 = 23 => "back_piece_v4",
+        /// The same of IPv6.
+        BackPieceV6 = 24 => "back_piece_v6",
     }
 }
 
@@ -142,6 +146,8 @@ impl Stage {
             Self::RequestV6 => masquerade::request::<V6, _, _>(world, frame),
             Self::BackV4 => back::arrive_v4(world, frame),
             Self::BackV6 => back::arrive_v6(world, frame),
+            Self::BackPieceV4 => fragment::back_v4(world, frame),
+            Self::BackPieceV6 => fragment::back_v6(world, frame),
             Self::ReplyV4 => masquerade::reply::<V4, _, _>(world, frame),
             Self::ReplyV6 => masquerade::reply::<V6, _, _>(world, frame),
         };

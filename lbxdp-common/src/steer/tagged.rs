@@ -27,7 +27,12 @@ pub(super) fn arrive<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result
     desk.set_tags([outer, if is_twice { second } else { Tag::default() }]);
     match parse::headers(frame) {
         Ok(headers) => {
-            classify::is_vip(world, settings, &headers)?;
+            if let Err(reason) = classify::is_vip(world, settings, &headers) {
+                if classify::is_from_a_server(world, settings, &headers) {
+                    return world.enter(Stage::BackV4, frame);
+                }
+                return Err(reason);
+            }
             continued(frame, world, settings, &headers)
         }
         Err(ethernet::IPV6) if settings.rules().has(Rules::IPV6) => world.enter(Stage::V6, frame),

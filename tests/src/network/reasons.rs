@@ -5,6 +5,8 @@ pub const TTL_EXPIRED: &str = "ttl_expired";
 /// Too long for the way out.
 pub const TOO_BIG: &str = "too_big";
 /// A later fragment whose first has not come.
-pub const FRAGMENT_WITHOUT_FIRST: &str = "fragment_unknown";
-/// A fragment that overlaps another, or a first one that does not hold the ports and flags.
-pub const FRAGMENT_REFUSED: &str = "fragment_bad";
+pub const FRAGMENT_WITHOUT_FIRST: &str = "early_fragment";
+/// A first fragment that does not hold the ports and flags.
+pub const TINY_FRAGMENT: &str = "tiny_fragment";
+/// A fragment that overlaps another.
+pub const OVERLAPPING_FRAGMENT: &str = "overlapping_fragment";

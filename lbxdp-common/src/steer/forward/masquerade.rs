@@ -1,8 +1,9 @@
 //! VS/NAT: a request gets the server's address and port, a reply gets the service's back; checksums change by what has
 //! changed (RFC 1624).
 
-use super::{client, ip_bytes, leave, one_hop, tag};
-use crate::address::Address;
+use super::{client, ip_bytes, is_v6, leave, one_hop, tag};
+use crate::address::{Address, V4, V6};
+use crate::cells::Cells;
 use crate::connection::{Key, Word};
 use crate::protocol::Protocol;
 use crate::reply::port_of;
@@ -10,10 +11,12 @@ use crate::server::{Server, ServerFlags};
 use crate::service::narrowed;
 use crate::steer::answer::Answer;
 use crate::steer::arrival::Task;
+use crate::steer::fragment::remember_reply;
 use crate::steer::open::is_no_place;
 use crate::steer::parse::{IP_OFFSET, transport_place};
-use crate::steer::{Desk, Stages, Ways};
+use crate::steer::{Desk, Stages, Ways, World};
 use crate::table::Hash;
+use crate::time::Ticks;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::{Frame, checksum, crc32c};
 
@@ -73,6 +76,50 @@ pub(in crate::steer) fn request<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     Ok(leave(world, hop, ifindex))
 }
 
+/// Makes a later fragment of a request one to its server: it has no ports, and no checksum but the IP header's.
+#[inline(always)]
+pub(super) fn readdress_request<F: Frame, W: World, C: Cells>(
+    frame: &mut F,
+    world: &W,
+    server: Server<C>,
+) -> Result<(), Reason> {
+    let ip_bytes = ip_bytes(frame).ok_or(Reason::Malformed)?;
+    one_hop(frame, world, ip_bytes, server.change().mtu.into(), false)?;
+    let address = server.address();
+    let done = if is_v6(frame).ok_or(Reason::Malformed)? {
+        readdress::<V6, _>(frame, End::Destination, address)
+    } else {
+        readdress::<V4, _>(frame, End::Destination, narrowed(address))
+    };
+    done.and_then(|_| frame.write(0, server.hop().macs)).ok_or(Reason::Malformed)
+}
+
+/// The longest reply of a connection that fits the way to its client, in bytes from the IP header on.
+#[inline(always)]
+pub(in crate::steer) fn reply_mtu<A: Address, F: Frame, W: Stages<F>>(
+    world: &W,
+    frame: &F,
+    key: Key<A>,
+    now: Ticks,
+) -> Result<u32, Reason> {
+    Ok(client::way(world, frame, key, now)?.mtu())
+}
+
+/// Sends a later fragment of a reply to its client; of the key only the addresses count.
+#[inline(always)]
+pub(in crate::steer) fn later_reply<A: Address, F: Frame, W: Stages<F>>(
+    world: &W,
+    frame: &mut F,
+    key: Key<A>,
+    now: Ticks,
+) -> Result<Verdict, Reason> {
+    let row = client::way(world, frame, key, now)?;
+    let ip_bytes = ip_bytes(frame).ok_or(Reason::Malformed)?;
+    one_hop(frame, world, ip_bytes, row.mtu(), false)?;
+    readdress(frame, End::Source, key.vip).ok_or(Reason::Malformed)?;
+    client::send(frame, world, row)
+}
+
 /// Sees to it that the connection on the desk has a reply entry, and that it lives as long.
 #[inline(always)]
 fn expect_reply<A: Address, W: Ways<A>>(world: &W, begins: u32) -> Result<(), Reason> {
@@ -103,6 +150,9 @@ pub(in crate::steer) fn reply<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     let server = Server(world.server_row(desk.course().server()).ok_or(Reason::ServerGone)?);
     let row = client::way(world, frame, key, desk.now())?;
     let place = Place::of::<A, _, _>(frame, world, key, key.vip_port, port_of(server, key))?;
+    if place.ip_bytes <= row.mtu() {
+        remember_reply::<A, _>(world, desk.course());
+    }
     one_hop(frame, world, place.ip_bytes, row.mtu(), false)?;
     translate(frame, world, place, End::Source, key.vip, key.vip_port).ok_or(Reason::Malformed)?;
     client::send(frame, world, row)
@@ -129,7 +179,7 @@ impl Place {
         to: [u8; 2],
         from: [u8; 2],
     ) -> Result<Self, Reason> {
-        let offset = transport_place::<A, _, _>(frame, world).ok_or(Reason::Malformed)?;
+        let (offset, is_fragment) = transport_place::<A, _, _>(frame, world).ok_or(Reason::Malformed)?;
         let protocol = key.protocol().ok_or(Reason::OtherProtocol)?;
         let ip_bytes = ip_bytes(frame).ok_or(Reason::Malformed)?;
         let transport = IP_OFFSET + offset as usize;
@@ -137,7 +187,7 @@ impl Place {
         if matches!(protocol, Protocol::Sctp) && u16::from_ne_bytes(to) != u16::from_ne_bytes(from) {
             // It covers ports, but no addresses. What cannot be summed is left alone, before anything is changed.
             sum_bytes = ip_bytes.wrapping_sub(offset);
-            if sum_bytes > crc32c::MAX_BYTES {
+            if is_fragment || sum_bytes > crc32c::MAX_BYTES {
                 return Err(Reason::SctpTooLong);
             }
             crc32c::of(world, frame, transport, sum_bytes).ok_or(Reason::Malformed)?;

@@ -65,6 +65,8 @@ pub(super) fn carry<F: Frame, W: World>(world: &W, frame: &mut F) -> Result<Verd
     }
     match course.method() {
         Method::TUNNEL => tunnel::rewrite(frame, world, server, hash)?,
+        // All but later fragments have a stage of their own.
+        Method::MASQUERADE => masquerade::readdress_request(frame, world, server)?,
         _ => {
             let ip_bytes = ip_bytes(frame).ok_or(Reason::Malformed)?;
             direct::rewrite(frame, world, &hop, ip_bytes, server.change().mtu.into())?;
