@@ -14,6 +14,9 @@ pub const CLIENT_HOP_CELLS: usize = 8;
 /// For what part of a second a row is believed.
 pub const BELIEVED: u32 = 4;
 
+/// The most interfaces that are VLANs: as many as one interface can have.
+pub const MAX_VLANS: u32 = 4096;
+
 /// Clients that the daemon is to look for: places.
 pub const WANTED: u32 = 64;
 /// Cells of such a place: the address, and [`Wanted`].
@@ -103,6 +106,14 @@ impl<C: Cells> ClientHop<C> {
         zerocopy::transmute!([self.0.load(WAY), self.0.load(WAY + 1)])
     }
 
+    /// Makes the way out, which leads to a VLAN, one by the interface below it.
+    #[inline(always)]
+    pub fn go_below(self, ifindex: u32, tags: u64) {
+        let macs = self.0.load(WAY + 1) & 0xffff_ffff;
+        self.0.store(WAY + 1, macs | u64::from(ifindex) << 32);
+        self.0.store(TAGS, tags);
+    }
+
     /// The VLAN tags that frames leave with.
     #[inline(always)]
     pub fn tags(self) -> [Tag; 2] {
@@ -149,12 +160,15 @@ mod tests {
         let (client, vip, now) = ([1; 16], [2; 16], Ticks(u32::MAX - 5));
         assert!(!row.is_of(client, vip, now));
         let way = WayOut { macs: [9; 12], ifindex: 7 };
-        row.set_way(way, zerocopy::transmute!([1u64.to_be(); 1]));
+        row.set_way(way, [Tag::default(); 2]);
         row.name(client, vip, now + 10, 1400);
         assert!(row.is_of(client, vip, now) && row.is_of(client, vip, now + 9));
         assert!(!row.is_of(client, vip, now + 10) && !row.is_of(vip, client, now));
         assert!(!row.is_of(client, [3; 16], now));
         assert_eq!((row.way(), row.mtu()), (way, 1400));
+        let tags = [Tag { ethertype: crate::wire::ethernet::VLAN, control: 5.into() }, Tag::default()];
+        row.go_below(8, zerocopy::transmute!(tags));
+        assert_eq!((row.way(), row.tags()), (WayOut { ifindex: 8, ..way }, tags));
     }
 
     #[test]

@@ -69,6 +69,8 @@ macro_rules! for_each_map {
                     $crate::fragment::MAX_FRAGMENTED;
                 /// Packets for the daemon ([`held`]($crate::held)).
                 HELD: "held", RingBuf, $crate::held::HELD_RING_BYTES;
+                /// Of each interface that is a VLAN the one below all VLANs, 0 if there is no way, and the tags of its frames.
+                VLANS: "vlans", HashMap<u32, [u64; 2]>, $crate::client_hop::MAX_VLANS;
                 /// The ways to clients ([`client_hop::ClientHop`]($crate::client_hop::ClientHop)).
                 CLIENT_HOPS: "client_hops", PerCpuArray<[u64; $crate::client_hop::CLIENT_HOP_CELLS]>,
                     $crate::client_hop::CLIENT_HOPS;

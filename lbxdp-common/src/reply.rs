@@ -22,11 +22,13 @@ use crate::table::{self, Buckets, Claim, Entry, Found, Hash, Pair, Shape, Slot, 
 use crate::verdict::Reason;
 use crate::walk::Step;
 
-/// The port that a server's packets come from: its own, or the service's where it has none.
+/// The port that a connection's packets are sent to: the server's own, if it has one, and the packets go to the service's.
+/// Those that a persistent service gets at other ports (FTP's data, a service for all ports) keep theirs.
 #[inline(always)]
 pub fn port_of<A: Address, C: Cells>(server: Server<C>, key: Key<A>) -> [u8; 2] {
     let port = server.change().port_number;
-    if u16::from_ne_bytes(port) == 0 { key.vip_port } else { port }
+    let keeps = u16::from_ne_bytes(port) == 0 || !server.serves(key.vip_port);
+    if keeps { key.vip_port } else { port }
 }
 
 /// The key of a connection's reply entry.
@@ -242,6 +244,7 @@ mod tests {
         let row = crate::server::ServerRow {
             address: crate::service::widened([10, 1, 0, 1]),
             port_number: 8080u16.to_be_bytes(),
+            service: crate::service::ServiceKey::address(connection.vip, connection.vip_port, 6),
             ..Default::default()
         };
         let cells = row.cells().map(core::sync::atomic::AtomicU64::new);
@@ -254,6 +257,8 @@ mod tests {
             ..connection
         };
         assert_eq!(key_of(connection, Server(&cells[..])), key_from(packet));
+        let other_port = Key { vip_port: 9u16.to_be_bytes(), ..connection };
+        assert_eq!(key_of(other_port, Server(&cells[..])).vip_port, other_port.vip_port);
         assert_ne!(told(connection), key_from(packet).cells());
         assert_eq!(told(connection), told(key_from(packet)));
     }

@@ -299,6 +299,16 @@ struct Identity {
     ifindex: u32,
 }
 
+/// The last cell of [`ServerRow::service`].
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
+struct ServiceEnd {
+    port: [u8; 2],
+    protocol: u8,
+    kind: u8,
+    pad: [u8; 4],
+}
+
 impl<C: Cells> Server<C> {
     /// Where its packets go.
     #[inline(always)]
@@ -317,6 +327,13 @@ impl<C: Cells> Server<C> {
     #[inline(always)]
     pub fn change(self) -> Change {
         zerocopy::transmute!(self.0.load(3))
+    }
+
+    /// Whether its service is one for this port of a VIP, or by mark, whatever the port.
+    #[inline(always)]
+    pub fn serves(self, port: [u8; 2]) -> bool {
+        let ServiceEnd { port: services, kind, .. } = zerocopy::transmute!(self.0.load(SERVICE_CELL + 2));
+        kind & ServiceKey::BY_MARK != 0 || u16::from_ne_bytes(services) == u16::from_ne_bytes(port)
     }
 
     /// RIP, as in a packet; an IPv4 one with zeros behind it.

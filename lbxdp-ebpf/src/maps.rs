@@ -270,6 +270,15 @@ impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
     }
 
     #[inline(always)]
+    fn vlan(&self, ifindex: u32) -> Option<[u64; 2]> {
+        // The daemon replaces values whole.
+        VLANS.get_ptr(&ifindex).map(|vlan| {
+            // SAFETY: the pointer is a live map value.
+            unsafe { *vlan }
+        })
+    }
+
+    #[inline(always)]
     fn wanted(&self, index: u32) -> Option<Row> {
         row(&WANTED, index)
     }

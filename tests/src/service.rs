@@ -27,10 +27,23 @@ pub fn offer(
     scheduler: &str,
     weights: &[u32],
 ) -> Result<()> {
+    offer_by(lab, daemon, "-g", option, port, scheduler, weights)
+}
+
+/// The same, by a forwarding method.
+pub fn offer_by(
+    lab: &Lab,
+    daemon: &Daemon,
+    method: &str,
+    option: &str,
+    port: u16,
+    scheduler: &str,
+    weights: &[u32],
+) -> Result<()> {
     let service = lab.service(port);
     daemon.must(&format!("-A {option} {service} -s {scheduler}"))?;
     for (server, weight) in lab.servers.iter().zip(weights) {
-        daemon.must(&format!("-a {option} {service} -r {} -g -w {weight}", server.address))?;
+        daemon.must(&format!("-a {option} {service} -r {} {method} -w {weight}", server.address))?;
     }
     // A server that is not found yet would be passed over, and the order be another one.
     wait::until("all servers are found", DEADLINE, || {

@@ -1,5 +1,5 @@
-//! What real IPVS showed of VS/DR connections, step by step, and what lbxdp shows of the same steps: real sockets, the
-//! state and the timer of each connection. The record: Linux 6.1, `ipvsadm -Lcn` after each step.
+//! What real IPVS showed of connections by VS/DR and VS/NAT, step by step, and what lbxdp shows of the same steps: real
+//! sockets, the state and the timer of each connection. The record: Linux 6.1, `ipvsadm -Lcn` after each step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream, UdpSock
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use lbxdp_tests::service::{Listed, connections, offer};
-use lbxdp_tests::topology::CLIENT;
+use lbxdp_tests::service::{Listed, connections, offer_by};
+use lbxdp_tests::topology::{CLIENT, DIRECTOR};
 use lbxdp_tests::{Daemon, Lab, Plan, daemon, wait};
 use nix::sys::socket::{setsockopt, sockopt};
 use serde::Deserialize;
@@ -35,15 +35,18 @@ struct Entry {
     source: String,
     r#virtual: String,
     destination: String,
-    /// Seconds of the state's timer.
-    expire_nominal: u32,
+    /// Seconds of the state's timer, if the record knows it.
+    expire_nominal: Option<u32>,
+    /// What was left of it when the listing was made.
+    expire_seen: u32,
 }
 
 impl Entry {
     fn is_shown_as(&self, listed: &Listed) -> bool {
         let (from, to) = (port_of(&self.r#virtual), port_of(&self.destination));
         // The first listing may come late on a slow machine; a wrong timer is off by more.
-        let expires = self.expire_nominal.saturating_sub(8)..=self.expire_nominal;
+        let nominal = self.expire_nominal.unwrap_or(self.expire_seen + 5);
+        let expires = nominal.saturating_sub(8)..=nominal;
         (&self.proto, &self.state) == (&listed.protocol, &listed.state)
             && (from, to) == (Some(listed.service.port()), Some(listed.server.port()))
             && is_source(&self.source, listed.client)
@@ -78,9 +81,10 @@ fn without_addresses(line: &str) -> String {
 struct Record(BTreeMap<String, Value>);
 
 impl Record {
-    fn read() -> Result<Self> {
+    fn read(method: Method) -> Result<Self> {
         let mut record: BTreeMap<String, Value> = serde_json::from_str(RECORDED)?;
-        let steps = record.remove("dr").context("the record has no steps of VS/DR")?;
+        let name = if method == Method::Direct { "dr" } else { "nat" };
+        let steps = record.remove(name).context("the record has no steps of the method")?;
         Ok(Self(serde_json::from_value(steps)?))
     }
 
@@ -89,10 +93,20 @@ impl Record {
     }
 }
 
+/// How packets go to the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Method {
+    /// The server has the VIP, and answers by the router.
+    Direct,
+    /// The server answers by the director.
+    Masquerade,
+}
+
 /// The network of the record, with one server, and the connections that are open.
 struct Stage {
     lab: Lab,
     daemon: Daemon,
+    method: Method,
     record: Record,
     listeners: BTreeMap<u16, TcpListener>,
     clients: BTreeMap<u16, TcpStream>,
@@ -100,25 +114,57 @@ struct Stage {
 }
 
 impl Stage {
-    fn build() -> Result<Self> {
+    fn build(method: Method) -> Result<Self> {
         let lab = Lab::build(Plan { servers: 1, ..Plan::default() })?;
+        if method == Method::Masquerade {
+            lab.director.set("ipv4/ip_forward", "1")?;
+            lab.servers[0].namespace.ip(&format!("route replace {CLIENT}/32 via {DIRECTOR}"))?;
+        }
         let daemon = lab.start_daemon(&daemon::binary()?)?;
+        let by = if method == Method::Direct { "-g" } else { "-m" };
+        let offer = |option, port, options| offer_by(&lab, &daemon, by, option, port, options, &[1]);
         for port in LISTENING.into_iter().chain([MUTE, REFUSING]) {
             let options = match port {
                 PERSISTENT => "rr -p 100",
                 PERSISTENT_NET => "rr -p -M 255.255.255.0",
                 _ => "rr",
             };
-            offer(&lab, &daemon, "-t", port, options, &[1])?;
+            offer("-t", port, options)?;
         }
-        offer(&lab, &daemon, "-u", UDP, "rr", &[1])?;
-        offer(&lab, &daemon, "-u", ONE_PACKET, "rr -o", &[1])?;
-        let listen = |port| anyhow::Ok((port, TcpListener::bind(lab.service(port))?));
-        let listeners = lab.servers[0]
+        offer("-u", UDP, "rr")?;
+        offer("-u", ONE_PACKET, "rr -o")?;
+        let (clients, servers) = (BTreeMap::new(), BTreeMap::new());
+        let (record, listeners) = (Record::read(method)?, BTreeMap::new());
+        let mut stage = Self { lab, daemon, method, record, listeners, clients, servers };
+        let listen = |port| anyhow::Ok((port, TcpListener::bind(stage.at_server(port))?));
+        stage.listeners = stage.lab.servers[0]
             .namespace
             .inside(|| LISTENING.into_iter().map(listen).collect::<Result<_>>())??;
-        let (clients, servers) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { lab, daemon, record: Record::read()?, listeners, clients, servers })
+        Ok(stage)
+    }
+
+    /// Where the server gets the packets for a port of the VIP.
+    fn at_server(&self, port: u16) -> SocketAddrV4 {
+        match self.method {
+            Method::Direct => self.lab.service(port),
+            Method::Masquerade => SocketAddrV4::new(self.lab.servers[0].address, port),
+        }
+    }
+
+    /// Does something while the server gives no answer: it does not have the VIP, or knows no way to the client.
+    fn while_mute(&self, work: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        let (vip, server) = (self.lab.vip(), &self.lab.servers[0].namespace);
+        let (before, after) = match self.method {
+            Method::Direct => (format!("addr del {vip}/32 dev lo"), format!("addr add {vip}/32 dev lo")),
+            Method::Masquerade => (
+                format!("route replace blackhole {CLIENT}/32"),
+                format!("route replace {CLIENT}/32 via {DIRECTOR}"),
+            ),
+        };
+        server.ip(&before)?;
+        work(self)?;
+        server.ip(&after)?;
+        Ok(())
     }
 
     fn connect(&self, port: u16, patience: Duration) -> Result<TcpStream> {
@@ -146,7 +192,7 @@ impl Stage {
 
     /// A question and its answer over UDP, from a new port.
     fn ask(&self, server: &UdpSocket) -> Result<()> {
-        let service = server.local_addr()?;
+        let service = self.lab.service(server.local_addr()?.port());
         let client = self.lab.client.inside(|| UdpSocket::bind("0.0.0.0:0"))??;
         client.set_read_timeout(Some(SOON))?;
         client.send_to(b"question", service)?;
@@ -189,7 +235,14 @@ impl Stage {
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn each_step_shows_the_state_and_the_timer_that_ipvs_showed() -> Result<()> {
-    let mut stage = Stage::build()?;
+    for method in [Method::Direct, Method::Masquerade] {
+        all_steps(method)?;
+    }
+    Ok(())
+}
+
+fn all_steps(method: Method) -> Result<()> {
+    let mut stage = Stage::build(method)?;
     openings(&mut stage)?;
     endings(&mut stage)?;
     persistence(&mut stage)?;
@@ -200,11 +253,10 @@ fn each_step_shows_the_state_and_the_timer_that_ipvs_showed() -> Result<()> {
 }
 
 fn openings(stage: &mut Stage) -> Result<()> {
-    // A server without the VIP is mute.
-    let vip = stage.lab.vip();
-    stage.lab.servers[0].namespace.ip(&format!("addr del {vip}/32 dev lo"))?;
-    ensure!(stage.connect(MUTE, Duration::from_millis(200)).is_err(), "somebody has answered");
-    stage.lab.servers[0].namespace.ip(&format!("addr add {vip}/32 dev lo"))?;
+    stage.while_mute(|stage| {
+        ensure!(stage.connect(MUTE, Duration::from_millis(200)).is_err(), "somebody has answered");
+        Ok(())
+    })?;
     stage.shows("syn, no answer", MUTE)?;
     ensure!(stage.connect(REFUSING, SOON).is_err(), "somebody listens");
     stage.shows("connection refused by the server", REFUSING)?;
@@ -251,8 +303,8 @@ fn persistence(stage: &mut Stage) -> Result<()> {
 
 fn datagrams_and_timeouts(stage: &mut Stage) -> Result<()> {
     let bind = |port| -> Result<UdpSocket> {
-        let service = stage.lab.service(port);
-        let socket = stage.lab.servers[0].namespace.inside(|| UdpSocket::bind(service))??;
+        let at = stage.at_server(port);
+        let socket = stage.lab.servers[0].namespace.inside(|| UdpSocket::bind(at))??;
         socket.set_read_timeout(Some(SOON))?;
         Ok(socket)
     };

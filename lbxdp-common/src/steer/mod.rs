@@ -104,6 +104,8 @@ pub trait World: Pool {
     fn desk(&self) -> Option<Self::Row>;
     /// A row of what this CPU remembers of the ways to clients ([`client_hop`](crate::client_hop)).
     fn client_hop(&self, index: u32) -> Option<Self::Row>;
+    /// Of an interface that is a VLAN the one below it (0: none) and its tags.
+    fn vlan(&self, ifindex: u32) -> Option<[u64; 2]>;
     /// A place for a client that the daemon is to look for.
     fn wanted(&self, index: u32) -> Option<Self::Row>;
     /// Counts what is done for want of room.

@@ -259,6 +259,7 @@ impl Director {
         let wider = self.kinds.and(settings::methods(&self.layout));
         if wider != self.kinds {
             self.kinds = wider;
+            self.write_vlans();
             self.write_settings_of(&self.state);
         }
     }
@@ -322,6 +323,23 @@ impl Director {
             write.carry_out(&mut self.tables, self.seed)?;
         }
         Ok(())
+    }
+
+    /// Packets learn which interfaces are VLANs: replies to clients may be routed there.
+    fn write_vlans(&mut self) {
+        if !self.masquerades() {
+            return;
+        }
+        let wanted = self.next_hops.vlans();
+        let written = self.tables.vlans().and_then(|known| {
+            let gone = known.keys().filter(|ifindex| !wanted.contains_key(ifindex));
+            gone.copied().try_for_each(|ifindex| self.tables.remove_vlan(ifindex))?;
+            let mut others = wanted.iter().filter(|(ifindex, below)| known.get(ifindex) != Some(below));
+            others.try_for_each(|(ifindex, below)| self.tables.put_vlan(*ifindex, *below))
+        });
+        if let Err(error) = written {
+            tracing::error!(error = %chain(&error), "clients behind VLANs may not be reached");
+        }
     }
 
     pub(super) fn write_ports(&mut self) {
@@ -410,6 +428,7 @@ impl Director {
         changed.extend(self.next_hops.expire(Instant::now()).await);
         self.take_over_hops(&changed);
         self.next_hops.keep_alive().await;
+        self.write_vlans();
         self.sync_saved();
         self.follow_pressure();
         self.follow_secure_tcp();

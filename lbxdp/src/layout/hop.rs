@@ -45,6 +45,11 @@ impl VlanTags {
         [tag(self.outer), self.inner.map_or_else(Default::default, tag)]
     }
 
+    /// The same as a cell.
+    pub fn cell(self) -> u64 {
+        zerocopy::transmute!(self.on_the_wire())
+    }
+
     /// Of a row.
     fn of_row(row: &ServerRow) -> Option<Self> {
         let [outer, inner] =

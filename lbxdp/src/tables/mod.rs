@@ -150,6 +150,25 @@ impl Tables {
         }
     }
 
+    /// The interfaces that are VLANs: of each the one below, and its tags.
+    pub fn vlans(&self) -> Result<BTreeMap<u32, [u64; 2]>, TableError> {
+        let entries = self.VLANS.iter().map(|entry| entry.map(|(ifindex, below)| (ifindex.0, below)));
+        entries.collect::<Result<_, _>>().map_err(|source| failed("read", "vlans", source))
+    }
+
+    /// Says of an interface that it is a VLAN.
+    pub fn put_vlan(&mut self, ifindex: u32, below: [u64; 2]) -> Result<(), TableError> {
+        self.VLANS.insert(&Row(ifindex), below, 0).map_err(|source| failed("write", "vlans", source))
+    }
+
+    /// Says that it is none any more.
+    pub fn remove_vlan(&mut self, ifindex: u32) -> Result<(), TableError> {
+        match self.VLANS.remove(&Row(ifindex)) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(source) => Err(failed("write", "vlans", source)),
+        }
+    }
+
     /// How often something was done for want of room, on all CPUs.
     pub fn overflow_count(&self, overflow: Overflow) -> Result<u64, TableError> {
         let counts =

@@ -272,6 +272,10 @@ impl<'a> World for &'a Host {
         self.client_hops.chunks_exact(CLIENT_HOP_CELLS).nth(index as usize)
     }
 
+    fn vlan(&self, _: u32) -> Option<[u64; 2]> {
+        None
+    }
+
     fn wanted(&self, index: u32) -> Option<Self::Row> {
         self.wanted.chunks_exact(WANTED_CELLS).nth(index as usize)
     }

@@ -28,6 +28,12 @@ pub(super) fn way<A: Address, F: Frame, W: Stages<F>>(
     let route = world.route(frame, key.vip, key.client, row);
     match route.failure() {
         None => {
+            if let Some([ifindex, tags]) = world.vlan(row.way().ifindex) {
+                if ifindex == 0 {
+                    return Err(Reason::NoWayOut);
+                }
+                row.go_below(ifindex as u32, tags);
+            }
             row.name(client, vip, now + settings.hertz() / BELIEVED, route.mtu());
             Ok(row)
         }

@@ -17,7 +17,7 @@ use super::path_mtu::PathMtu;
 use super::ports::Ports;
 use super::ration::Ration;
 use super::route::{Route, Via, route};
-use crate::layout::Hop;
+use crate::layout::{Hop, VlanTags};
 
 /// How many addresses without servers are looked for in a second.
 const LOOKED_FOR: u32 = 64;
@@ -132,6 +132,17 @@ impl NextHops {
     /// All interfaces, by their indices.
     pub(in crate::daemon) fn links(&self) -> &HashMap<u32, Link> {
         self.links.all()
+    }
+
+    /// The interfaces that are VLANs: of each the one below all VLANs (0 if XDP has no way), and the tags of its frames.
+    pub(in crate::daemon) fn vlans(&self) -> BTreeMap<u32, [u64; 2]> {
+        let vlans = self.links().iter().filter(|(_, link)| link.vlan.is_some());
+        let below = vlans.map(|(ifindex, _)| {
+            let out = self.links.way_out(*ifindex);
+            let tags = out.and_then(|out| out.vlan).map_or(0, VlanTags::cell);
+            (*ifindex, [out.map_or(0, |out| out.ifindex.into()), tags])
+        });
+        below.collect()
     }
 
     /// The interfaces that packets are sent out by and were not when this was last asked, with their slots in the device
