@@ -47,6 +47,6 @@ pub const DIRECTOR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x01];
 /// Index of that interface: the loopback's, for there the kernel has a frame come in that only a test sends.
 pub const IFINDEX: u32 = 1;
 /// The slot of another interface in the device map, and its index.
-pub const OTHER_PORT: (u16, u32) = (3, 7);
+pub const OTHER_PORT: (u16, u32) = (3, 99);
 /// The secret of all tables.
 pub const SEED: Seed = Seed { offset: 0x0123_4567_89ab_cdef, multiplier: 0x9e37_79b9_7f4a_7c15 };
