@@ -20,7 +20,7 @@ use nix::sys::signal::Signal;
 
 const SOON: Duration = Duration::from_secs(20);
 /// More than half of the 32,768 places that the table begins with.
-const COUNT: u32 = 20_000;
+const COUNT: u32 = 25_000;
 
 /// A line of `lbxdp status` about IPv6: the first number, and the last one.
 fn numbers(daemon: &Daemon, what: &str) -> Result<[u64; 2]> {
