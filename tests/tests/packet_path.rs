@@ -1,7 +1,6 @@
 //! The loaded program, run by the kernel on single frames: it must do what `steer` does on the host, to the byte.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::AtomicU64;
 
 use aya::Ebpf;
@@ -24,7 +23,6 @@ use lbxdp_tests::cases::memory::{self, BUCKETS, MEMBERS, SERVERS, SERVICES, Snap
 use lbxdp_tests::cases::random::{self, Dice};
 use lbxdp_tests::cases::setup::{Destination, Setup};
 use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Outcome, Runner, Table};
-use nix::sched::{CloneFlags, unshare};
 
 /// The program in the kernel, attached to nothing.
 struct Kernel {
@@ -51,20 +49,11 @@ impl Drop for Pins {
     }
 }
 
-/// Takes this thread where there is another interface beside the loopback, with the index that all cases know.
-fn in_a_network_of_its_own() {
-    unshare(CloneFlags::CLONE_NEWNET).expect("root may have a network of its own");
-    let link = format!("link add other index {} type veth peer name its_peer", OTHER_PORT.1);
-    let made = Command::new("ip").args(link.split(' ')).status().expect("iproute2 is there");
-    assert!(made.success(), "no other interface");
-}
-
 impl Kernel {
     fn load() -> Self {
         static LOADED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = LOADED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let pins = Pins(Path::new("/sys/fs/bpf").join(format!("lbxdp-law-{}-{number}", std::process::id())));
-        in_a_network_of_its_own();
         let interface = Interface { name: "none".into(), ifindex: IFINDEX, mac: DIRECTOR_MAC };
         let sizes = Sizes {
             buckets: BUCKETS,
@@ -265,21 +254,34 @@ fn every_case_in_the_kernel_as_on_the_host() {
     assert!(cases.len() > 30);
 }
 
-/// Runs frames by chance in both; how many were forwarded.
-fn run_both(kernel: &mut Kernel, host: &mut Host, setup: &Setup, dice: &mut Dice, frames: u32) -> usize {
+/// How many frames were forwarded, or answered.
+#[derive(Default)]
+struct Forwarded {
+    all: usize,
+    tunnelled: usize,
+}
+
+/// Runs frames by chance in both.
+fn run_both(kernel: &mut Kernel, host: &mut Host, setup: &Setup, dice: &mut Dice, frames: u32) -> Forwarded {
     memory::write(kernel, setup);
     memory::write(host, setup);
-    let mut forwarded = 0;
+    let mut forwarded = Forwarded::default();
     for number in 0..frames {
         let frame = dice.frame();
+        let bytes = frame.len();
         let (mut in_kernel, mut on_host) = (frame.clone(), frame);
         let outcome = kernel.run(&mut in_kernel);
         assert_eq!(outcome, host.run(&mut on_host), "frame {number}: {on_host:x?}, {setup:?}");
         if let Some(Ok(Verdict::Answered(_))) = host.last() {
             (in_kernel, on_host) = (frame::settled(in_kernel), frame::settled(on_host));
         }
+        if outcome.action > 2 && on_host.len() > bytes {
+            // Through a tunnel, whose outer headers draw lots too.
+            (in_kernel, on_host) = (frame::settled(in_kernel), frame::settled(on_host));
+            forwarded.tunnelled += 1;
+        }
         assert_eq!(in_kernel, on_host, "frame {number}, {setup:?}");
-        forwarded += usize::from(outcome.action > 2);
+        forwarded.all += usize::from(outcome.action > 2);
         // What the limit of all clients takes is left to chance.
         for row in [kernel.row(Table::Limits, TOTAL_ROW), host.row(Table::Limits, TOTAL_ROW)] {
             row.expect("a row").store(0, 0);
@@ -300,7 +302,7 @@ fn run_both(kernel: &mut Kernel, host: &mut Host, setup: &Setup, dice: &mut Dice
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn frames_by_chance_in_the_kernel_as_on_the_host() {
     let (mut kernel, mut host) = (Kernel::load(), Host::default());
-    let forwarded = run_both(&mut kernel, &mut host, &random::setup(), &mut Dice::new(7), 20_000);
+    let forwarded = run_both(&mut kernel, &mut host, &random::setup(), &mut Dice::new(7), 20_000).all;
     assert!(forwarded > 1000, "only {forwarded} frames were forwarded");
 }
 
@@ -312,12 +314,17 @@ fn services_by_chance_in_the_kernel_as_on_the_host() {
     let schedulers: Vec<Scheduler> =
         Scheduler::ALL.iter().copied().filter(|by| *by != Scheduler::TwoChoices).collect();
     let mut dice = Dice::new(11);
-    let (mut forwarded, mut templates) = (0, 0);
+    let (mut forwarded, mut tunnelled, mut templates, mut templates_v6) = (0, 0, 0, 0);
     for _ in 0..40 {
         let setup = dice.setup(&schedulers);
-        forwarded += run_both(&mut kernel, &mut host, &setup, &mut dice, 1000);
-        templates += memory::snapshot(&host).entries.iter().filter(|(_, word)| word.is_template()).count();
+        let run = run_both(&mut kernel, &mut host, &setup, &mut dice, 1000);
+        (forwarded, tunnelled) = (forwarded + run.all, tunnelled + run.tunnelled);
+        let Snapshot { entries, entries_v6, .. } = memory::snapshot(&host);
+        templates += entries.iter().filter(|(_, word)| word.is_template()).count();
+        templates_v6 += entries_v6.iter().filter(|(_, word)| word.is_template()).count();
     }
     assert!(forwarded > 5000, "only {forwarded} frames were forwarded");
+    assert!(tunnelled > 1000, "only {tunnelled} frames went through tunnels");
     assert!(templates > 100, "only {templates} templates");
+    assert!(templates_v6 > 50, "only {templates_v6} templates of IPv6");
 }

@@ -54,8 +54,9 @@ fn every_reason_and_verdict_has_a_case() {
     }
 }
 
-/// TTL and checksum in the IP header.
+/// TTL and checksum in the IP header, and the hop limit in IPv6's.
 const CHANGING: [usize; 3] = [IP + 8, IP + 10, IP + 11];
+const HOP_LIMIT: usize = IP + 7;
 
 /// Runs a frame: nothing but what forwarding changes may differ afterwards, and only if it was forwarded.
 fn assert_little_changes(host: &mut Host, before: &[u8]) {
@@ -65,15 +66,27 @@ fn assert_little_changes(host: &mut Host, before: &[u8]) {
         assert_eq!(before, after);
     }
     if let Some(Ok(Verdict::Answered(reason))) = host.last() {
-        let error = if reason == Reason::TtlExpired { frame::TIME_EXCEEDED } else { frame::PORT_UNREACHABLE };
+        let error = match (reason == Reason::TtlExpired, is_v6(before)) {
+            (true, false) => frame::TIME_EXCEEDED,
+            (false, false) => frame::PORT_UNREACHABLE,
+            (true, true) => (3, 0, [0; 4]),
+            (false, true) => (1, 4, [0; 4]),
+        };
         assert_eq!(frame::settled(after), frame::refused(before, error));
         return;
     }
-    assert_eq!(before.len(), after.len());
-    let differ = (0..before.len()).filter(|&at| before[at] != after[at]);
-    for at in differ {
-        assert!(at < 12 || CHANGING.contains(&at), "byte {at} has changed");
+    // A tunnel's headers stand before all that came.
+    let outer = after.len() - before.len();
+    assert!(outer == 0 || frame::settled(after.clone()).len() > IP + 20, "its outer header is wrong");
+    let differ = (0..before.len()).filter(|&at| before[at] != after[outer + at]);
+    for at in differ.filter(|at| outer == 0 || *at >= IP) {
+        let may_change = if is_v6(before) { at == HOP_LIMIT } else { CHANGING.contains(&at) };
+        assert!(at < 12 || may_change, "byte {at} has changed");
     }
+}
+
+fn is_v6(frame: &[u8]) -> bool {
+    frame.get(12..14) == Some(&[0x86, 0xdd])
 }
 
 thread_local! {

@@ -36,7 +36,7 @@ pub const BUCKETS: u32 = 256;
 /// Rows of servers.
 pub const SERVERS: u32 = 16;
 /// Rows of services.
-pub const SERVICES: u32 = 8;
+pub const SERVICES: u32 = 16;
 /// Rows of members.
 pub const MEMBERS: u32 = 4096;
 

@@ -4,7 +4,10 @@
 use super::frame::{Packet, sctp, tcp, udp};
 use super::memory::{MEMBERS, SERVICES};
 use super::setup::{Setup, key, template_key};
-use super::{CLIENT, IFINDEX, VIP};
+use super::tunnels::{TUNNELS, through};
+use super::v6;
+use super::{CLIENT, CLIENT_V6, IFINDEX, VIP, VIP_V6};
+use etherparse::IpNumber;
 use lbxdp_common::mark::MarkRow;
 use lbxdp_common::server::ServerFlags;
 use lbxdp_common::service::{List, ServiceFlags, widened};
@@ -12,7 +15,7 @@ use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::Shape;
 use lbxdp_common::wire::sctp::ChunkKind;
-use lbxdp_common::{Protocol, Scheduler};
+use lbxdp_common::{Address, Protocol, Scheduler};
 
 /// Ports that services have, and others that FTP or services for all ports get.
 const PORTS: [u16; 8] = [80, 53, 443, 22, 21, 20, 1023, 5000];
@@ -71,6 +74,35 @@ impl Dice {
         self.below(times) == 0
     }
 
+    /// A packet of IPv6, as [`Dice::frame`] has them of IPv4.
+    fn v6(&mut self, from: u16, to: u16) -> Vec<u8> {
+        let packet = match self.below(6) {
+            0 | 1 => v6::udp(from, to),
+            2 => v6::sctp(40_000 + from % 20, 5000, ChunkKind(self.byte() % 16)),
+            _ => match self.below(6) {
+                0..=2 => v6::tcp(from, to).syn(),
+                3 | 4 => v6::tcp(from, to).ack(),
+                _ => v6::tcp(from, to).fin().ack(),
+            },
+        };
+        let mut client = CLIENT_V6;
+        client[self.one_of(&[7, 15, 15, 15])] = 10 + self.byte() % 8;
+        let mut elsewhere = VIP_V6;
+        elsewhere[8] = self.byte();
+        let mut packet = packet
+            .from_address(client)
+            .to_address(self.one_of(&[VIP_V6, VIP_V6, VIP_V6, elsewhere]))
+            .traffic_class(self.byte())
+            .payload(usize::from(self.below(40)));
+        if self.once_in(3) {
+            for _ in 0..=self.below(3) {
+                let number = self.one_of(&[0, 43, 60, 60, 51, 59]);
+                packet = packet.options(IpNumber(number), 1 + self.byte() % 3);
+            }
+        }
+        packet.bytes()
+    }
+
     /// A frame.
     pub fn frame(&mut self) -> Vec<u8> {
         let from = if self.once_in(50) { 20 } else { 40_000 + self.below(50) };
@@ -83,7 +115,7 @@ impl Dice {
         let [one, two, three, _] = CLIENT;
         let client = [one, two, three, 10 + self.byte() % 8];
         let packet = packet.from_address(client).to_address(self.one_of(&ADDRESSES));
-        let mut frame = packet.bytes();
+        let mut frame = if self.once_in(3) { self.v6(from, to) } else { packet.bytes() };
         match self.below(10) {
             0 => frame.iter_mut().for_each(|byte| *byte = self.byte()),
             1 => frame.truncate(14 + usize::from(self.below(46))),
@@ -107,10 +139,12 @@ impl Dice {
 enum At {
     Port(Protocol, u16),
     Mark(u32),
+    PortV6(Protocol, u16),
+    MarkV6(u32),
 }
 
 /// As many as there is room for.
-const PLACES: [At; 7] = [
+const PLACES: [At; 12] = [
     At::Port(Protocol::Tcp, 80),
     At::Port(Protocol::Udp, 53),
     At::Port(Protocol::Sctp, 5000),
@@ -118,6 +152,11 @@ const PLACES: [At; 7] = [
     At::Port(Protocol::Tcp, 0),
     At::Port(Protocol::Udp, 0),
     At::Mark(7),
+    At::PortV6(Protocol::Tcp, 80),
+    At::PortV6(Protocol::Udp, 53),
+    At::PortV6(Protocol::Sctp, 5000),
+    At::PortV6(Protocol::Tcp, 0),
+    At::MarkV6(7),
 ];
 const _: () = assert!(PLACES.len() < SERVICES as usize);
 
@@ -136,6 +175,10 @@ impl Dice {
         for number in 1..=4 {
             let flags = self.one_of(&flags);
             setup = setup.server(number, |row| row.flags = flags);
+            if self.once_in(3) {
+                let ((kind, checksum), is_v6) = (self.one_of(&TUNNELS), self.once_in(2));
+                setup = setup.server(number, |row| through(row, kind, checksum, is_v6));
+            }
         }
         let mut room = MEMBERS / 2;
         for at in PLACES {
@@ -160,13 +203,22 @@ impl Dice {
                 let rules: Vec<MarkRow> = (0..=self.below(3)).map(|_| self.mark_rule()).collect();
                 setup = setup.marks(destination, bits, &rules);
             }
+            for bits in [128, 64].into_iter().take(usize::from(number)) {
+                let net = if bits == 128 { VIP_V6 } else { VIP_V6.masked(64u32.to_be_bytes()) };
+                let rules: Vec<MarkRow> = (0..=self.below(3)).map(|_| self.mark_rule()).collect();
+                setup = setup.marks(net, bits, &rules);
+            }
         }
         if self.once_in(2) {
             setup = setup.template(template_key(Protocol::Tcp, 80), 1, 300, 600_000);
         }
         let small = Shape::steady(u32::from(self.below(16)) + 1);
         let shape = if self.once_in(3) { small } else { setup.shape };
-        self.rules(setup).shape(shape)
+        let mut setup = self.rules(setup).shape(shape);
+        if self.once_in(3) {
+            setup.shape_v6 = Shape::steady(u32::from(self.below(16)) + 1);
+        }
+        setup
     }
 
     fn service(&mut self, setup: Setup, at: At, schedulers: &[Scheduler], room: &mut u32) -> Setup {
@@ -186,9 +238,14 @@ impl Dice {
         let mut setup = match at {
             At::Port(protocol, port) => setup.service(protocol, port, by, &servers),
             At::Mark(mark) => setup.service_by_mark(mark, by, &servers),
+            At::PortV6(protocol, port) => setup.service_v6(protocol, port, by, &servers),
+            At::MarkV6(mark) => setup.service_by_mark_v6(mark, by, &servers),
         };
         if self.once_in(2) {
+            let bits: u32 = self.one_of(&[128, 64, 48, 61]);
+            let is_v6 = matches!(at, At::PortV6(..) | At::MarkV6(_));
             let netmask = self.one_of(&[[255; 4], [255, 255, 255, 252], [255, 255, 255, 0]]);
+            let netmask = if is_v6 { bits.to_be_bytes() } else { netmask };
             setup = setup.persistent(300, netmask);
         }
         if self.once_in(3) {
@@ -224,10 +281,11 @@ impl Dice {
             Rules::EXPIRE_NODEST_CONN,
             Rules::SECURE_TCP,
             Rules::EXPIRE_QUIESCENT_TEMPLATE,
+            Rules::PMTU_DISC,
         ];
         let setup =
             all.into_iter().fold(setup, |setup, rule| if self.once_in(4) { setup.rule(rule) } else { setup });
-        let kinds = [Rules::FTP, Rules::ALL_PORTS, Rules::MARKED_NETS];
+        let kinds = [Rules::FTP, Rules::ALL_PORTS, Rules::MARKED_NETS, Rules::IPV6, Rules::TUNNELS];
         kinds.into_iter().fold(setup, Setup::rule)
     }
 }
@@ -243,6 +301,8 @@ pub fn setup() -> Setup {
         .service(Protocol::Tcp, 443, Scheduler::WeightedLeastConnection, &[(1, 5), (2, 3)])
         .service(Protocol::Udp, 22, Scheduler::RoundRobin, &[(1, 0)])
         .service(Protocol::Sctp, 5000, Scheduler::RoundRobin, &[(1, 1), (2, 1)])
+        .service_v6(Protocol::Tcp, 80, Scheduler::WeightedLeastConnection, &[(2, 1), (1, 2)])
+        .service_v6(Protocol::Udp, 53, Scheduler::RoundRobin, &[(1, 1), (2, 1)])
         .connection(key(Protocol::Tcp, 40_001, 80), 1, State::tcp(TcpState::TimeWait), 600_000)
         .connection(key(Protocol::Tcp, 40_002, 443), 2, State::tcp(TcpState::Established), -1)
 }

@@ -178,6 +178,13 @@ fn headers() -> Vec<Case> {
             frame[IP..IP + ip.header_len()].copy_from_slice(&ip.to_bytes());
             frame
         };
+        let cut_off = |mut frame: Vec<u8>| {
+            frame.pop();
+            frame
+        };
+        let ttls = ttls
+            .not_frame(Reason::Malformed, cut_off(frame::udp(PORT, DNS).bytes()))
+            .not_frame(Reason::Malformed, cut_off(v6::udp(PORT, DNS).bytes()));
         ttls.wraps(&may_be_cut, row)
             .wraps(&frame::udp(PORT, DNS).ip_options(&[1; 8]).bytes(), row)
             .wraps_v6(&v6::udp(PORT, DNS).options(IpNumber::IPV6_DESTINATION_OPTIONS, 2).bytes(), row)

@@ -152,6 +152,10 @@ pub(super) fn rewrite<F: Frame, W: World, C: Cells>(
         return Err(Reason::NoTunnel);
     }
     let ip_bytes = ip_bytes(frame).ok_or(Reason::Malformed)?;
+    if IP_OFFSET as u32 + ip_bytes > frame.bytes() {
+        // Cut off on its way: the stack drops it, untouched (`ip_rcv_core`).
+        return Err(Reason::Malformed);
+    }
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let heeds_path = settings.rules().has(Rules::PMTU_DISC);
     one_hop(frame, world, ip_bytes, mtu, !heeds_path)?;
