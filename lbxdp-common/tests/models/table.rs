@@ -104,7 +104,7 @@ fn a_reader_sees_whole_connections_while_their_places_change_hands() {
         });
         reader.join().unwrap();
         assert!(
-            matches!(inserter.join().unwrap().1, Inserted::New(Some(Replaced { key, .. })) if key == old.0)
+            matches!(inserter.join().unwrap().1, Inserted::New(Some(Replaced { key, .. })) if key == old.0.cells())
         );
         assert_eq!(table.live(), [new]);
     });
@@ -122,7 +122,7 @@ fn a_connection_is_taken_off_once_by_the_sweep_or_by_who_takes_its_place() {
             Inserted::New(replaced) | Inserted::Existing(_, replaced) => replaced,
             Inserted::Full(_) => None,
         };
-        let replaced = replaced.map(|replaced| (replaced.key, replaced.word));
+        let replaced = replaced.map(|replaced| (Key::from_cells(replaced.key), replaced.word));
         let taken_off: Vec<_> = swept.into_iter().chain(replaced).collect();
         assert_eq!(taken_off, [old]);
         // If the sweep was faster by a hair, the place may have looked neither free nor overdue: no harm.
@@ -139,7 +139,7 @@ fn two_inserters_of_different_keys_never_take_off_one_connection_twice() {
         let other = inserter(table, SAME, key_of(2), 2);
         let mine = table.insert(SAME, key_of(3), word_of(3, LATER));
         let results = BTreeMap::from([(2, other.join().unwrap().1), (3, mine)]);
-        let replacing = Inserted::New(Some(Replaced { key: old.0, word: old.1 }));
+        let replacing = Inserted::New(Some(Replaced { key: old.0.cells(), word: old.1 }));
         let winners: Vec<u8> =
             results.iter().filter(|(_, result)| **result == replacing).map(|(server, _)| *server).collect();
         let [winner] = winners[..] else { panic!("{results:?}") };

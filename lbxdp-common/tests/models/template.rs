@@ -250,6 +250,10 @@ impl World for Director {
         None
     }
 
+    fn vlan(&self, _: u32) -> Option<[u64; 2]> {
+        None
+    }
+
     fn client_hop(&self, _: u32) -> Option<Row> {
         None
     }
