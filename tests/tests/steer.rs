@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use lbxdp_common::server::{ServerFlags, ServerId};
 use lbxdp_common::table::Hash;
 use lbxdp_common::wire::sctp::ChunkKind;
-use lbxdp_common::{Reason, Scheduler, Verdict};
+use lbxdp_common::{Fate, Reason, Scheduler, Verdict};
 use lbxdp_tests::cases::frame::{self, IP};
 use lbxdp_tests::cases::random::{self, Dice};
 use lbxdp_tests::cases::setup::Setup;
@@ -100,6 +100,38 @@ proptest! {
         HOST.with_borrow_mut(|host| {
             memory::write(host, &random::setup());
             assert_little_changes(host, &frame);
+        });
+    }
+
+    /// ICMP errors and tunnels too, wherever their quotes end.
+    #[test]
+    fn a_frame_of_any_case_with_bytes_changed_or_cut_off_passes_untouched_if_it_passes(
+        case: prop::sample::Index,
+        step: prop::sample::Index,
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        kept in 0.3f64..1.3,
+    ) {
+        static CASES: std::sync::LazyLock<Vec<cases::Case>> = std::sync::LazyLock::new(cases::all);
+        let case = case.get(&CASES);
+        prop_assume!(!case.steps.is_empty());
+        let mut before = step.get(&case.steps).frame.clone();
+        prop_assume!(!before.is_empty());
+        for (at, byte) in changes {
+            let at = at.index(before.len());
+            before[at] = byte;
+        }
+        before.truncate((before.len() as f64 * kept) as usize);
+        HOST.with_borrow_mut(|host| {
+            memory::write(host, &case.setup);
+            let mut after = before.clone();
+            host.run(&mut after);
+            host.held();
+            host.wishes();
+            match host.last() {
+                Some(Err(reason)) if reason.fate() == Fate::Pass => assert_eq!(before, after, "{reason}"),
+                Some(Ok(Verdict::Local)) => assert_eq!(before, after),
+                _ => {}
+            }
         });
     }
 

@@ -4,7 +4,7 @@ use etherparse::{IpNumber, Ipv4Header, Ipv6Header, PacketBuilder};
 use lbxdp_common::client_hop::{WayOut, Wish};
 use lbxdp_common::forward::TunnelKind;
 use lbxdp_common::server::{Method, ServerFlags, ServerRow};
-use lbxdp_common::service::widened;
+use lbxdp_common::service::{ServiceKey, widened};
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::{Notice, Protocol, Reason, Scheduler, Verdict};
@@ -380,12 +380,16 @@ const SERVER_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
 
 /// By VS/NAT: the server has an address of its own, and a port.
 fn masquerade() -> Setup {
-    known(Method::MASQUERADE).server(1, |row| row.port_number = 5353u16.to_be_bytes())
+    known(Method::MASQUERADE).server(1, |row| {
+        row.port_number = 5353u16.to_be_bytes();
+        row.service = ServiceKey::address(VIP, 53u16.to_be_bytes(), Udp.raw());
+    })
 }
 
 fn masquerade_v6() -> Setup {
     masquerade().server(1, |row| {
         row.address = SERVER_V6;
+        row.service = ServiceKey::address_v6(VIP_V6, 53u16.to_be_bytes(), Udp.raw());
         row.flags = row.flags.with(ServerFlags::IPV6);
     })
 }

@@ -4,8 +4,8 @@
 use super::quote::{self, Quote};
 use super::translate::{self, Outer};
 use crate::address::Address;
-use crate::cells::Cells;
 use crate::connection::{Course, Key, kind};
+use crate::reply::port_of;
 use crate::server::{Method, Server};
 use crate::service::narrowed;
 use crate::settings::SettingsView;
@@ -29,7 +29,7 @@ pub(in crate::steer) fn arrive_v4<F: Frame, W: Stages<F>>(
     let way = way_to(world, course, quote.bytes, hash)?;
     if course.method() == Method::MASQUERADE {
         let server = Server(world.server_row(course.server()).ok_or(Reason::ServerGone)?);
-        let port = server_port(server, &quote);
+        let port = port_of(server, key_of(&quote));
         translate::v4(frame, world, &quote, Outer::Destination, narrowed(server.address()), port)
             .ok_or(Reason::Malformed)?;
     }
@@ -50,7 +50,7 @@ pub(in crate::steer) fn arrive_v6<F: Frame, W: Stages<F>>(
     let way = way_to(world, course, quote.bytes, hash)?;
     if course.method() == Method::MASQUERADE {
         let server = Server(world.server_row(course.server()).ok_or(Reason::ServerGone)?);
-        let port = server_port(server, &quote);
+        let port = port_of(server, key_of(&quote));
         translate::v6(frame, world, &quote, Outer::Destination, server.address(), port)
             .ok_or(Reason::Malformed)?;
     }
@@ -61,15 +61,7 @@ pub(in crate::steer) fn arrive_v6<F: Frame, W: Stages<F>>(
 #[inline(always)]
 fn course<A: Address, W: Ways<A>>(world: &W, quote: &Quote<A>) -> Result<(Course, Hash), Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    let key = Key {
-        client: quote.destination,
-        vip: quote.source,
-        client_port: quote.destination_port,
-        vip_port: quote.source_port,
-        protocol: quote.protocol,
-        kind: kind::CONNECTION,
-        pad: [0; 2],
-    };
+    let key = key_of(quote);
     let hash = Hash::of(key, settings.seed());
     let found = table::find(world, settings.shape_of::<A>(), hash, key).ok_or(Reason::OtherProtocol)?;
     let (Found::Here(_, word) | Found::OnItsWay(word)) = found;
@@ -90,9 +82,16 @@ fn depart<F: Frame, W: Stages<F>>(world: &W, frame: &mut F, way: &Way) -> Result
     world.enter(Stage::Carry, frame)
 }
 
-/// The port that the server's packets come from.
+/// The key of the connection that the quoted packet, an answer, belongs to.
 #[inline(always)]
-fn server_port<A, C: Cells>(server: Server<C>, quote: &Quote<A>) -> [u8; 2] {
-    let port = server.change().port_number;
-    if u16::from_ne_bytes(port) == 0 { quote.source_port } else { port }
+fn key_of<A: Copy>(quote: &Quote<A>) -> Key<A> {
+    Key {
+        client: quote.destination,
+        vip: quote.source,
+        client_port: quote.destination_port,
+        vip_port: quote.source_port,
+        protocol: quote.protocol,
+        kind: kind::CONNECTION,
+        pad: [0; 2],
+    }
 }
