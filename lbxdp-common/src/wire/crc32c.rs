@@ -42,6 +42,8 @@ struct Sum<'a, F> {
     frame: &'a F,
     start: usize,
     crc: u32,
+    /// Of the sum, and how many words of four they are.
+    bytes: u32,
     words: u32,
     /// 1 if the frame ended before its time.
     is_short: u32,
@@ -57,29 +59,37 @@ impl<F: Frame, W> Step<W> for Sum<'_, F> {
             };
             self.crc = on(on(on(on(self.crc ^ u32::from_le_bytes(word)))));
         } else {
-            let at = self.words * 3 + index;
-            // With the one before it: of the end of a single byte the compiler makes a comparison that 6.1's verifier does
-            // not understand.
-            let place = (self.start + (at & MASK) as usize).wrapping_sub(1);
-            let Some([_, byte]) = self.frame.read::<[u8; 2]>(place) else {
+            // Out of the last four bytes: of the end of a single one the compiler makes a comparison that the verifier does not
+            // understand.
+            let last = self.start + (self.bytes.wrapping_sub(4) & MASK) as usize;
+            let Some(last) = self.frame.read::<[u8; 4]>(last) else {
                 self.is_short = 1;
                 return ControlFlow::Break(());
             };
-            self.crc = on(self.crc ^ u32::from(byte));
+            let left = self.words + self.bytes % 4 - index;
+            let byte = (u32::from_le_bytes(last) >> (32 - 8 * (left & 3))) & 0xff;
+            self.crc = on(self.crc ^ byte);
         }
         ControlFlow::Continue(())
     }
 }
 
-/// The checksum of up to [`MAX_BYTES`] of a frame from `start` on, as it stands in a packet; `None` if they are more, or the
+/// The checksum of 4 to [`MAX_BYTES`] bytes of a frame from `start` on, as it stands in a packet; `None` if they are more, or the
 /// frame ends before.
 #[inline(always)]
 pub(crate) fn of<F: Frame, W: Walker>(walker: &W, frame: &F, start: usize, bytes: u32) -> Option<[u8; 4]> {
-    if bytes > MAX_BYTES {
+    if !(4..=MAX_BYTES).contains(&bytes) {
         return None;
     }
     let zero = walker.zero();
-    let mut sum = Sum { frame, start, crc: u32::MAX ^ zero, words: (bytes / 4) ^ zero, is_short: zero };
+    let mut sum = Sum {
+        frame,
+        start,
+        crc: u32::MAX ^ zero,
+        bytes: bytes ^ zero,
+        words: (bytes / 4) ^ zero,
+        is_short: zero,
+    };
     walker.repeat(bytes / 4 + bytes % 4, &mut sum);
     (sum.is_short == 0).then_some((!sum.crc).to_le_bytes())
 }
