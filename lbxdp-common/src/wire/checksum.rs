@@ -12,6 +12,8 @@ const MAX_BYTES_MASK: u32 = 0x3ff;
 /// that the order does not matter as long as the result is written in the same. `None` if the frame ends before.
 #[inline(always)]
 pub(crate) fn sum<F: Frame, W: Walker>(walker: &W, frame: &F, offset: usize, bytes: u32) -> Option<u64> {
+    // So that the compiler does not see how many they are, and keeps the mask below.
+    let bytes = bytes ^ walker.zero();
     let mut words = Words { frame, offset, sum: u64::from(walker.zero()), missing: walker.zero() };
     walker.repeat(bytes / 4, &mut words);
     let Words { sum, missing, .. } = words;
@@ -33,6 +35,7 @@ const MAX_LONG_MASK: u32 = 0x3fff;
 /// The sum of up to 16,383 bytes from `offset` on, at least 8, eight at a time; see [`sum`].
 #[inline(always)]
 pub(crate) fn long_sum<F: Frame, W: Walker>(walker: &W, frame: &F, offset: usize, bytes: u32) -> Option<u64> {
+    let bytes = bytes ^ walker.zero();
     let mut words = LongWords { frame, offset, sum: u64::from(walker.zero()), missing: walker.zero() };
     walker.repeat(bytes / 8, &mut words);
     let LongWords { sum, missing, .. } = words;
