@@ -33,6 +33,10 @@ pub trait Address: Copy + Eq + fmt::Debug + 'static {
     fn stand<C: Cells>(row: C, at: usize, cells: Self::Cells) -> bool;
     /// Writes them there.
     fn store<C: Cells>(row: C, at: usize, cells: Self::Cells);
+    /// The cells of a key with its two addresses exchanged, and another last cell.
+    fn turned(cells: Self::Cells, rest: u64) -> Self::Cells;
+    /// The cells of a key without the VIP, and another last cell.
+    fn without_vip(cells: Self::Cells, rest: u64) -> Self::Cells;
     /// As a number of 32 bits, as Linux's schedulers fold it; most significant byte first.
     fn folded(self) -> u32;
     /// With zeros behind it, if it is the shorter kind.
@@ -63,6 +67,17 @@ impl Address for V4 {
     fn parts([addresses, rest]: [u64; 2]) -> (Self, Self, u64) {
         let [client, vip]: [Self; 2] = zerocopy::transmute!(addresses);
         (client, vip, rest)
+    }
+
+    #[inline(always)]
+    fn turned([addresses, _]: [u64; 2], rest: u64) -> [u64; 2] {
+        [addresses.rotate_left(32), rest]
+    }
+
+    #[inline(always)]
+    fn without_vip([addresses, _]: [u64; 2], rest: u64) -> [u64; 2] {
+        // The first address in memory: the lower half, or on other machines the upper one.
+        [addresses & u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]), rest]
     }
 
     #[inline(always)]
@@ -129,6 +144,16 @@ impl Address for V6 {
     fn parts([a, b, c, d, rest]: [u64; 5]) -> (Self, Self, u64) {
         let [client, vip]: [Self; 2] = zerocopy::transmute!([[a, b], [c, d]]);
         (client, vip, rest)
+    }
+
+    #[inline(always)]
+    fn turned([a, b, c, d, _]: [u64; 5], rest: u64) -> [u64; 5] {
+        [c, d, a, b, rest]
+    }
+
+    #[inline(always)]
+    fn without_vip([a, b, _, _, _]: [u64; 5], rest: u64) -> [u64; 5] {
+        [a, b, 0, 0, rest]
     }
 
     #[inline(always)]

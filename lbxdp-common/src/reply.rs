@@ -37,18 +37,21 @@ pub fn key_of<A: Address, C: Cells>(key: Key<A>, server: Server<C>) -> Key<A> {
     Key { vip: A::of_wide(server.address()), vip_port: port_of(server, key), kind: kind::REPLY, ..key }
 }
 
-/// The key of the reply entry by which a packet from a server is told. `key` is read from the packet as if a client had
-/// sent it.
+/// The cells of the key of the reply entry by which a packet from a server is told. `key` has been read from the packet as
+/// if a client had sent it. All in cells: a key of IPv6 takes more stack than there is.
 #[inline(always)]
-pub fn key_from<A: Address>(key: Key<A>) -> Key<A> {
-    Key {
-        client: key.vip,
-        client_port: key.vip_port,
-        vip: key.client,
-        vip_port: key.client_port,
-        kind: kind::REPLY,
-        ..key
-    }
+pub fn cells_from<A: Address>(key: A::Cells) -> A::Cells {
+    let rest = last::<A>(key);
+    let [from, to, protocol_and_kind, pad]: [u16; 4] = zerocopy::transmute!(rest);
+    let [protocol, _]: [u8; 2] = zerocopy::transmute!(protocol_and_kind);
+    let turned = [to, from, u16::from_ne_bytes([protocol, kind::REPLY]), pad];
+    A::turned(key, zerocopy::transmute!(turned))
+}
+
+/// A key's last cell.
+#[inline(always)]
+fn last<A: Address>(key: A::Cells) -> u64 {
+    key.as_ref().last().copied().unwrap_or_default()
 }
 
 /// The key and the word that the reply entry of the connection on the desk should have.
@@ -154,10 +157,20 @@ struct Search<A: Address> {
     is_found: u32,
 }
 
-/// A connection's key without what its replies do not tell.
+/// The cells of a connection's key without what its replies do not tell: VIP and port; of a reply entry's key as well.
 #[inline(always)]
-pub fn told<A: Address>(key: Key<A>) -> A::Cells {
-    Key { vip: A::of_wide([0; 16]), vip_port: [0; 2], kind: kind::CONNECTION, ..key }.cells()
+pub fn told<A: Address>(key: A::Cells) -> A::Cells {
+    let [client_port, _, protocol_and_kind, pad]: [u16; 4] = zerocopy::transmute!(last::<A>(key));
+    let [protocol, _]: [u8; 2] = zerocopy::transmute!(protocol_and_kind);
+    let rest = [client_port, 0, u16::from_ne_bytes([protocol, kind::CONNECTION]), pad];
+    A::without_vip(key, zerocopy::transmute!(rest))
+}
+
+/// Whether it is a connection's key.
+#[inline(always)]
+fn is_connection<A: Address>(key: A::Cells) -> bool {
+    let [.., found, _, _]: [u8; 8] = zerocopy::transmute!(last::<A>(key));
+    found == kind::CONNECTION
 }
 
 impl<A: Address> Search<A> {
@@ -178,13 +191,14 @@ impl<A: Address, W: Ways<A>> Step<W> for Search<A> {
             return ControlFlow::Break(());
         };
         let slot = Slot::<_, A>::new(bucket, way);
-        let (Some((key, word)), Some(settings)) = (slot.read(), world.settings().map(SettingsView)) else {
+        let (Some((key, word)), Some(settings)) = (slot.read_cells(), world.settings().map(SettingsView))
+        else {
             return ControlFlow::Continue(());
         };
         if word.server().0 != self.server
-            || key.kind != kind::CONNECTION
-            || told(key) != self.rest
-            || Hash::of(key, settings.seed()).0 != self.hash
+            || !is_connection::<A>(key)
+            || told::<A>(key) != self.rest
+            || Hash::of_cells::<A>(key, settings.seed()).0 != self.hash
         {
             return ControlFlow::Continue(());
         }
@@ -221,9 +235,9 @@ pub fn owner<A: Address, W: Ways<A>>(
     let (bucket, way) = search.place(search.step);
     let slot = Slot::new(world.bucket(bucket)?, way);
     // Another connection may have its place by now.
-    let (found, word) = slot.read()?;
-    let is_the_same = told(found) == search.rest && word.server() == server && found.kind == kind::CONNECTION;
-    is_the_same.then_some(Owner { slot, key: found.cells(), word })
+    let (key, word) = slot.read_cells()?;
+    let is_the_same = told::<A>(key) == search.rest && word.server() == server && is_connection::<A>(key);
+    is_the_same.then_some(Owner { slot, key, word })
 }
 
 #[cfg(test)]
@@ -256,10 +270,13 @@ mod tests {
             vip_port: 40_000u16.to_be_bytes(),
             ..connection
         };
-        assert_eq!(key_of(connection, Server(&cells[..])), key_from(packet));
+        let reply = cells_from::<crate::V4>(packet.cells());
+        assert_eq!(key_of(connection, Server(&cells[..])).cells(), reply);
         let other_port = Key { vip_port: 9u16.to_be_bytes(), ..connection };
         assert_eq!(key_of(other_port, Server(&cells[..])).vip_port, other_port.vip_port);
-        assert_ne!(told(connection), key_from(packet).cells());
-        assert_eq!(told(connection), told(key_from(packet)));
+        let told = told::<crate::V4>;
+        assert_ne!(told(connection.cells()), reply);
+        assert_eq!(told(connection.cells()), told(reply));
+        assert!(is_connection::<crate::V4>(connection.cells()) && !is_connection::<crate::V4>(reply));
     }
 }

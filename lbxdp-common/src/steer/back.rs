@@ -5,7 +5,7 @@ use super::follow::{Advanced, Known, Sender, advance};
 use super::parse::{Packet, headers, packet, v6_packet};
 use super::{Stage, Stages, Ways};
 use crate::address::{Address, V4, V6};
-use crate::connection::{Course, Key};
+use crate::connection::Course;
 use crate::counters::ServerCounters;
 use crate::protocol::Protocol;
 use crate::reply::{self, Owner, told};
@@ -68,13 +68,13 @@ pub(super) fn found<A: Address, W: Ways<A>>(
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
     let now = world.now();
-    let reply = reply::key_from(Key::<A>::from_cells(packet.key));
-    let (bond, server) = reply::find::<A, _>(world, settings, reply.cells());
+    let reply = reply::cells_from::<A>(packet.key);
+    let (bond, server) = reply::find::<A, _>(world, settings, reply);
     if bond == 0 {
         return Err(Reason::NotOurs);
     }
     let Some(Owner { slot, key, word }) =
-        reply::owner::<A, _>(world, settings.shape_of::<A>(), told(reply), bond, server)
+        reply::owner::<A, _>(world, settings.shape_of::<A>(), told::<A>(reply), bond, server)
     else {
         return Err(Reason::NotOurs);
     };

@@ -101,11 +101,12 @@ fn connection<A: Address, W: Ways<A>>(
         kind: kind::REPLY,
         pad: [0; 2],
     };
-    let (bond, server) = reply::find::<A, _>(world, settings, told.cells());
+    let told = told.cells();
+    let (bond, server) = reply::find::<A, _>(world, settings, told);
     if bond == 0 {
         return Err(Reason::NotOurs);
     }
-    let owner = reply::owner::<A, _>(world, settings.shape_of::<A>(), reply::told(told), bond, server);
+    let owner = reply::owner::<A, _>(world, settings.shape_of::<A>(), reply::told::<A>(told), bond, server);
     let Owner { key, word, .. } = owner.ok_or(Reason::NotOurs)?;
     if table::is_overdue(word, now) {
         return Err(Reason::NotOurs);
