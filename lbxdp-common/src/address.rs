@@ -44,6 +44,7 @@ pub trait Address: Copy + Eq + fmt::Debug + 'static {
     /// Of what [`Address::wide`] gives.
     fn of_wide(wide: [u8; 16]) -> Self;
     /// Those of its bits that a service's netmask ([`Persistence`](crate::service::Persistence)) counts.
+    #[must_use]
     fn masked(self, netmask: [u8; 4]) -> Self;
     /// The key of a service at this address.
     fn service(self, port: [u8; 2], protocol: u8) -> ServiceKey;

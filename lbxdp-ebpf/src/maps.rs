@@ -7,7 +7,8 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_fib_lookup, xdp_action};
 use aya_ebpf::helpers::generated::{
-    bpf_fib_lookup as bpf_fib_lookup_, bpf_get_prandom_u32, bpf_jiffies64, bpf_loop, bpf_redirect, bpf_xdp_load_bytes,
+    bpf_fib_lookup as bpf_fib_lookup_, bpf_get_prandom_u32, bpf_jiffies64, bpf_loop, bpf_redirect,
+    bpf_xdp_load_bytes,
 };
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key as Prefix;

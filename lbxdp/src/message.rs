@@ -53,7 +53,7 @@ pub enum Response {
     /// All rules, the most specific first.
     Marks(Vec<MarkRule>),
     Settings(Sysctls),
-    Status(Status),
+    Status(Box<Status>),
     /// The daemon could not carry it out: the chain of causes in one line.
     Failed(String),
 }

@@ -114,7 +114,6 @@ pub static SYSCTLS: [Sysctl; 9] = [
 const DEFENCE: &str = "lbxdp's own defence is always on: half-open connections get a bounded share of the table, new ones \
                        beyond it go by hash, and no established one is dropped";
 const SYNCHRONIZATION: &str = "connection synchronization is not supported yet";
-const NAT: &str = "VS/NAT is not supported yet";
 const ESTIMATORS: &str = "there are no estimator threads: the daemon estimates the rates";
 
 /// IPVS's other settings, and why they cannot be changed here.
@@ -122,7 +121,7 @@ const REFUSED: [(&str, &str); 23] = [
     ("am_droprate", DEFENCE),
     ("amemthresh", DEFENCE),
     ("backup_only", SYNCHRONIZATION),
-    ("cache_bypass", "services by mark are not supported yet"),
+    ("cache_bypass", "what finds no server is refused, and never sent on to its destination without one"),
     ("conntrack", "lbxdp works before netfilter, so there are no conntrack entries to keep"),
     ("debug_level", "LBXDP_LOG sets how much the daemon logs"),
     ("drop_entry", DEFENCE),
@@ -130,10 +129,10 @@ const REFUSED: [(&str, &str); 23] = [
     ("est_cpulist", ESTIMATORS),
     ("est_nice", ESTIMATORS),
     ("ignore_tunneled", "lbxdp sees a packet before it is decapsulated, never behind that"),
-    ("nat_icmp_send", NAT),
+    ("nat_icmp_send", "what comes from a server and belongs to no connection is the director's stack's"),
     ("run_estimation", "the rates are always estimated, which costs no packet anything"),
     ("schedule_icmp", "ICMP errors open no connections: those about a connection go to its server"),
-    ("snat_reroute", NAT),
+    ("snat_reroute", "replies by VS/NAT are always routed as what they become: packets from the VIP"),
     ("sync_persist_mode", SYNCHRONIZATION),
     ("sync_ports", SYNCHRONIZATION),
     ("sync_qlen_max", SYNCHRONIZATION),

@@ -202,7 +202,7 @@ impl Runner for Kernel {
     }
 
     fn held(&mut self) -> Vec<(HeldHeader, Vec<u8>)> {
-        std::iter::from_fn(|| self.ring.next()).collect()
+        std::iter::from_fn(|| self.ring.take()).collect()
     }
 
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {

@@ -109,7 +109,7 @@ proptest! {
         case: prop::sample::Index,
         step: prop::sample::Index,
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
-        kept in 0.3f64..1.3,
+        kept in 30..130usize,
     ) {
         static CASES: std::sync::LazyLock<Vec<cases::Case>> = std::sync::LazyLock::new(cases::all);
         let case = case.get(&CASES);
@@ -120,7 +120,7 @@ proptest! {
             let at = at.index(before.len());
             before[at] = byte;
         }
-        before.truncate((before.len() as f64 * kept) as usize);
+        before.truncate(before.len() * kept / 100);
         HOST.with_borrow_mut(|host| {
             memory::write(host, &case.setup);
             let mut after = before.clone();

@@ -102,7 +102,7 @@ proptest! {
             bounds.windows(2).map(|pair| Units { first: pair[0], end: pair[1] }).collect();
         let first = pieces.remove(0);
         let mut order = seed;
-        pieces.sort_by_key(|_| { order = order.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1); order });
+        pieces.sort_by_cached_key(|_| { order = order.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1); order });
         row.begin(&Nobody, Fortune::goes(COURSE_OF_TEST), Hash(5), NOW + 10, first.end);
         for (number, piece) in pieces.iter().enumerate() {
             prop_assert!(row.fortune(NOW).is_some(), "piece {number}");

@@ -58,8 +58,6 @@ use crate::service::ServiceKey;
 use crate::settings::SettingsView;
 use crate::table::{Buckets, Hash};
 use crate::tend::Errand;
-#[cfg(doc)]
-use crate::verdict::Outcome;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
 

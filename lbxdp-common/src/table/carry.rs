@@ -25,7 +25,8 @@ pub enum Carried {
 }
 
 /// A connection that does not stand where it belongs.
-pub struct Stray<C, A = V4> {
+#[derive(Clone, Copy)]
+pub struct Stray<C: Copy, A = V4> {
     /// Its key.
     pub key: Key<A>,
     /// The hash of its key.

@@ -130,7 +130,7 @@ impl Director {
             Request::Marks => Response::Marks(self.state.marks.clone()),
             Request::Settings => Response::Settings(self.state.sysctls),
             Request::Status => match self.status() {
-                Ok(status) => Response::Status(status),
+                Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Failed(chain(&error)),
             },
             Request::Connections => Response::Connections { count: 0 },
@@ -419,12 +419,10 @@ impl Director {
         for place in (0..wanted.rows()).filter_map(|index| wanted.row(index)) {
             match Wanted(place).take() {
                 Some(Wish::NextHop(client)) => self.next_hops.look_for(client).await,
-                Some(Wish::PathMtu(server, mtu)) => {
-                    if self.next_hops.lower_mtu(server, mtu) {
-                        changed.push(server);
-                    }
+                Some(Wish::PathMtu(server, mtu)) if self.next_hops.lower_mtu(server, mtu) => {
+                    changed.push(server);
                 }
-                None => {}
+                Some(Wish::PathMtu(..)) | None => {}
             }
         }
         self.take_over_hops(&changed);

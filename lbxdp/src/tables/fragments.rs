@@ -53,8 +53,8 @@ impl Ring {
         open_map(pins, "held", Map::RingBuf).map(Self)
     }
 
-    /// The next held packet, if there is one: what is known of it, and its frame.
-    pub fn next(&mut self) -> Option<(HeldHeader, Vec<u8>)> {
+    /// Takes out the next held packet, if there is one: what is known of it, and its frame.
+    pub fn take(&mut self) -> Option<(HeldHeader, Vec<u8>)> {
         loop {
             let item = self.0.next()?;
             // All items are of one kind; another build's would be pinned elsewhere.

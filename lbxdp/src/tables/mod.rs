@@ -158,7 +158,7 @@ impl Tables {
 
     /// Says of an interface that it is a VLAN.
     pub fn put_vlan(&mut self, ifindex: u32, below: [u64; 2]) -> Result<(), TableError> {
-        self.VLANS.insert(&Row(ifindex), below, 0).map_err(|source| failed("write", "vlans", source))
+        self.VLANS.insert(Row(ifindex), below, 0).map_err(|source| failed("write", "vlans", source))
     }
 
     /// Says that it is none any more.

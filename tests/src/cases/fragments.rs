@@ -34,6 +34,11 @@ fn whole(packet: Packet) -> Vec<u8> {
 }
 
 pub(super) fn all() -> Vec<Case> {
+    [followed(), overlapping(), passing(), too_long()].concat()
+}
+
+/// Fragments that go where the first one goes.
+fn followed() -> Vec<Case> {
     let (one, two) = (query(1), query(2));
     let connection = key(Udp, PORT, 53);
     vec![
@@ -82,6 +87,13 @@ pub(super) fn all() -> Vec<Case> {
             .held(EarlyFragment, 0, fragment(&one, 400..1008))
             .to_frame(1, fragment(&from_another(1), 0..400))
             .to_frame(1, fragment(&one, 400..1008)),
+    ]
+}
+
+/// Fragments that are not what comes of cutting a packet.
+fn overlapping() -> Vec<Case> {
+    let one = query(1);
+    vec![
         Case::new("what has come does not come again", setup())
             .to_frame(2, fragment(&one, 0..400))
             .not_frame(OverlappingFragment, fragment(&one, 0..400))
@@ -109,6 +121,13 @@ pub(super) fn all() -> Vec<Case> {
             .then(Fact::NoConnection(key(Tcp, PORT, 80)))
             .to_frame(3, fragment(&whole(tcp(PORT, 80).syn().payload(400)), 0..24))
             .then(Fact::Connection(key(Tcp, PORT, 80), State::tcp(TcpState::SynReceived), 3)),
+    ]
+}
+
+/// Fragments of what is not forwarded.
+fn passing() -> Vec<Case> {
+    let one = query(1);
+    vec![
         Case::new("fragments of what is not balanced pass", setup())
             .not_frame(Reason::Fragment, fragment(&whole(other(IpNumber::GRE).payload(400)), 0..80))
             .not_frame(Reason::Fragment, fragment(&whole(other(IpNumber::GRE).payload(400)), 80..400)),
@@ -123,6 +142,13 @@ pub(super) fn all() -> Vec<Case> {
         })
         .refused_frame(Reason::NoServer, fragment(&one, 0..400))
         .not_frame(OverlappingFragment, fragment(&one, 400..1008)),
+    ]
+}
+
+/// What its way is too narrow for.
+fn too_long() -> Vec<Case> {
+    let (one, two) = (query(1), query(2));
+    vec![
         Case::new("a packet that is too long for its way is held to be cut", {
             setup().server(2, |row| row.mtu = 600)
         })

@@ -88,7 +88,7 @@ fn wrapped(frame: &[u8], row: &ServerRow, hash: Hash) -> Vec<u8> {
     };
     let is_gue = protocol == IpNumber::UDP;
     let bytes = u16::try_from(shell.len() + if is_gue { UdpHeader::LEN } else { 0 }).expect("it fits");
-    let port = 32_768 + u16::try_from((hash.0 & 0xffff) * 28_232 >> 16).expect("below 28,232");
+    let port = 32_768 + u16::try_from(((hash.0 & 0xffff) * 28_232) >> 16).expect("below 28,232");
     let to_port = u16::from_be_bytes(row.tunnel.port);
     let no_checksum = UdpHeader::without_ipv4_checksum(port, to_port, shell.len()).expect("it fits");
     let (ip, udp) = if is_outer_v6 {

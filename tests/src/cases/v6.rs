@@ -110,7 +110,7 @@ impl Packet {
     }
 
     #[must_use]
-    fn to_mac(mut self, mac: [u8; 6]) -> Self {
+    pub fn to_mac(mut self, mac: [u8; 6]) -> Self {
         self.ethernet.destination = mac;
         self
     }
@@ -208,7 +208,7 @@ fn at_server(number: u8, frame: &[u8]) -> Vec<u8> {
 
 impl Case {
     /// An IPv6 packet that goes to a server.
-    fn to_v6(self, server: u8, packet: Packet) -> Self {
+    fn v6_to(self, server: u8, packet: Packet) -> Self {
         self.to_frame(server, packet.bytes())
     }
 
@@ -230,42 +230,42 @@ fn scheduled() -> Vec<Case> {
         || http().connection_v6(key_v6(Tcp, PORT, 80), 4, tcp_state(TcpState::Established), Method::DIRECT);
     vec![
         Case::new("connections of IPv6 are scheduled one by one, and stay", all)
-            .to_v6(2, web())
+            .v6_to(2, web())
             .then(Fact::ConnectionV6(key_v6(Tcp, PORT, 80), tcp_state(TcpState::SynReceived), 2))
             .then(Fact::Load(2, 1, 0))
-            .to_v6(1, tcp(PORT + 1, 80).syn())
-            .to_v6(2, tcp(PORT, 80).ack())
+            .v6_to(1, tcp(PORT + 1, 80).syn())
+            .v6_to(2, tcp(PORT, 80).ack())
             .then(Fact::ConnectionV6(key_v6(Tcp, PORT, 80), tcp_state(TcpState::Established), 2))
-            .to_v6(2, tcp(PORT, 80).fin().ack())
+            .v6_to(2, tcp(PORT, 80).fin().ack())
             .then(Fact::ConnectionV6(key_v6(Tcp, PORT, 80), tcp_state(TcpState::FinWait), 2))
             .then(Fact::Load(2, 0, 1))
             .then(Fact::Counted(2, 3, 1))
-            .to_v6(4, udp(PORT, 53))
+            .v6_to(4, udp(PORT, 53))
             .then(Fact::ConnectionV6(key_v6(Udp, PORT, 53), State::UDP, 4))
-            .to_v6(4, udp(PORT, 53))
-            .to_v6(3, udp(PORT + 1, 53))
-            .to_v6(1, sctp(PORT, 5000, ChunkKind::INIT))
+            .v6_to(4, udp(PORT, 53))
+            .v6_to(3, udp(PORT + 1, 53))
+            .v6_to(1, sctp(PORT, 5000, ChunkKind::INIT))
             .then(Fact::ConnectionV6(key_v6(Sctp, PORT, 5000), State::sctp(SctpState::Init1), 1))
-            .to_v6(1, sctp(PORT, 5000, ChunkKind::COOKIE_ECHO)),
+            .v6_to(1, sctp(PORT, 5000, ChunkKind::COOKIE_ECHO)),
         Case::new("a known connection of IPv6 goes on", known())
-            .to_v6(4, tcp(PORT, 80).ack())
-            .to_v6(4, tcp(PORT, 80).ack().payload(1400))
+            .v6_to(4, tcp(PORT, 80).ack())
+            .v6_to(4, tcp(PORT, 80).ack().payload(1400))
             .then(Fact::Counted(4, 2, 0)),
         Case::new("an overdue connection of IPv6 is none", known().that_lives(-1))
             .not_v6(Reason::NoConnection, tcp(PORT, 80).ack())
             .then(Fact::NoConnectionV6(key_v6(Tcp, PORT, 80)))
             .then(Fact::Load(4, 0, 0))
-            .to_v6(2, web()),
+            .v6_to(2, web()),
         Case::new("addresses that differ in one bit have connections of their own", http())
-            .to_v6(2, web())
-            .to_v6(1, web().from_address(address(0x11)))
-            .to_v6(2, tcp(PORT, 80).ack())
-            .to_v6(1, tcp(PORT, 80).ack().from_address(address(0x11))),
+            .v6_to(2, web())
+            .v6_to(1, web().from_address(address(0x11)))
+            .v6_to(2, tcp(PORT, 80).ack())
+            .v6_to(1, tcp(PORT, 80).ack().from_address(address(0x11))),
         Case::new("families do not meet", {
             let v4 = Setup::new().service(Tcp, 80, RoundRobin, &[(3, 1)]);
             v4.service_v6(Tcp, 80, RoundRobin, &[(4, 1)])
         })
-        .to_v6(4, web())
+        .v6_to(4, web())
         .then(Fact::NoConnection(key(Tcp, PORT, 80)))
         .to(3, super::frame::tcp(PORT, 80).syn())
         .then(Fact::Load(3, 1, 0))
@@ -284,7 +284,7 @@ fn ways() -> Vec<Case> {
             at_server(1, &frame),
         ),
         Case::new("an IPv6 server that is the director", local).becomes(Verdict::Local, frame.clone(), frame),
-        Case::new("the last hop is the server's", one()).to_v6(1, web().hop_limit(2)),
+        Case::new("the last hop is the server's", one()).v6_to(1, web().hop_limit(2)),
         Case::new("an unknown next hop of IPv6", one().server(1, |row| row.next_hop = [0; 6]))
             .not_v6(Reason::NextHopUnresolved, web()),
     ]
@@ -298,14 +298,14 @@ fn extensions() -> Vec<Case> {
     let behind = |number| tcp(PORT, 80).ack().options(number, 2);
     vec![
         Case::new("the transport header is found behind extension headers", http())
-            .to_v6(2, web().options(hop_by_hop, 1))
-            .to_v6(2, behind(routing))
-            .to_v6(2, behind(destination))
-            .to_v6(2, tcp(PORT, 80).ack().extension(IpNumber::AUTHENTICATION_HEADER, &authentication))
-            .to_v6(2, tcp(PORT, 80).ack().options(hop_by_hop, 3).options(routing, 1).options(destination, 9))
+            .v6_to(2, web().options(hop_by_hop, 1))
+            .v6_to(2, behind(routing))
+            .v6_to(2, behind(destination))
+            .v6_to(2, tcp(PORT, 80).ack().extension(IpNumber::AUTHENTICATION_HEADER, &authentication))
+            .v6_to(2, tcp(PORT, 80).ack().options(hop_by_hop, 3).options(routing, 1).options(destination, 9))
             .then(Fact::Counted(2, 5, 1)),
         Case::new("as far as eight of them", http())
-            .to_v6(2, eight.clone())
+            .v6_to(2, eight.clone())
             .not_v6(OtherProtocol, eight.options(destination, 1)),
         Case::new("an extension header that reaches beyond its packet", http())
             .not_v6(Malformed, web().extension(destination, &[255, 0, 0, 0, 0, 0, 0]))
@@ -378,23 +378,23 @@ fn persistent() -> Vec<Case> {
     let bond = |bits| Hash::of(template(CLIENT_V6, bits, 80), SEED).0;
     vec![
         Case::new("clients of a prefix of IPv6 go to one server", setup(64))
-            .to_v6(2, web())
+            .v6_to(2, web())
             .then(Fact::ConnectionV6(template(CLIENT_V6, 64, 80), State::TEMPLATE, 2))
             .then(Fact::BondV6(template(CLIENT_V6, 64, 80), u64::from(300 * HERTZ)))
             .then(Fact::BondV6(key_v6(Tcp, PORT, 80), bond(64)))
-            .to_v6(2, tcp(PORT, 80).ack())
+            .v6_to(2, tcp(PORT, 80).ack())
             .then(Fact::ConnectionV6(template(CLIENT_V6, 64, 80), State::TEMPLATE_ASSURED, 2))
-            .to_v6(2, tcp(PORT + 1, 80).syn())
-            .to_v6(2, web().from_address(neighbour))
+            .v6_to(2, tcp(PORT + 1, 80).syn())
+            .v6_to(2, web().from_address(neighbour))
             .then(Fact::Templates(2, 1))
-            .to_v6(1, web().from_address(stranger))
+            .v6_to(1, web().from_address(stranger))
             .then(Fact::ConnectionV6(template(stranger, 64, 80), State::TEMPLATE, 1)),
         Case::new("each address of IPv6 by itself", setup(128))
-            .to_v6(2, web())
-            .to_v6(1, web().from_address(neighbour))
-            .to_v6(2, tcp(PORT + 1, 80).syn())
+            .v6_to(2, web())
+            .v6_to(1, web().from_address(neighbour))
+            .v6_to(2, tcp(PORT + 1, 80).syn())
             .then(Fact::BondV6(key_v6(Tcp, PORT + 1, 80), bond(128)))
-            .to_v6(1, tcp(PORT + 1, 80).syn().from_address(neighbour))
+            .v6_to(1, tcp(PORT + 1, 80).syn().from_address(neighbour))
             .then(Fact::Templates(1, 1))
             .then(Fact::Templates(2, 1)),
     ]
@@ -411,17 +411,17 @@ fn marked() -> Vec<Case> {
     let elsewhere = address(0x0999);
     vec![
         Case::new("a mark of IPv6 leads to its service", services().marks(VIP_V6, 128, &[every(7)]))
-            .to_v6(3, web())
+            .v6_to(3, web())
             .then(Fact::ConnectionV6(key_v6(Tcp, PORT, 80), State::tcp(TcpState::SynReceived), 3))
-            .to_v6(3, udp(PORT, 1)),
+            .v6_to(3, udp(PORT, 1)),
         Case::new("a rule names a net of IPv6 clients", services().marks(VIP_V6, 128, &[of_clients]))
-            .to_v6(2, web())
-            .to_v6(3, web().from_address(address(0x02ff)))
-            .to_v6(1, web().from_address(address(0x0300))),
+            .v6_to(2, web())
+            .v6_to(3, web().from_address(address(0x02ff)))
+            .v6_to(1, web().from_address(address(0x0300))),
         Case::new("a rule for a net of IPv6 makes its addresses ours", {
             services().marks(net, 64, &[every(7)]).rule(Rules::MARKED_NETS)
         })
-        .to_v6(3, web().to_address(elsewhere))
+        .v6_to(3, web().to_address(elsewhere))
         .then(Fact::ConnectionV6(
             Key { vip: elsewhere, ..key_v6(Tcp, PORT, 80) },
             State::tcp(TcpState::SynReceived),
@@ -432,7 +432,7 @@ fn marked() -> Vec<Case> {
             let setup = http().service_by_mark(7, RoundRobin, &[(4, 1)]);
             setup.marks(VIP_V6, 128, &[every(7)])
         })
-        .to_v6(2, web()),
+        .v6_to(2, web()),
     ]
 }
 
@@ -447,8 +447,8 @@ fn growing() -> Vec<Case> {
         let setup = Setup { shape_v6: shape, ..connections };
         let case = Case::new(&format!("while the table of IPv6 grows, step {number}"), setup);
         (0..20)
-            .fold(case, |case, more| case.to_v6(3, tcp(PORT + more, 80).ack()))
-            .to_v6(2, tcp(PORT + 99, 80).syn())
+            .fold(case, |case, more| case.v6_to(3, tcp(PORT + more, 80).ack()))
+            .v6_to(2, tcp(PORT + 99, 80).syn())
     };
     (1..).zip(shapes).map(case).collect()
 }

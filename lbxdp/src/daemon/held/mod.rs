@@ -108,7 +108,7 @@ impl Work {
             if end.any() == Some(true) {
                 return Ok(());
             }
-            while let Some((header, frame)) = ring.next() {
+            while let Some((header, frame)) = ring.take() {
                 self.take(header, frame);
             }
             self.look();
