@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::daemon::{self, Daemon};
 use crate::http::{HTTP_PORT, Host};
 use crate::label::Label;
-use crate::link::{End, face_native_xdp, face_tagged_native_xdp, join};
+use crate::link::{End, face_native_xdp, face_tagged_native_xdp, join, leave_segments_apart};
 use crate::namespace::Namespace;
 use crate::pass::Pass;
 use crate::{leftovers, wait};
@@ -275,6 +275,7 @@ impl Network {
             self.switch.ip(&format!("link set {tagged} mtu {}", net.mtu + 2 * further))?;
             join(at_switch(&untagged), at_switch(&port), net.mtu)?;
             self.peers.push(face_tagged_native_xdp(at_switch(&tagged))?);
+            leave_segments_apart(at_switch(&tagged))?;
             // What is read there is sent as it is: whole frames with their checksums.
             self.switch.run(&format!("ethtool -K {port} tx off tso off gso off"))?;
             let trunk = Trunk::start(&self.switch, &untagged, &tagged, tags)?;
@@ -283,6 +284,7 @@ impl Network {
             join(near, at_switch(&port), net.mtu)?;
             if is_director {
                 self.peers.push(face_native_xdp(at_switch(&port))?);
+                leave_segments_apart(at_switch(&port))?;
             }
         }
         self.switch.ip(&format!("link set {port} master {}", net.name))?;
