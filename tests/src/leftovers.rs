@@ -24,8 +24,8 @@ pub(crate) const SOCKETS: &str = "/run/lbxdp";
 /// Where daemons save their configurations.
 pub(crate) const STATES: &str = "/var/lib/lbxdp";
 
-/// How long a daemon may take to end.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a daemon may take to end: one that is just loading its programs has to wait for the verifier.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Removes all that labs of dead processes left: daemons, namespaces, pins, sockets and saved configurations.
 pub fn remove() -> Result<()> {
@@ -33,7 +33,8 @@ pub fn remove() -> Result<()> {
         for process in daemons_in(&name) {
             // One that has just ended by itself is no failure.
             let _ = kill(process, Signal::SIGTERM);
-            wait::until("a daemon left behind ends", DEADLINE, || kill(process, None).is_err())?;
+            // Nobody may be there to take leave of it: what has ended is in no namespace, though it still has its number.
+            wait::until("a daemon left behind ends", DEADLINE, || !daemons_in(&name).contains(&process))?;
         }
         // Another process may be removing the same: what counts is that it is gone.
         let _ = command::read(Command::new("ip").args(["netns", "del", &name]));

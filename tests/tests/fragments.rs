@@ -110,12 +110,17 @@ fn datagrams_that_the_clients_own_stack_cuts_arrive() -> Result<()> {
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn answers_in_fragments_come_back() -> Result<()> {
-    with_every_method(|network, _, offer, _| {
+    with_every_method(|network, _, offer, family| {
         let exchange = Exchange::with(network, offer);
         for bytes in [2000, 8001] {
-            exchange
-                .datagram(lbxdp_tests::http::ECHO_PORT, &body::pattern(bytes))
-                .with_context(|| format!("{bytes} bytes"))?;
+            let ask = || exchange.datagram(lbxdp_tests::http::ECHO_PORT, &body::pattern(bytes));
+            let mut answer = ask();
+            // Routers of IPv6 do not fragment: each server's first answer is lost where it learns what fits its way to the client.
+            let may_be_lost = if family == Family::V6 { network.servers().count() } else { 0 };
+            for _ in 0..may_be_lost {
+                answer = answer.or_else(|_| ask());
+            }
+            answer.with_context(|| format!("{bytes} bytes"))?;
         }
         exchange.clean()
     })
