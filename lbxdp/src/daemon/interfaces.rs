@@ -120,6 +120,6 @@ impl Followed {
 fn attach_again(instance: &Instance, interface: &Interface) -> Result<Mode, LoadError> {
     let sizes =
         load::pinned_sizes(instance).map_err(|error| LoadError::Pin(interface.name.clone(), error))?;
-    let mut ebpf = load::load(instance, interface, sizes)?;
+    let mut ebpf = load::load_straight(instance, interface, sizes)?;
     load::attach(instance, interface, load::program(&mut ebpf)?)
 }

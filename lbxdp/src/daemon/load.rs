@@ -95,18 +95,41 @@ pub fn load(instance: &Instance, interface: &Interface, sizes: Sizes) -> Result<
 
 /// As [`load`], with the tables pinned in any directory of the BPF file system.
 pub fn load_beside(maps: &Path, interface: &Interface, sizes: Sizes) -> Result<Ebpf, LoadError> {
+    let mut ebpf = beside(maps, interface, sizes, |_| true)?;
+    put_stages(&mut ebpf)?;
+    Ok(ebpf)
+}
+
+/// Loads nothing but the program that is made for an interface, where this build's stages are in their slots already: they are
+/// the same for all interfaces, and looking at them takes the kernel's verifier some seconds.
+pub fn load_straight(instance: &Instance, interface: &Interface, sizes: Sizes) -> Result<Ebpf, LoadError> {
+    beside(&instance.map_pins(), interface, sizes, |name| name == PROGRAM)
+}
+
+fn beside(
+    maps: &Path,
+    interface: &Interface,
+    sizes: Sizes,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Ebpf, LoadError> {
     create_directory(maps)?;
-    verified(interface, sizes, |loader| {
+    let pins = |loader: &mut EbpfLoader<'_>| {
         for name in MAP_NAMES {
             loader.map_pin_path(name, maps.join(name));
         }
-    })
+    };
+    verified(interface, sizes, pins, is_wanted)
 }
 
 /// Loads the program with tables of the least size, and without any trace: what the verifier says of it.
 pub fn verify() -> Result<Ebpf, LoadError> {
     let nowhere = Interface { name: String::new(), ifindex: 0, mac: [0; 6] };
-    verified(&nowhere, Sizes { buckets: 1, buckets_v6: 1, servers: 1, services: 1, members: 1 }, |_| ())
+    verified(
+        &nowhere,
+        Sizes { buckets: 1, buckets_v6: 1, servers: 1, services: 1, members: 1 },
+        |_| (),
+        |_| true,
+    )
 }
 
 /// The object as it was compiled.
@@ -118,6 +141,7 @@ fn verified(
     interface: &Interface,
     sizes: Sizes,
     pins: impl FnOnce(&mut EbpfLoader<'_>),
+    is_wanted: impl Fn(&str) -> bool,
 ) -> Result<Ebpf, LoadError> {
     let mac = lbxdp_common::wire::ethernet::number(interface.mac);
     let servers = sizes.servers.min(MAX_SERVERS);
@@ -140,11 +164,10 @@ fn verified(
     let mut ebpf = loader.load(object()?).map_err(|error| {
         if is_permission(&error) { LoadError::NotPermitted } else { LoadError::Maps(error) }
     })?;
-    for (_, program) in ebpf.programs_mut() {
+    for (_, program) in ebpf.programs_mut().filter(|(name, _)| is_wanted(name)) {
         let program: &mut Xdp = program.try_into().map_err(LoadError::Verifier)?;
         program.load().map_err(LoadError::Verifier)?;
     }
-    put_stages(&mut ebpf)?;
     Ok(ebpf)
 }
 
@@ -224,7 +247,7 @@ fn pin(
 pub fn replace(instance: &Instance, interface: &Interface) -> Result<(), LoadError> {
     let failed = |error| LoadError::Pin(interface.name.clone(), error);
     // The tables are the pinned ones; the program must know how many buckets they have.
-    let mut ebpf = load(instance, interface, pinned_sizes(instance).map_err(failed)?)?;
+    let mut ebpf = load_straight(instance, interface, pinned_sizes(instance).map_err(failed)?)?;
     put_in_place(instance, interface, program(&mut ebpf)?)
 }
 

@@ -163,7 +163,11 @@ fn refused_saved(instance: &Instance, why: load::Anything) -> StartError {
 type Programs = Vec<aya::Ebpf>;
 
 fn load_all(instance: &Instance, interfaces: &[Interface], sizes: Sizes) -> Result<Programs, StartError> {
-    Ok(interfaces.iter().map(|interface| load::load(instance, interface, sizes)).collect::<Result<_, _>>()?)
+    let load = |(number, interface): (usize, &Interface)| {
+        let load = if number == 0 { load::load } else { load::load_straight };
+        load(instance, interface, sizes)
+    };
+    Ok(interfaces.iter().enumerate().map(load).collect::<Result<_, _>>()?)
 }
 
 fn clock(programs: &mut Programs) -> Result<Clock, StartError> {
