@@ -266,6 +266,8 @@ fn a_router_that_cannot_reach_a_tunnels_server_is_heard_by_the_client() -> Resul
     let mut damage = Damage::default();
     let method = Method::Tunnel(Tunnel::Ipip);
     let network = Network::build(plan(method))?;
+    // Only a director that forwards is told by its kernel the way to a client (`docs/differences.md`).
+    network.director().namespace.set("ipv4/conf/all/forwarding", "1")?;
     let daemon = network.start_daemon()?;
     let family = Family::V4;
     let server = network.address(network.site("s1"), family);
