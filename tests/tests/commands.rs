@@ -77,11 +77,6 @@ fn what_is_refused_changes_nothing() -> Result<()> {
         let answer = daemon.ipvsadm(&line)?;
         assert_eq!((answer.code, answer.stderr.as_str()), (Some(code), says), "{line}");
     }
-    for line in [format!("-a -t {service} -r 10.0.0.77 -m"), "-A -f 1 -6".into()] {
-        let answer = daemon.ipvsadm(&line)?;
-        assert_eq!(answer.code, Some(2), "{line}");
-        assert!(answer.stderr.ends_with("is not supported yet\n"), "{answer:?}");
-    }
     let answer = daemon.ipvsadm(&format!("-E -t {service} -p 60 --pe sip"))?;
     assert_eq!((answer.code, answer.stderr.lines().count()), (Some(2), 1), "{answer:?}");
     assert_eq!(daemon.must("-S -n")?, before);

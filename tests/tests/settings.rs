@@ -65,7 +65,10 @@ fn settings_that_are_refused_change_nothing() -> Result<()> {
         ("set sloppy_tcp=1 conntrack=1", "conntrack is no setting of lbxdp: lbxdp works before netfilter"),
         ("set sloppy_tcp=1 no_such=1", "there is no setting `no_such`; there are conn_reuse_mode, "),
         ("set sloppy_tcp=1 secure_tcp", "NAME=VALUE is wanted"),
-        ("settings pmtu_disc", "pmtu_disc is no setting of lbxdp: VS/TUN is not supported yet"),
+        (
+            "settings sync_ports",
+            "sync_ports is no setting of lbxdp: connection synchronization is not supported yet",
+        ),
     ] {
         let answer = daemon.ipvsadm(line)?;
         assert_eq!((answer.code, answer.stdout.as_str()), (Some(2), ""), "{line}");

@@ -5,77 +5,28 @@ use core::ops::ControlFlow;
 use super::Frame;
 use crate::walk::{Step, Walker};
 
-/// The most bytes that one sum may have: a mask.
-const MAX_BYTES_MASK: u32 = 0x3ff;
+/// The most bytes that a sum may have: a mask.
+const MAX_BYTES_MASK: u32 = 0x3fff;
 
-/// The sum of `bytes` bytes of a frame from `offset` on, 4 to 1,023, as little-endian numbers: RFC 1071 shows (section 2B)
+/// The sum of `bytes` bytes of a frame from `offset` on, 8 to 16,383, as little-endian numbers: RFC 1071 shows (section 2B)
 /// that the order does not matter as long as the result is written in the same. `None` if the frame ends before.
 #[inline(always)]
 pub(crate) fn sum<F: Frame, W: Walker>(walker: &W, frame: &F, offset: usize, bytes: u32) -> Option<u64> {
     // So that the compiler does not see how many they are, and keeps the mask below.
     let bytes = bytes ^ walker.zero();
     let mut words = Words { frame, offset, sum: u64::from(walker.zero()), missing: walker.zero() };
-    walker.repeat(bytes / 4, &mut words);
-    let Words { sum, missing, .. } = words;
-    if missing != 0 {
-        return None;
-    }
-    // The bytes behind the last word, as if zeros followed: what the last four bytes have beside them is shifted out.
-    let last: [u8; 4] = frame.read(offset + small(bytes.wrapping_sub(4)))?;
-    let rest = match bytes % 4 {
-        0 => 0,
-        rest => u32::from_le_bytes(last) >> (32 - 8 * rest),
-    };
-    Some(sum + u64::from(rest))
-}
-
-/// The most bytes that a long sum may have: a mask.
-const MAX_LONG_MASK: u32 = 0x3fff;
-
-/// The sum of up to 16,383 bytes from `offset` on, at least 8, eight at a time; see [`sum`].
-#[inline(always)]
-pub(crate) fn long_sum<F: Frame, W: Walker>(walker: &W, frame: &F, offset: usize, bytes: u32) -> Option<u64> {
-    let bytes = bytes ^ walker.zero();
-    let mut words = LongWords { frame, offset, sum: u64::from(walker.zero()), missing: walker.zero() };
     walker.repeat(bytes / 8, &mut words);
-    let LongWords { sum, missing, .. } = words;
-    if missing != 0 || bytes > MAX_LONG_MASK {
+    let Words { sum, missing, .. } = words;
+    if missing != 0 || bytes > MAX_BYTES_MASK {
         return None;
     }
-    let last: [u8; 8] = frame.read(offset + (bytes.wrapping_sub(8) & MAX_LONG_MASK) as usize)?;
+    // The bytes behind the last word, as if zeros followed: what the last eight bytes have beside them is shifted out.
+    let last: [u8; 8] = frame.read(offset + (bytes.wrapping_sub(8) & MAX_BYTES_MASK) as usize)?;
     let rest = match bytes % 8 {
         0 => 0,
         rest => u64::from_le_bytes(last) >> (64 - 8 * rest),
     };
     Some(sum + (rest >> 32) + (rest & 0xffff_ffff))
-}
-
-struct LongWords<'a, F> {
-    frame: &'a F,
-    offset: usize,
-    sum: u64,
-    /// 1 if the frame ended before its time.
-    missing: u32,
-}
-
-impl<F: Frame, W> Step<W> for LongWords<'_, F> {
-    #[inline(always)]
-    fn step(&mut self, _: &W, index: u32) -> ControlFlow<()> {
-        let at = (index.wrapping_mul(8) & MAX_LONG_MASK) as usize;
-        let Some(word) = self.frame.read::<[u8; 8]>(self.offset + at) else {
-            self.missing = 1;
-            return ControlFlow::Break(());
-        };
-        let word = u64::from_le_bytes(word);
-        self.sum += (word >> 32) + (word & 0xffff_ffff);
-        ControlFlow::Continue(())
-    }
-}
-
-/// An offset from the beginning of a sum. Masked, for the verifier must see that it is small.
-#[inline(always)]
-const fn small(bytes: u32) -> usize {
-    (bytes & MAX_BYTES_MASK) as usize
 }
 
 struct Words<'a, F> {
@@ -89,11 +40,13 @@ struct Words<'a, F> {
 impl<F: Frame, W> Step<W> for Words<'_, F> {
     #[inline(always)]
     fn step(&mut self, _: &W, index: u32) -> ControlFlow<()> {
-        let Some(word) = self.frame.read::<[u8; 4]>(self.offset + small(index.wrapping_mul(4))) else {
+        let at = (index.wrapping_mul(8) & MAX_BYTES_MASK) as usize;
+        let Some(word) = self.frame.read::<[u8; 8]>(self.offset + at) else {
             self.missing = 1;
             return ControlFlow::Break(());
         };
-        self.sum += u64::from(u32::from_le_bytes(word));
+        let word = u64::from_le_bytes(word);
+        self.sum += (word >> 32) + (word & 0xffff_ffff);
         ControlFlow::Continue(())
     }
 }

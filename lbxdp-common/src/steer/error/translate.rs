@@ -92,7 +92,7 @@ fn set_checksum<F: Frame, A>(frame: &mut F, quote: &Quote<A>, checksum: [u8; 2])
 /// so many bytes.
 #[inline(always)]
 pub(super) fn sum_v4<F: Frame, W: World>(frame: &F, world: &W, icmp: u32, bytes: u32) -> Option<[u8; 2]> {
-    let sum = checksum::long_sum(world, frame, IP_OFFSET + icmp as usize, bytes.wrapping_sub(icmp))?;
+    let sum = checksum::sum(world, frame, IP_OFFSET + icmp as usize, bytes.wrapping_sub(icmp))?;
     Some(checksum::of_sum(sum))
 }
 
@@ -100,7 +100,7 @@ pub(super) fn sum_v4<F: Frame, W: World>(frame: &F, world: &W, icmp: u32, bytes:
 #[inline(always)]
 pub(super) fn sum_v6<F: Frame, W: World>(frame: &F, world: &W, icmp: u32, bytes: u32) -> Option<[u8; 2]> {
     let bytes = bytes.wrapping_sub(icmp);
-    let sum = checksum::long_sum(world, frame, IP_OFFSET + icmp as usize, bytes)?;
+    let sum = checksum::sum(world, frame, IP_OFFSET + icmp as usize, bytes)?;
     let ip: Ipv6 = frame.read(IP_OFFSET)?;
     let pseudo = Ipv6 { next: ICMP_V6, ..ip }.pseudo_sum() + u64::from((bytes as u16).to_be());
     Some(checksum::of_sum(sum + pseudo))

@@ -7,7 +7,7 @@ mod tunnel;
 
 use super::follow::Way;
 use super::{Desk, Stage, Stages, World, tagged};
-use crate::address::Address;
+use crate::address::{Address, V4, V6};
 use crate::cells::Cells;
 use crate::connection::Course;
 use crate::server::{Hop, Method, Server, ServerFlags};
@@ -40,7 +40,7 @@ pub(super) fn forward<A: Address, F: Frame, W: Stages<F>>(
     if !way.hop.is_resolved() {
         return Err(Reason::NextHopUnresolved);
     }
-    direct::rewrite(frame, world, &way.hop, way.ip_bytes, way.mtu)?;
+    direct::rewrite::<A, _, _>(frame, world, &way.hop, way.ip_bytes, way.mtu)?;
     Ok(leave(world, way.hop, way.ifindex))
 }
 
@@ -68,8 +68,12 @@ pub(super) fn carry<F: Frame, W: World>(world: &W, frame: &mut F) -> Result<Verd
         // All but later fragments have a stage of their own.
         Method::MASQUERADE => masquerade::readdress_request(frame, world, server)?,
         _ => {
-            let ip_bytes = ip_bytes(frame).ok_or(Reason::Malformed)?;
-            direct::rewrite(frame, world, &hop, ip_bytes, server.change().mtu.into())?;
+            let (ip_bytes, mtu) = (ip_bytes(frame).ok_or(Reason::Malformed)?, server.change().mtu.into());
+            if is_v6(frame).ok_or(Reason::Malformed)? {
+                direct::rewrite::<V6, _, _>(frame, world, &hop, ip_bytes, mtu)?;
+            } else {
+                direct::rewrite::<V4, _, _>(frame, world, &hop, ip_bytes, mtu)?;
+            }
         }
     }
     tag(frame, server, hop)?;
@@ -119,9 +123,25 @@ pub(super) fn one_hop<F: Frame, W: World>(
     mtu: u32,
     is_fragmented: bool,
 ) -> Result<(), Reason> {
+    if is_v6(frame).ok_or(Reason::Malformed)? {
+        one_hop_of::<V6, _, _>(frame, world, ip_bytes, mtu, is_fragmented)
+    } else {
+        one_hop_of::<V4, _, _>(frame, world, ip_bytes, mtu, is_fragmented)
+    }
+}
+
+/// The same where it is known which kind of packet it is: the straight path does not ask again.
+#[inline(always)]
+fn one_hop_of<A: Address, F: Frame, W: World>(
+    frame: &mut F,
+    world: &W,
+    ip_bytes: u32,
+    mtu: u32,
+    is_fragmented: bool,
+) -> Result<(), Reason> {
     const TTL: usize = IP_OFFSET + TTL_OFFSET;
     const HOP_LIMIT: usize = IP_OFFSET + HOP_LIMIT_OFFSET;
-    if is_v6(frame).ok_or(Reason::Malformed)? {
+    if A::IS_V6 {
         let hops: u8 = frame.read(HOP_LIMIT).ok_or(Reason::Malformed)?;
         if hops <= 1 {
             return Err(Reason::TtlExpired);

@@ -232,7 +232,7 @@ fn wrap<F: Frame, W: World, const AT: usize>(
             frame.write(AT + size_of::<Udp>(), gue)?;
             if shim.has_checksum {
                 let length = u64::from((bytes as u16).to_be());
-                let sum = pseudo + length + checksum::long_sum(world, frame, AT, bytes)?;
+                let sum = pseudo + length + checksum::sum(world, frame, AT, bytes)?;
                 // Zero says that there is none; all ones is the same number (RFC 768).
                 let checksum = match checksum::of_sum(sum) {
                     [0, 0] => [0xff; 2],
@@ -248,7 +248,7 @@ fn wrap<F: Frame, W: World, const AT: usize>(
             if shim.has_checksum {
                 let place = AT + size_of::<Gre>();
                 frame.write(place, [0u8; 4])?;
-                let checksum = checksum::of_sum(checksum::long_sum(world, frame, AT, bytes)?);
+                let checksum = checksum::of_sum(checksum::sum(world, frame, AT, bytes)?);
                 frame.write(place, gre::Checksum { checksum, reserved: [0; 2] })?;
             }
             Some(())

@@ -108,6 +108,6 @@ pub(in crate::steer) fn turn_into<F: Frame, W: World>(
     frame.write(IP_OFFSET, ip)?;
     frame.write(ICMP_OFFSET, error)?;
     let length = u64::from((icmp_bytes as u16).to_be());
-    let sum = ip.pseudo_sum() + length + checksum::long_sum(world, frame, ICMP_OFFSET, icmp_bytes)?;
+    let sum = ip.pseudo_sum() + length + checksum::sum(world, frame, ICMP_OFFSET, icmp_bytes)?;
     frame.write(ICMP_OFFSET, Icmp { checksum: checksum::of_sum(sum), ..error })
 }
