@@ -1,7 +1,7 @@
 //! Is a packet for a VIP at all? Nearly every packet that is not leaves here, for a few nanoseconds.
 
 use super::Ways;
-use super::parse::{ADDRESSES, Headers, IP_OFFSET};
+use super::parse::{ADDRESSES, HeadV6, Headers, IP_OFFSET};
 use crate::address::{Address, V4, V6};
 use crate::cells::Cells;
 use crate::settings::{Rules, SettingsView};
@@ -59,6 +59,16 @@ pub(super) fn is_for_a_v6_vip<F: Frame, W: Ways<V6>>(
         return Err(Reason::NotOurs);
     }
     Ok(())
+}
+
+/// Whether the destination of an IPv6 packet is a VIP, as nearly all VIPs are: not by a mark alone.
+#[inline(always)]
+pub(super) fn is_v6_vip<W: Ways<V6>>(world: &W, settings: SettingsView<W::Row>, head: &HeadV6) -> bool {
+    let HeadV6 { addresses: [_, halves], .. } = *head;
+    let destination: V6 = zerocopy::transmute!(halves);
+    world
+        .vip_v6_bucket(vip::bucket_v6(destination, settings.seed()))
+        .is_some_and(|bucket| vip::holds_v6(bucket, destination))
 }
 
 /// Whether an ICMP packet that is not for a VIP may be an error about a packet that went to a server, and its frame is for

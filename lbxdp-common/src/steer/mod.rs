@@ -44,6 +44,7 @@ pub use tagged::retagged;
 
 use follow::Look;
 use parse::Head;
+use settled::Plain;
 
 use crate::address::{Address, V4};
 use crate::cells::Cells;
@@ -195,29 +196,33 @@ pub fn steer<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict
     if let Err(reason) = classify::is_for_a_vip(world, settings, &headers) {
         return elsewhere(frame, world, settings, &headers, reason);
     }
-    match settled::send(frame, world, &head, settings) {
-        Some(verdict) => Ok(verdict),
-        None => world.enter(Stage::V4, frame),
+    if let Some(plain) = Plain::<V4>::of(frame, head)
+        && let Some(verdict) = settled::send(frame, world, settings, plain)
+    {
+        return Ok(verdict);
     }
+    world.enter(Stage::V4, frame)
 }
 
 /// The way of a frame that is shorter than Ethernet's shortest one: only virtual interfaces have such.
 #[inline(always)]
 fn short<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict, Reason> {
-    match parse::headers(frame) {
-        Ok(_) => world.enter(Stage::V4, frame),
-        Err(ethertype) => v6::enter(frame, world, ethertype),
+    let headers = match parse::headers(frame) {
+        Ok(headers) => headers,
+        Err(ethertype) => return v6::enter(frame, world, ethertype),
+    };
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    match classify::is_for_a_vip(world, settings, &headers) {
+        Ok(()) => world.enter(Stage::V4, frame),
+        Err(reason) => elsewhere(frame, world, settings, &headers, reason),
     }
 }
 
-/// The stage: the way of an IPv4 packet that is not simply the next one of its connection.
+/// The stage: the way of an IPv4 packet for a VIP that is not simply the next one of its connection.
 #[inline(always)]
 fn arrive_v4<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let headers = parse::headers(frame).map_err(|_| Reason::NotOurs)?;
-    if let Err(reason) = classify::is_for_a_vip(world, settings, &headers) {
-        return elsewhere(frame, world, settings, &headers, reason);
-    }
     continued(frame, world, settings, &headers)
 }
 

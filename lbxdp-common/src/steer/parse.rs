@@ -54,6 +54,26 @@ struct SctpFront {
 /// 32,768 (a cookie is a few hundred bytes). A mask, for the kernel's verifier must see that offsets stay below 65,536.
 const SECOND_CHUNK_MASK: u32 = 0x7ffc;
 
+/// The same of IPv6; the header is cut as it is compared, too.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(super) struct FrontV6 {
+    start: [u8; 8],
+    source: [u8; 4],
+    ethertype: U16,
+    pub(super) ip: V6Front,
+}
+
+/// What nearly every packet of IPv6 begins with.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, packed)]
+pub(super) struct HeadV6 {
+    pub(super) front: FrontV6,
+    /// Of source and destination.
+    pub(super) addresses: [[u64; 2]; 2],
+    pub(super) tcp: Tcp,
+}
+
 /// What is needed of them. Numbers, not bytes: what the compiler keeps on the kernel's stack must be aligned.
 pub(super) struct Headers {
     /// The frame's destination; see [`ethernet::number`].
@@ -300,11 +320,11 @@ pub(super) struct Extensions<'a, F> {
 /// What stands before the addresses in an IPv6 header.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct V6Front {
-    version_class_flow: U32,
-    payload_bytes: U16,
-    next: u8,
-    hop_limit: u8,
+pub(super) struct V6Front {
+    pub(super) version_class_flow: U32,
+    pub(super) payload_bytes: U16,
+    pub(super) next: u8,
+    pub(super) hop_limit: u8,
 }
 
 /// Where the addresses stand in an IPv6 header.

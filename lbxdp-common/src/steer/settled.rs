@@ -1,69 +1,131 @@
 //! The next packet of a settled connection: what nearly every packet is, and what all of this exists for. All that it may
-//! change is when its connection ends. Whatever is not so simple leaves untouched, to be looked at in full.
+//! change of its connection is when that ends. Whatever is not so simple leaves untouched, to be looked at in full.
 //!
 //! Each instruction here needs a reason: measure before and after you touch it.
 
-use super::Stages;
 use super::follow::counted;
-use super::forward::{ODD, leave};
-use super::parse::{Front, Head, IP_OFFSET};
-use crate::address::V4;
+use super::forward::masquerade::{self, End, Place};
+use super::forward::tunnel::{self, Inner, Shim};
+use super::forward::{Hops, ODD, leave};
+use super::parse::{Front, FrontV6, Head, HeadV6, IP_OFFSET};
+use super::{Stages, Ways};
+use crate::address::{Address, V4, V6};
 use crate::connection::Key;
 use crate::protocol::Protocol;
+use crate::reply::port_of;
 use crate::server::{Method, Server, ServerFlags};
-use crate::settings::SettingsView;
+use crate::settings::{Rules, SettingsView};
 use crate::state::Settled;
 use crate::table::{self, Hash};
 use crate::verdict::Verdict;
 use crate::wire::Frame;
-use crate::wire::ipv4::{Ipv4, TTL_OFFSET, TtlAndChecksum};
+use crate::wire::ipv4::{Ipv4, MIN_HEADER_BYTES};
+use crate::wire::ipv6::Ipv6;
 use crate::wire::tcp::Tcp;
 use crate::wire::udp::Udp;
 
-/// Where the hops left stand, and what changes with them.
-const TTL: usize = IP_OFFSET + TTL_OFFSET;
-/// The first byte of an IPv4 header without options.
-const PLAIN_IPV4: u8 = 0x45;
+/// A packet whose transport header stands where it does in nearly all packets, and that begins nothing and ends nothing.
+pub(super) struct Plain<A: Address> {
+    key: A::Cells,
+    protocol: Protocol,
+    settled: Settled,
+    /// Bytes from the IP header on, all of which are there.
+    ip_bytes: u32,
+    traffic_class: u8,
+    must_not_fragment: bool,
+}
 
-/// Sends an IPv4 packet for a VIP to its server, if it is such a one; else nothing has happened.
-#[inline(always)]
-pub(super) fn send<F: Frame, W: Stages<F>>(
-    frame: &mut F,
-    world: &W,
-    head: &Head,
-    settings: SettingsView<W::Row>,
-) -> Option<Verdict> {
-    let Head { front: Front { ip, .. }, tcp } = *head;
-    let ip_bytes = u32::from(ip.total_bytes.get());
-    if ip.version_and_length != PLAIN_IPV4 || ip.is_fragment() || !frame.reaches(IP_OFFSET as u32 + ip_bytes)
-    {
-        return None;
-    }
-    let (settled, least) = match Protocol::from_raw(ip.protocol)? {
-        Protocol::Tcp if Settled::is_plain_tcp(tcp.flags) => {
-            (Settled::TCP, size_of::<Ipv4>() + size_of::<Tcp>())
+impl Plain<V4> {
+    /// Of a frame that begins so.
+    #[inline(always)]
+    pub(super) fn of<F: Frame>(frame: &F, head: Head) -> Option<Self> {
+        /// The first byte of an IPv4 header without options.
+        const PLAIN: u8 = 0x45;
+        let Head { front: Front { ip, .. }, tcp } = head;
+        let ip_bytes = u32::from(ip.total_bytes.get());
+        if ip.version_and_length != PLAIN || ip.is_fragment() || !frame.reaches(IP_OFFSET as u32 + ip_bytes) {
+            return None;
         }
-        Protocol::Udp => (Settled::UDP, size_of::<Ipv4>() + size_of::<Udp>()),
+        let (protocol, settled) = settled::<Ipv4>(ip.protocol, &tcp, ip_bytes)?;
+        let key = Key::<V4> {
+            client: ip.source,
+            vip: ip.destination,
+            client_port: tcp.source,
+            vip_port: tcp.destination,
+            protocol: ip.protocol,
+            kind: Key::CONNECTION,
+            pad: [0; 2],
+        };
+        Some(Self {
+            key: key.cells(),
+            protocol,
+            settled,
+            ip_bytes,
+            traffic_class: ip.traffic_class,
+            must_not_fragment: ip.must_not_fragment(),
+        })
+    }
+}
+
+impl Plain<V6> {
+    /// Of a frame that begins so.
+    #[inline(always)]
+    pub(super) fn of<F: Frame>(frame: &F, head: HeadV6) -> Option<Self> {
+        let HeadV6 { front: FrontV6 { ip, .. }, addresses: [client, vip], tcp } = head;
+        let ip_bytes = u32::from(ip.payload_bytes.get()) + size_of::<Ipv6>() as u32;
+        if ip.version_class_flow.get() >> 28 != 6 || !frame.reaches(IP_OFFSET as u32 + ip_bytes) {
+            return None;
+        }
+        let (protocol, settled) = settled::<Ipv6>(ip.next, &tcp, ip_bytes)?;
+        // In cells, see `parse::v6_packet`.
+        let rest = Key::<V4> {
+            client: [0; 4],
+            vip: [0; 4],
+            client_port: tcp.source,
+            vip_port: tcp.destination,
+            protocol: ip.next,
+            kind: Key::CONNECTION,
+            pad: [0; 2],
+        };
+        let [_, rest] = rest.cells();
+        Some(Self {
+            key: [client[0], client[1], vip[0], vip[1], rest],
+            protocol,
+            settled,
+            ip_bytes,
+            traffic_class: (ip.version_class_flow.get() >> 20) as u8,
+            must_not_fragment: false,
+        })
+    }
+}
+
+/// The state that such a packet of a protocol leaves as it is, behind an IP header of type `I`.
+#[inline(always)]
+fn settled<I>(protocol: u8, tcp: &Tcp, ip_bytes: u32) -> Option<(Protocol, Settled)> {
+    let (protocol, settled, least) = match Protocol::from_raw(protocol)? {
+        Protocol::Tcp if Settled::is_plain_tcp(tcp.flags) => {
+            (Protocol::Tcp, Settled::TCP, size_of::<I>() + size_of::<Tcp>())
+        }
+        Protocol::Udp => (Protocol::Udp, Settled::UDP, size_of::<I>() + size_of::<Udp>()),
         _ => return None,
     };
-    if ip_bytes < least as u32 {
-        return None;
-    }
+    (ip_bytes >= least as u32).then_some((protocol, settled))
+}
+
+/// Sends a packet to its server if its connection is settled, and the server's way is known and fits; else nothing has
+/// happened.
+#[inline(always)]
+pub(super) fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
+    frame: &mut F,
+    world: &W,
+    settings: SettingsView<W::Row>,
+    plain: Plain<A>,
+) -> Option<Verdict> {
+    let Plain { key, settled, ip_bytes, .. } = plain;
     let now = world.now();
-    let timeout = settings.timeout(settled.timer);
-    let key = Key {
-        client: ip.source,
-        vip: ip.destination,
-        client_port: tcp.source,
-        vip_port: tcp.destination,
-        protocol: ip.protocol,
-        kind: Key::CONNECTION,
-        pad: [0; 2],
-    }
-    .cells();
-    let hash = Hash::of_cells::<V4>(key, settings.seed());
-    let (slot, word) = table::find_at_home::<V4, _>(world, settings.shape(), hash, key)?;
-    if !word.is_settled_in(settled.state) || word.method() != Method::DIRECT || table::is_overdue(word, now) {
+    let hash = Hash::of_cells::<A>(key, settings.seed());
+    let (slot, word) = table::find_at_home::<A, _>(world, settings.shape_of::<A>(), hash, key)?;
+    if !word.is_settled_in(settled.state) || table::is_overdue(word, now) {
         return None;
     }
     let server = Server(world.server_row(word.server())?);
@@ -71,19 +133,62 @@ pub(super) fn send<F: Frame, W: Stages<F>>(
     if row_id != word.server()
         || hop.flags.among(ServerFlags::AVAILABLE.with(ODD)) != ServerFlags::AVAILABLE
         || !hop.is_resolved()
-        || ip_bytes > server.change().mtu.into()
     {
         return None;
     }
-    // Read only now: what is kept until it is needed costs as much.
-    let ttl: TtlAndChecksum = frame.read(TTL)?;
-    let ttl = ttl.decremented()?;
-    let due = now + timeout;
-    if due.since(word.due()).unsigned_abs() >= settings.refresh() && !slot.change(word, word.until(due)) {
-        return None;
+    let due = now + settings.timeout(settled.timer);
+    let moves = due.since(word.due()).unsigned_abs() >= settings.refresh();
+    let mtu = u32::from(server.change().mtu);
+    match word.method() {
+        Method::DIRECT => {
+            let hops = Hops::of::<A, _>(frame)??;
+            if ip_bytes > mtu || moves && !slot.change(word, word.until(due)) {
+                return None;
+            }
+            hops.write(frame)?;
+            frame.write(0, hop.macs)?;
+        }
+        Method::TUNNEL => {
+            let shim = Shim::of(server.change().tunnel);
+            let is_simple = !shim.has_checksum && !hop.flags.has(ServerFlags::IPV6);
+            if !is_simple || !settings.rules().has(Rules::PMTU_DISC) {
+                return None;
+            }
+            let shim = Shim { has_checksum: false, ..shim };
+            let more = MIN_HEADER_BYTES as u32 + shim.bytes();
+            let hops = Hops::of::<A, _>(frame)??;
+            if ip_bytes + more > mtu
+                || mtu < more + tunnel::MIN_V4_MTU
+                || moves && !slot.change(word, word.until(due))
+            {
+                return None;
+            }
+            hops.write(frame)?;
+            let inner = Inner {
+                is_v6: A::IS_V6,
+                bytes: ip_bytes,
+                ttl: hops.left(),
+                traffic_class: plain.traffic_class,
+                must_not_fragment: plain.must_not_fragment,
+            };
+            tunnel::wrap(frame, world, server, tunnel::Outer { is_v6: false, shim, hash }, inner).ok()?;
+        }
+        _ => {
+            // What is due later is the reply entry's time too: that is for the stage.
+            if moves {
+                return None;
+            }
+            let hops = Hops::of::<A, _>(frame)??;
+            if ip_bytes > mtu {
+                return None;
+            }
+            hops.write(frame)?;
+            let place = Place::plain::<A>(plain.protocol, ip_bytes);
+            let port = port_of(server, Key::<A>::from_cells(key));
+            masquerade::translate(frame, world, place, End::Destination, A::of_wide(server.address()), port)?;
+            frame.write(0, hop.macs)?;
+        }
     }
-    frame.write(TTL, ttl)?;
-    frame.write(0, hop.macs)?;
     world.count(word.server(), counted(ip_bytes, 0));
     Some(leave(world, hop, ifindex))
 }

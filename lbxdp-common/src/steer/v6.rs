@@ -3,7 +3,8 @@
 use zerocopy::big_endian::U16;
 
 use super::follow::Look;
-use super::parse::v6_packet;
+use super::parse::{HeadV6, v6_packet};
+use super::settled::{self, Plain};
 use super::{Stage, Stages, classify, forward};
 use crate::address::V6;
 use crate::settings::{Rules, SettingsView};
@@ -33,6 +34,13 @@ pub(super) fn enter<F: Frame, W: Stages<F>>(
     // Neighbour solicitations and the like go to groups, so this also spares a stage for them.
     if !settings.rules().has(Rules::IPV6) || ethernet::number(destination) != world.ingress_mac() {
         return Err(Reason::NotOurs);
+    }
+    if let Some(head) = frame.read::<HeadV6>(0)
+        && classify::is_v6_vip(world, settings, &head)
+        && let Some(plain) = Plain::<V6>::of(frame, head)
+        && let Some(verdict) = settled::send(frame, world, settings, plain)
+    {
+        return Ok(verdict);
     }
     world.enter(Stage::V6, frame)
 }

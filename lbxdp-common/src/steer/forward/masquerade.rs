@@ -18,6 +18,8 @@ use crate::steer::{Desk, Stages, Ways, World};
 use crate::table::Hash;
 use crate::time::Ticks;
 use crate::verdict::{Reason, Verdict};
+use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv6::Ipv6;
 use crate::wire::{Frame, checksum, crc32c};
 
 /// Offsets of addresses in an IP header, and of an IPv4 header's checksum.
@@ -170,6 +172,13 @@ pub(in crate::steer) struct Place {
 }
 
 impl Place {
+    /// Of a packet without extension headers or options, and of a protocol whose checksum follows.
+    #[inline(always)]
+    pub(in crate::steer) const fn plain<A: Address>(protocol: Protocol, ip_bytes: u32) -> Self {
+        let header = if A::IS_V6 { size_of::<Ipv6>() } else { size_of::<Ipv4>() };
+        Self { transport: IP_OFFSET + header, protocol, ip_bytes, sum_bytes: 0 }
+    }
+
     /// Of a packet whose port `from` becomes `to`.
     #[inline(always)]
     fn of<A: Address, F: Frame, W: Stages<F> + Ways<A>>(

@@ -3,7 +3,7 @@
 pub(super) mod client;
 mod direct;
 pub(super) mod masquerade;
-mod tunnel;
+pub(super) mod tunnel;
 
 use super::follow::Way;
 use super::{Desk, Stage, Stages, World, tagged};
@@ -80,6 +80,9 @@ pub(super) fn carry<F: Frame, W: World>(world: &W, frame: &mut F) -> Result<Verd
     Ok(leave(world, hop, ifindex))
 }
 
+const TTL: usize = IP_OFFSET + TTL_OFFSET;
+const HOP_LIMIT: usize = IP_OFFSET + HOP_LIMIT_OFFSET;
+
 /// Gives the frame the VLAN tags of the server's way, if it has any.
 #[inline(always)]
 fn tag<F: Frame, C: Cells>(frame: &mut F, server: Server<C>, hop: Hop) -> Result<(), Reason> {
@@ -139,26 +142,54 @@ fn one_hop_of<A: Address, F: Frame, W: World>(
     mtu: u32,
     is_fragmented: bool,
 ) -> Result<(), Reason> {
-    const TTL: usize = IP_OFFSET + TTL_OFFSET;
-    const HOP_LIMIT: usize = IP_OFFSET + HOP_LIMIT_OFFSET;
-    if A::IS_V6 {
-        let hops: u8 = frame.read(HOP_LIMIT).ok_or(Reason::Malformed)?;
-        if hops <= 1 {
-            return Err(Reason::TtlExpired);
-        }
-        if ip_bytes > mtu {
-            return Err(too_big(world, mtu));
-        }
-        return frame.write(HOP_LIMIT, hops - 1).ok_or(Reason::Malformed);
-    }
-    let ttl: TtlAndChecksum = frame.read(TTL).ok_or(Reason::Malformed)?;
-    let ttl = ttl.decremented().ok_or(Reason::TtlExpired)?;
+    let hops = Hops::of::<A, _>(frame).ok_or(Reason::Malformed)?;
+    let hops = hops.ok_or(Reason::TtlExpired)?;
     if ip_bytes > mtu {
-        let ip: Ipv4 = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
         let reason = too_big(world, mtu);
+        if A::IS_V6 {
+            return Err(reason);
+        }
+        let ip: Ipv4 = frame.read(IP_OFFSET).ok_or(Reason::Malformed)?;
         return Err(if is_fragmented || !ip.must_not_fragment() { Reason::MustFragment } else { reason });
     }
-    frame.write(TTL, ttl).ok_or(Reason::Malformed)
+    hops.write(frame).ok_or(Reason::Malformed)
+}
+
+/// One hop less, as it stands in a packet's header.
+#[derive(Clone, Copy)]
+pub(super) enum Hops {
+    V4(TtlAndChecksum),
+    V6(u8),
+}
+
+impl Hops {
+    /// Of the packet in a frame; `Some(None)` if no hop is left.
+    #[inline(always)]
+    pub(super) fn of<A: Address, F: Frame>(frame: &F) -> Option<Option<Self>> {
+        if A::IS_V6 {
+            let hops: u8 = frame.read(HOP_LIMIT)?;
+            return Some((hops > 1).then_some(Self::V6(hops.wrapping_sub(1))));
+        }
+        let ttl: TtlAndChecksum = frame.read(TTL)?;
+        Some(ttl.decremented().map(Self::V4))
+    }
+
+    #[inline(always)]
+    pub(super) fn write<F: Frame>(self, frame: &mut F) -> Option<()> {
+        match self {
+            Self::V4(ttl) => frame.write(TTL, ttl),
+            Self::V6(hops) => frame.write(HOP_LIMIT, hops),
+        }
+    }
+
+    /// How many are left.
+    #[inline(always)]
+    pub(super) const fn left(self) -> u8 {
+        match self {
+            Self::V4(ttl) => ttl.ttl,
+            Self::V6(hops) => hops,
+        }
+    }
 }
 
 /// Whether a packet fits its way as it is.

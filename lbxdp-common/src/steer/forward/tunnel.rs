@@ -27,7 +27,7 @@ const IPV6_INSIDE: u8 = 41;
 const UDP: u8 = 17;
 
 /// The least that must be left of an IPv4 way (`__ip_vs_get_out_rt`; RFC 791's 68).
-const MIN_V4_MTU: u32 = 68;
+pub(in crate::steer) const MIN_V4_MTU: u32 = 68;
 
 /// Where a flow's outer UDP ports begin, and how many there are (`ip_local_port_range`: 32768 to 60999).
 const FIRST_PORT: u32 = 32_768;
@@ -40,13 +40,14 @@ const ECN_CAPABLE: u8 = 0b10;
 
 /// What is taken over from the inner packet.
 #[derive(Clone, Copy)]
-struct Inner {
-    is_v6: bool,
+pub(in crate::steer) struct Inner {
+    pub(in crate::steer) is_v6: bool,
     /// From its IP header on.
-    bytes: u32,
-    ttl: u8,
-    traffic_class: u8,
-    must_not_fragment: bool,
+    pub(in crate::steer) bytes: u32,
+    /// One hop less already.
+    pub(in crate::steer) ttl: u8,
+    pub(in crate::steer) traffic_class: u8,
+    pub(in crate::steer) must_not_fragment: bool,
 }
 
 impl Inner {
@@ -91,22 +92,22 @@ impl Inner {
 
 /// The header between the outer IP header and the inner packet.
 #[derive(Clone, Copy)]
-struct Shim {
-    kind: TunnelKind,
-    has_checksum: bool,
-    port: [u8; 2],
+pub(in crate::steer) struct Shim {
+    pub(in crate::steer) kind: TunnelKind,
+    pub(in crate::steer) has_checksum: bool,
+    pub(in crate::steer) port: [u8; 2],
 }
 
 impl Shim {
     #[inline(always)]
-    fn of(tunnel: Tunnel) -> Self {
+    pub(in crate::steer) fn of(tunnel: Tunnel) -> Self {
         let kind = TunnelKind::from_raw(tunnel.kind).unwrap_or(TunnelKind::Ipip);
         // A packet from the wire has its checksums, so the receiver has nothing to complete: `remcsum` is `csum` here.
         Self { kind, has_checksum: tunnel.checksum != TunnelChecksum::None.raw(), port: tunnel.port }
     }
 
     #[inline(always)]
-    const fn bytes(self) -> u32 {
+    pub(in crate::steer) const fn bytes(self) -> u32 {
         match self.kind {
             TunnelKind::Ipip => 0,
             TunnelKind::Gue => (size_of::<Udp>() + size_of::<Gue>()) as u32,
@@ -160,11 +161,34 @@ pub(super) fn rewrite<F: Frame, W: World, C: Cells>(
     let heeds_path = settings.rules().has(Rules::PMTU_DISC);
     one_hop(frame, world, ip_bytes, mtu, !heeds_path)?;
     let inner = Inner::of(frame, heeds_path).ok_or(Reason::Malformed)?;
+    wrap(frame, world, server, Outer { is_v6: is_outer_v6, shim, hash }, inner)
+}
+
+/// What a packet is put into.
+#[derive(Clone, Copy)]
+pub(in crate::steer) struct Outer {
+    pub(in crate::steer) is_v6: bool,
+    pub(in crate::steer) shim: Shim,
+    /// The connection's.
+    pub(in crate::steer) hash: Hash,
+}
+
+/// Puts a packet, whose hops are counted, into another one that goes to the server.
+#[inline(always)]
+pub(in crate::steer) fn wrap<F: Frame, W: World, C: Cells>(
+    frame: &mut F,
+    world: &W,
+    server: Server<C>,
+    Outer { is_v6, shim, hash }: Outer,
+    inner: Inner,
+) -> Result<(), Reason> {
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let spread = settings.tunnel_spread() & (hash.0 >> 32) as u32;
-    let source = spread_source(server.tunnel_source(), is_outer_v6, spread);
-    frame.grow_front(more).ok_or(Reason::NoTunnel)?;
-    let length = more - outer_bytes + inner.bytes;
-    let done = if is_outer_v6 {
+    let source = spread_source(server.tunnel_source(), is_v6, spread);
+    let ip_header_bytes = if is_v6 { ipv6::HEADER_BYTES } else { MIN_HEADER_BYTES } as u32;
+    frame.grow_front(ip_header_bytes + shim.bytes()).ok_or(Reason::NoTunnel)?;
+    let length = shim.bytes() + inner.bytes;
+    let done = if is_v6 {
         let ip = Ipv6 {
             version_class_flow: U32::new(6 << 28 | u32::from(inner.outer_class()) << 20),
             payload_bytes: U16::new(length as u16),
@@ -173,7 +197,7 @@ pub(super) fn rewrite<F: Frame, W: World, C: Cells>(
             source,
             destination: server.address(),
         };
-        wrap::<_, _, { IP_OFFSET + ipv6::HEADER_BYTES }>(frame, world, shim, inner, hash, ip.pseudo_sum())
+        put_shim::<_, _, { IP_OFFSET + ipv6::HEADER_BYTES }>(frame, world, shim, inner, hash, ip.pseudo_sum())
             .and_then(|()| frame.write(IP_OFFSET, ip))
     } else {
         let ip = Ipv4 {
@@ -188,11 +212,11 @@ pub(super) fn rewrite<F: Frame, W: World, C: Cells>(
             source: narrowed(source),
             destination: narrowed(server.address()),
         };
-        wrap::<_, _, { IP_OFFSET + MIN_HEADER_BYTES }>(frame, world, shim, inner, hash, ip.pseudo_sum())
+        put_shim::<_, _, { IP_OFFSET + MIN_HEADER_BYTES }>(frame, world, shim, inner, hash, ip.pseudo_sum())
             .and_then(|()| frame.write(IP_OFFSET, Ipv4 { checksum: ip.right_checksum(), ..ip }))
     };
-    let [destination, source]: [[u8; 6]; 2] = zerocopy::transmute!(hop.macs);
-    let ethertype = if is_outer_v6 { ethernet::IPV6 } else { ethernet::IPV4 };
+    let [destination, source]: [[u8; 6]; 2] = zerocopy::transmute!(server.hop().macs);
+    let ethertype = if is_v6 { ethernet::IPV6 } else { ethernet::IPV4 };
     done.and_then(|()| frame.write(0, Ethernet { destination, source, ethertype })).ok_or(Reason::Malformed)
 }
 
@@ -208,7 +232,7 @@ fn spread_source(source: [u8; 16], is_v6: bool, spread: u32) -> [u8; 16] {
 /// Writes the header at `AT` of the grown frame, before the inner packet. `pseudo` is the sum of the pseudo header without
 /// UDP's length.
 #[inline(always)]
-fn wrap<F: Frame, W: World, const AT: usize>(
+fn put_shim<F: Frame, W: World, const AT: usize>(
     frame: &mut F,
     world: &W,
     shim: Shim,
