@@ -83,6 +83,7 @@ pub trait World: Pool {
     /// The row that holds a server's load.
     fn load_row(&self, server: ServerId) -> Option<Self::Row>;
     /// MAC address of the interface the packet came in by, as a number ([`wire::ethernet::number`](crate::wire::ethernet::number)).
+    /// No stage knows it: what enters one is for this machine.
     fn ingress_mac(&self) -> u64;
     /// Index of that interface.
     fn ingress_ifindex(&self) -> u32;

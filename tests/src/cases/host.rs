@@ -49,6 +49,7 @@ pub struct Host {
     held: RefCell<Vec<HeldFrame>>,
     /// The stage that was entered.
     next: Cell<Option<Stage>>,
+    is_in_stage: Cell<bool>,
     set_rows: Vec<(Table, u32)>,
     client_hops: Vec<AtomicU64>,
     wanted: Vec<AtomicU64>,
@@ -112,6 +113,7 @@ impl Default for Host {
             fragments: RefCell::default(),
             held: RefCell::default(),
             next: Cell::default(),
+            is_in_stage: Cell::default(),
             desk: zeros(ARRIVAL_CELLS),
             client_hops: zeros(CLIENT_HOP_CELLS * CLIENT_HOPS as usize),
             wanted: zeros(WANTED_CELLS * WANTED as usize),
@@ -183,9 +185,11 @@ impl Runner for Host {
         let mut memory = [&[0; HEADROOM], &frame[..]].concat();
         let mut buffer = Buffer::new(&mut memory, HEADROOM);
         let (world, mut packet) = (&&*self, &mut buffer);
+        self.is_in_stage.set(false);
         let mut result = steer(&mut packet, world);
         // In the kernel a stage that was entered is what decides; who entered it is done.
         while let Some(stage) = self.next.take() {
+            self.is_in_stage.set(true);
             result = stage.run(world, &mut packet);
         }
         let result = retagged(&mut packet, world, result);
@@ -318,7 +322,7 @@ impl<'a> World for &'a Host {
     }
 
     fn ingress_mac(&self) -> u64 {
-        ethernet::number(DIRECTOR_MAC)
+        if self.is_in_stage.get() { 0 } else { ethernet::number(DIRECTOR_MAC) }
     }
 
     fn ingress_ifindex(&self) -> u32 {
