@@ -29,7 +29,7 @@ use lbxdp_common::{Notice, Overflow, Reason, Ticks, V4, Verdict};
 
 use super::memory::{HERTZ, Outcome, Runner, Table};
 use super::setup::Destination;
-use super::{DIRECTOR_MAC, IFINDEX};
+use super::{CLIENT, CLIENT_V6, DIRECTOR_MAC, IFINDEX};
 
 /// A director without a kernel. Its clock stands still unless it is told to go on, and begins just before the tick counter
 /// wraps around.
@@ -400,9 +400,14 @@ impl<F: Frame> Stages<F> for &Host {
         Err(Reason::NotReady)
     }
 
-    /// There is no way but those that are remembered.
-    fn route<A: Address>(&self, _: &F, _: A, _: A, _: ClientHop<Self::Row>) -> Route {
-        Route::none(1)
+    /// There is no way but those that are remembered: to neighbours of the client's there is one, but none of them answers.
+    fn route<A: Address>(&self, _: &F, _: A, to: A, _: ClientHop<Self::Row>) -> Route {
+        let is_near = if A::IS_V6 {
+            first_bits(address_of(to), 64) == first_bits(CLIENT_V6.into(), 64)
+        } else {
+            first_bits(address_of(to), 24) == first_bits(CLIENT.into(), 24)
+        };
+        Route::none(if is_near { Route::NO_NEIGHBOUR } else { 1 })
     }
 
     fn hold(&self, frame: &F, header: HeldHeader) -> bool {

@@ -18,6 +18,7 @@ mod persistence;
 mod ports;
 pub mod random;
 mod refusal;
+mod replies;
 mod schedulers;
 mod sctp;
 pub mod setup;
