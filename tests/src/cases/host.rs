@@ -49,7 +49,8 @@ pub struct Host {
     held: RefCell<Vec<HeldFrame>>,
     /// The stage that was entered.
     next: Cell<Option<Stage>>,
-    is_in_stage: Cell<bool>,
+    /// Those that the last frame went through.
+    stages: RefCell<Vec<Stage>>,
     set_rows: Vec<(Table, u32)>,
     client_hops: Vec<AtomicU64>,
     wanted: Vec<AtomicU64>,
@@ -63,6 +64,9 @@ const NOW: Ticks = Ticks(u32::MAX - 500);
 const HEADROOM: usize = 256;
 
 impl Host {
+    /// The lot that is always drawn here, as far as it stands in packets.
+    pub const DRAWN: u16 = 0x79b9;
+
     /// Some packet went by hash for want of room, so many seconds ago.
     pub fn feel_pressure(&self, seconds_ago: u32) {
         let row = Pressure::<_, V4>::new(self.row(Table::Pressure, 0).expect("a row"));
@@ -76,6 +80,11 @@ impl Host {
         let row = ClientHop(World::client_hop(&self, row).expect("a row"));
         row.set_way(way, Default::default());
         row.name(client.wide(), vip.wide(), self.now + HERTZ / BELIEVED, 1500);
+    }
+
+    /// The stages that the last frame went through.
+    pub fn stages(&self) -> Vec<Stage> {
+        self.stages.borrow().clone()
     }
 
     /// Lets time pass, in ticks.
@@ -113,7 +122,7 @@ impl Default for Host {
             fragments: RefCell::default(),
             held: RefCell::default(),
             next: Cell::default(),
-            is_in_stage: Cell::default(),
+            stages: RefCell::default(),
             desk: zeros(ARRIVAL_CELLS),
             client_hops: zeros(CLIENT_HOP_CELLS * CLIENT_HOPS as usize),
             wanted: zeros(WANTED_CELLS * WANTED as usize),
@@ -185,11 +194,11 @@ impl Runner for Host {
         let mut memory = [&[0; HEADROOM], &frame[..]].concat();
         let mut buffer = Buffer::new(&mut memory, HEADROOM);
         let (world, mut packet) = (&&*self, &mut buffer);
-        self.is_in_stage.set(false);
+        self.stages.borrow_mut().clear();
         let mut result = steer(&mut packet, world);
         // In the kernel a stage that was entered is what decides; who entered it is done.
         while let Some(stage) = self.next.take() {
-            self.is_in_stage.set(true);
+            self.stages.borrow_mut().push(stage);
             result = stage.run(world, &mut packet);
         }
         let result = retagged(&mut packet, world, result);
@@ -256,7 +265,7 @@ impl<'a> Pool for &'a Host {
 
     /// No case hangs on what it is: the kernel's is another.
     fn random(&self) -> u32 {
-        0x9e37_79b9
+        0x9e37_0000 | u32::from(Host::DRAWN)
     }
 }
 
@@ -322,7 +331,7 @@ impl<'a> World for &'a Host {
     }
 
     fn ingress_mac(&self) -> u64 {
-        if self.is_in_stage.get() { 0 } else { ethernet::number(DIRECTOR_MAC) }
+        if self.stages.borrow().is_empty() { ethernet::number(DIRECTOR_MAC) } else { 0 }
     }
 
     fn ingress_ifindex(&self) -> u32 {

@@ -4,6 +4,7 @@
 //! agree to the byte.
 
 mod case;
+mod echo;
 mod fragments;
 pub mod frame;
 mod host;
