@@ -37,6 +37,9 @@ pub trait Address: Copy + Eq + fmt::Debug + 'static {
     fn turned(cells: Self::Cells, rest: u64) -> Self::Cells;
     /// The cells of a key without the VIP, and another last cell.
     fn without_vip(cells: Self::Cells, rest: u64) -> Self::Cells;
+    /// Whether the cells of two keys are the same. One after the other, as [`Address::stand`]: the compiler would lay both down
+    /// on the stack, and call a function for it.
+    fn are_same(one: Self::Cells, other: Self::Cells) -> bool;
     /// As a number of 32 bits, as Linux's schedulers fold it; most significant byte first.
     fn folded(self) -> u32;
     /// With zeros behind it, if it is the shorter kind.
@@ -79,6 +82,11 @@ impl Address for V4 {
     fn without_vip([addresses, _]: [u64; 2], rest: u64) -> [u64; 2] {
         // The first address in memory: the lower half, or on other machines the upper one.
         [addresses & u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]), rest]
+    }
+
+    #[inline(always)]
+    fn are_same([addresses, rest]: [u64; 2], other: [u64; 2]) -> bool {
+        addresses == other[0] && rest == other[1]
     }
 
     #[inline(always)]
@@ -155,6 +163,11 @@ impl Address for V6 {
     #[inline(always)]
     fn without_vip([a, b, _, _, _]: [u64; 5], rest: u64) -> [u64; 5] {
         [a, b, 0, 0, rest]
+    }
+
+    #[inline(always)]
+    fn are_same([a, b, c, d, rest]: [u64; 5], other: [u64; 5]) -> bool {
+        rest == other[4] && b == other[1] && a == other[0] && c == other[2] && d == other[3]
     }
 
     #[inline(always)]

@@ -80,7 +80,8 @@ pub fn expect<A: Address, W: Ways<A>>(world: &W, begins: u32) -> Result<bool, Re
     match table::find_cells::<A, _>(world, settings.shape_of::<A>(), hash, key) {
         Some(Found::Here(slot, old)) => {
             if slot.bond() != bond {
-                if begins == 0 {
+                // An older one gets it back when the newer one has ended.
+                if begins == 0 && !table::is_overdue(old, desk.now()) {
                     return Ok(true);
                 }
                 slot.set_bond(bond);
@@ -196,8 +197,9 @@ impl<A: Address, W: Ways<A>> Step<W> for Search<A> {
             return ControlFlow::Continue(());
         };
         if word.server().0 != self.server
+            || word.method() != Method::MASQUERADE
             || !is_connection::<A>(key)
-            || told::<A>(key) != self.rest
+            || !A::are_same(told::<A>(key), self.rest)
             || Hash::of_cells::<A>(key, settings.seed()).0 != self.hash
         {
             return ControlFlow::Continue(());
@@ -208,7 +210,8 @@ impl<A: Address, W: Ways<A>> Step<W> for Search<A> {
     }
 }
 
-/// The connection that a reply entry leads to by its bond, of which is known what is [told].
+/// The connection that a reply entry leads to by its bond, of which is known what is [told]. One that goes another way than
+/// VS/NAT by now is none: its server answers past the director.
 #[inline(always)]
 pub fn owner<A: Address, W: Ways<A>>(
     world: &W,
@@ -236,7 +239,9 @@ pub fn owner<A: Address, W: Ways<A>>(
     let slot = Slot::new(world.bucket(bucket)?, way);
     // Another connection may have its place by now.
     let (key, word) = slot.read_cells()?;
-    let is_the_same = told::<A>(key) == search.rest && word.server() == server && is_connection::<A>(key);
+    let is_the_same = A::are_same(told::<A>(key), search.rest)
+        && (word.server(), word.method()) == (server, Method::MASQUERADE)
+        && is_connection::<A>(key);
     is_the_same.then_some(Owner { slot, key, word })
 }
 

@@ -218,7 +218,8 @@ impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
 
     #[inline(always)]
     fn ingress_mac(&self) -> u64 {
-        PORT_MAC.load()
+        // The stages are the same for all interfaces.
+        if AT_PORT { PORT_MAC.load() } else { 0 }
     }
 
     #[inline(always)]

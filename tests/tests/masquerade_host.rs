@@ -137,5 +137,5 @@ fn a_reply_without_a_way_or_a_connection_is_left_as_it_is() {
     // What is remembered of a way is believed for a while only, and there is no kernel here to be asked.
     host.pass(memory::HERTZ);
     let reply = || from_server(tcp(8080, PORT).syn().ack());
-    assert_eq!(said(&mut host, reply()), (Err(Reason::NoRoute), reply().bytes()));
+    assert_eq!(said(&mut host, reply()), (Err(Reason::ClientUnresolved), reply().bytes()));
 }

@@ -172,8 +172,8 @@ fn a_trunk_tags_what_goes_to_the_director_and_untags_what_it_sends() -> Result<(
         director.namespace.ip("link set eth0 mtu 1508")?;
         director.namespace.inside(|| Sender::open("eth0"))??.send(&[seen])?;
         probe.hear("the frame without its tags", |heard| (*heard == packet).then_some(()))?;
-        let (tagged, strange) = network.tagged();
-        ensure!(tagged == 1 && strange.is_empty(), "{tagged} were tagged, and {strange:?}");
+        let seen = network.tagged();
+        ensure!(seen.tagged == 1 && seen.errors == 0 && seen.strange.is_empty(), "{seen:?}");
     }
     Ok(())
 }

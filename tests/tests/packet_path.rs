@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
+use anyhow::Result;
 use aya::Ebpf;
 use aya::maps::{PerCpuArray, PerCpuValues};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
@@ -17,12 +18,13 @@ use lbxdp_common::limit::TOTAL_ROW;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::ServiceKey;
-use lbxdp_common::{Notice, Overflow, Reason, Scheduler, Ticks, Verdict};
+use lbxdp_common::{Notice, Overflow, Reason, Scheduler, Ticks};
 use lbxdp_tests::cases::frame;
 use lbxdp_tests::cases::memory::{self, BUCKETS, MEMBERS, SERVERS, SERVICES, Snapshot};
 use lbxdp_tests::cases::random::{self, Dice};
 use lbxdp_tests::cases::setup::{Destination, Setup};
 use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Outcome, Runner, Table};
+use lbxdp_tests::{Label, Namespace, leftovers};
 
 /// The program in the kernel, attached to nothing.
 struct Kernel {
@@ -35,6 +37,8 @@ struct Kernel {
     overflows_before: Vec<u64>,
     notices_before: Vec<u64>,
     set_rows: Vec<(Table, u32)>,
+    /// What was counted by reason when the last frame was done.
+    reasons: Vec<u64>,
     _pins: Pins,
 }
 
@@ -66,9 +70,11 @@ impl Kernel {
         let mut tables = Tables::open(&pins.0).expect("the tables are pinned");
         // No frame leaves in these tests; there must be an interface in the slot, whichever it is.
         tables.put_port(OTHER_PORT.0, IFINDEX).expect("a slot for the other interface");
+        let reasons = tables.reason_counts().expect("counts");
         Self {
             ebpf,
             tables,
+            reasons,
             fragments: Fragments::open(&pins.0).expect("the table is pinned"),
             ring: Ring::open(&pins.0).expect("the ring is pinned"),
             services: Vec::new(),
@@ -106,10 +112,6 @@ impl Kernel {
 
     fn all_notices(&self) -> Vec<u64> {
         Notice::ALL.iter().map(|kind| self.tables.notice_count(*kind).expect("a count")).collect()
-    }
-
-    fn reasons(&self) -> Vec<u64> {
-        Reason::ALL.iter().map(|reason| self.tables.reason_count(*reason).expect("a count")).collect()
     }
 }
 
@@ -206,19 +208,37 @@ impl Runner for Kernel {
     }
 
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
-        let before = self.reasons();
         let program = load::program(&mut self.ebpf).expect("the object has the packet path");
         let (action, out) = test_run(program, frame);
         *frame = out;
+        let after = self.tables.reason_counts().expect("counts");
+        let before = std::mem::replace(&mut self.reasons, after);
         let grown: Vec<Reason> = Reason::ALL
             .iter()
-            .zip(before.iter().zip(self.reasons()))
-            .filter(|(_, (before, after))| *before != after)
-            .map(|(reason, _)| *reason)
+            .filter(|reason| before[reason.raw() as usize] != self.reasons[reason.raw() as usize])
+            .copied()
             .collect();
         assert!(grown.len() <= 1, "one frame was counted for {grown:?}");
         Outcome { action, counted: grown.first().copied() }
     }
+}
+
+/// Runs a test where the kernel answers questions for ways to clients as [`Host`] does: it has routes to the client and its
+/// neighbours, none of whom it knows, and to nobody else. Nothing that is sent there arrives.
+fn beside_silent_neighbours(test: impl FnOnce() + Send) -> Result<()> {
+    leftovers::remove()?;
+    let namespace = Namespace::create(format!("{}-law", Label::unique()))?;
+    namespace.ip("link add near type veth peer name far")?;
+    for family in ["ipv4", "ipv6"] {
+        namespace.set(&format!("{family}/conf/all/forwarding"), "1")?;
+    }
+    for words in ["addr add 10.0.0.1/24 dev near", "addr add fd00::1/64 dev near nodad"] {
+        namespace.ip(words)?;
+    }
+    for end in ["near", "far"] {
+        namespace.ip(&format!("link set {end} up"))?;
+    }
+    namespace.inside(test)
 }
 
 /// How far due times may be apart, for one clock stands and the other runs: a second of the fastest kernel's ticks.
@@ -241,7 +261,11 @@ fn assert_same(kernel: &Snapshot, host: &Snapshot, at: &str) {
 
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
-fn every_case_in_the_kernel_as_on_the_host() {
+fn every_case_in_the_kernel_as_on_the_host() -> Result<()> {
+    beside_silent_neighbours(every_case)
+}
+
+fn every_case() {
     let (mut kernel, mut host) = (Kernel::load(), Host::default());
     let cases = cases::all();
     for case in &cases {
@@ -261,27 +285,43 @@ struct Forwarded {
     tunnelled: usize,
 }
 
+/// The frame with a number that is not drawn, if the host's was: the kernel's is another.
+fn without_drawn(in_kernel: Vec<u8>, on_host: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    let (tags, plain) = frame::untagged(&on_host);
+    let is_v4 = plain.get(12..14) == Some(&[0x08, 0x00]);
+    if !is_v4 || plain.get(frame::IP + 4..frame::IP + 6) != Some(&Host::DRAWN.to_be_bytes()) {
+        return (in_kernel, on_host);
+    }
+    let (kernels_tags, kernels) = frame::untagged(&in_kernel);
+    assert_eq!(kernels_tags, tags);
+    (frame::settled(kernels), frame::settled(plain))
+}
+
 /// Runs frames by chance in both.
-fn run_both(kernel: &mut Kernel, host: &mut Host, setup: &Setup, dice: &mut Dice, frames: u32) -> Forwarded {
+fn run_both(
+    (kernel, host): (&mut Kernel, &mut Host),
+    setup: &Setup,
+    dice: &mut Dice,
+    frames: u32,
+    next: impl Fn(&mut Dice) -> Vec<u8>,
+) -> Forwarded {
     memory::write(kernel, setup);
     memory::write(host, setup);
     let mut forwarded = Forwarded::default();
     for number in 0..frames {
-        let frame = dice.frame();
+        let frame = next(dice);
         let bytes = frame.len();
         let (mut in_kernel, mut on_host) = (frame.clone(), frame);
         let outcome = kernel.run(&mut in_kernel);
         assert_eq!(outcome, host.run(&mut on_host), "frame {number}: {on_host:x?}, {setup:?}");
-        if let Some(Ok(Verdict::Answered(_))) = host.last() {
-            (in_kernel, on_host) = (frame::settled(in_kernel), frame::settled(on_host));
-        }
-        if outcome.action > 2 && on_host.len() > bytes {
-            // Through a tunnel, whose outer headers draw lots too.
-            (in_kernel, on_host) = (frame::settled(in_kernel), frame::settled(on_host));
-            forwarded.tunnelled += 1;
+        if outcome.action > 2 {
+            (in_kernel, on_host) = without_drawn(in_kernel, on_host);
+            forwarded.all += 1;
+            forwarded.tunnelled += usize::from(on_host.len() > bytes);
+            dice.show(&on_host);
         }
         assert_eq!(in_kernel, on_host, "frame {number}, {setup:?}");
-        forwarded.all += usize::from(outcome.action > 2);
+        assert_eq!(kernel.held(), host.held(), "frame {number}, {setup:?}");
         // What the limit of all clients takes is left to chance.
         for row in [kernel.row(Table::Limits, TOTAL_ROW), host.row(Table::Limits, TOTAL_ROW)] {
             row.expect("a row").store(0, 0);
@@ -295,36 +335,79 @@ fn run_both(kernel: &mut Kernel, host: &mut Host, setup: &Setup, dice: &mut Dice
     assert_eq!(in_kernel.counters, on_host.counters, "{setup:?}");
     assert_eq!(in_kernel.overflows, on_host.overflows, "{setup:?}");
     assert_eq!(in_kernel.notices, on_host.notices, "{setup:?}");
+    assert_eq!(kernel.wishes(), host.wishes(), "{setup:?}");
     forwarded
+}
+
+/// How many frames by chance each of the tests below runs: a third of all, which `LBXDP_RANDOM_FRAMES` says.
+fn third_of_all() -> u32 {
+    let all = std::env::var("LBXDP_RANDOM_FRAMES").ok();
+    all.map_or(60_000u32, |all| all.parse().expect("LBXDP_RANDOM_FRAMES is a number")).div_ceil(3)
+}
+
+/// What draws lots draws others in the kernel.
+fn schedulers() -> Vec<Scheduler> {
+    Scheduler::ALL.iter().copied().filter(|by| *by != Scheduler::TwoChoices).collect()
 }
 
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn frames_by_chance_in_the_kernel_as_on_the_host() {
+    const AT_ONCE: u32 = 20_000;
     let (mut kernel, mut host) = (Kernel::load(), Host::default());
-    let forwarded = run_both(&mut kernel, &mut host, &random::setup(), &mut Dice::new(7), 20_000).all;
-    assert!(forwarded > 1000, "only {forwarded} frames were forwarded");
+    for seed in 0..third_of_all().div_ceil(AT_ONCE) {
+        let mut dice = Dice::new(7 + 2 * u64::from(seed));
+        let both = (&mut kernel, &mut host);
+        let forwarded = run_both(both, &random::setup(), &mut dice, AT_ONCE, Dice::frame).all;
+        assert!(forwarded > 1000, "only {forwarded} frames were forwarded");
+    }
 }
 
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn services_by_chance_in_the_kernel_as_on_the_host() {
+    const AT_ONCE: u32 = 1000;
     let (mut kernel, mut host) = (Kernel::load(), Host::default());
-    // What draws lots draws others in the kernel.
-    let schedulers: Vec<Scheduler> =
-        Scheduler::ALL.iter().copied().filter(|by| *by != Scheduler::TwoChoices).collect();
+    let schedulers = schedulers();
     let mut dice = Dice::new(11);
+    let rounds = third_of_all().div_ceil(AT_ONCE);
     let (mut forwarded, mut tunnelled, mut templates, mut templates_v6) = (0, 0, 0, 0);
-    for _ in 0..40 {
+    for _ in 0..rounds {
         let setup = dice.setup(&schedulers);
-        let run = run_both(&mut kernel, &mut host, &setup, &mut dice, 1000);
+        let run = run_both((&mut kernel, &mut host), &setup, &mut dice, AT_ONCE, Dice::frame);
         (forwarded, tunnelled) = (forwarded + run.all, tunnelled + run.tunnelled);
         let Snapshot { entries, entries_v6, .. } = memory::snapshot(&host);
         templates += entries.iter().filter(|(_, word)| word.is_template()).count();
         templates_v6 += entries_v6.iter().filter(|(_, word)| word.is_template()).count();
     }
-    assert!(forwarded > 5000, "only {forwarded} frames were forwarded");
-    assert!(tunnelled > 1000, "only {tunnelled} frames went through tunnels");
-    assert!(templates > 100, "only {templates} templates");
-    assert!(templates_v6 > 50, "only {templates_v6} templates of IPv6");
+    let rounds = rounds as usize;
+    assert!(forwarded > 90 * rounds, "only {forwarded} frames were forwarded");
+    assert!(tunnelled > 20 * rounds, "only {tunnelled} frames went through tunnels");
+    assert!(templates > 2 * rounds, "only {templates} templates");
+    assert!(templates_v6 > rounds, "only {templates_v6} templates of IPv6");
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn everything_by_chance_in_the_kernel_as_on_the_host() -> Result<()> {
+    beside_silent_neighbours(everything_by_chance)
+}
+
+/// With VLAN tags, VS/NAT and what comes back, fragments, ICMP errors.
+fn everything_by_chance() {
+    const AT_ONCE: u32 = 1000;
+    let (mut kernel, mut host) = (Kernel::load(), Host::default());
+    let schedulers = schedulers();
+    let mut dice = Dice::new(13);
+    let rounds = third_of_all().div_ceil(AT_ONCE);
+    let (mut forwarded, mut replies) = (0, 0);
+    for _ in 0..rounds {
+        let setup = dice.any_setup(&schedulers);
+        let run = run_both((&mut kernel, &mut host), &setup, &mut dice, AT_ONCE, Dice::any_frame);
+        forwarded += run.all;
+        replies += memory::snapshot(&host).counters.iter().map(|row| row.reply_packets).sum::<u64>();
+    }
+    assert!(forwarded > 60 * rounds as usize, "only {forwarded} frames were forwarded");
+    assert!(replies > u64::from(rounds), "only {replies} replies");
+    println!("{forwarded} frames were forwarded, {replies} replies counted");
 }

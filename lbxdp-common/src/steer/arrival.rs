@@ -50,7 +50,9 @@ pub enum Task {
     Nothing,
     /// It lives as long as the connection, which has changed.
     Renew,
-    /// Without one the packet, which may open the connection, must not go on.
+    /// Without one the packet must not go on.
+    Require,
+    /// The same, and the connection is new: another one that has it gives way.
     Begin,
 }
 
@@ -257,6 +259,7 @@ impl<C: Cells> Desk<C> {
         match self.0.load(COURSE) >> 32 {
             0 => Task::Nothing,
             1 => Task::Renew,
+            2 => Task::Require,
             _ => Task::Begin,
         }
     }

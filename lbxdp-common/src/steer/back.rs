@@ -46,16 +46,8 @@ fn arrive<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     packet: &Packet<A>,
     next: Stage,
 ) -> Result<Verdict, Reason> {
-    found(world, packet, Moves::On)?;
+    found(world, packet)?;
     world.enter(next, frame)
-}
-
-/// Whether a packet moves its connection on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moves {
-    On,
-    /// Its stage has no stack left for that.
-    Not,
 }
 
 /// Moves the packet's connection on, which lies on the desk then; gives its key and course.
@@ -63,7 +55,6 @@ pub(super) enum Moves {
 pub(super) fn found<A: Address, W: Ways<A>>(
     world: &W,
     packet: &Packet<A>,
-    moves: Moves,
 ) -> Result<(A::Cells, Course), Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
@@ -82,7 +73,7 @@ pub(super) fn found<A: Address, W: Ways<A>>(
         return Err(Reason::NotOurs);
     }
     let mut advanced = Advanced::Stayed;
-    if !word.is_moving() && moves == Moves::On {
+    if !word.is_moving() {
         // That a server has answered is what assures a template of UDP (`udp_state_transition`).
         let template = slot.bond();
         if matches!(packet.kind.protocol, Protocol::Udp) && template != 0 && word.is_half_open() {

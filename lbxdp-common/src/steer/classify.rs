@@ -79,7 +79,13 @@ pub(super) fn may_be_stray_error<W: Ways<V4>>(
     settings: SettingsView<W::Row>,
     headers: &Headers,
 ) -> bool {
-    headers.is_icmp() && hears_errors(settings) && headers.destination_mac == world.ingress_mac()
+    is_stray_error(settings, headers) && headers.destination_mac == world.ingress_mac()
+}
+
+/// The same of a frame that is known to be for this machine.
+#[inline(always)]
+pub(super) fn is_stray_error<C: Cells>(settings: SettingsView<C>, headers: &Headers) -> bool {
+    headers.is_icmp() && hears_errors(settings)
 }
 
 /// The same of an IPv6 packet, whose frame is known to be for this machine. Only where no other header stands before the
@@ -107,7 +113,17 @@ pub(super) fn is_from_a_server<W: Ways<V4>>(
     settings: SettingsView<W::Row>,
     headers: &Headers,
 ) -> bool {
-    if !settings.rules().has(Rules::MASQUERADE) || headers.destination_mac != world.ingress_mac() {
+    headers.destination_mac == world.ingress_mac() && is_a_servers(world, settings, headers)
+}
+
+/// The same of a frame that is known to be for this machine.
+#[inline(always)]
+pub(super) fn is_a_servers<W: Ways<V4>>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    headers: &Headers,
+) -> bool {
+    if !settings.rules().has(Rules::MASQUERADE) {
         return false;
     }
     let source = headers.source.to_ne_bytes();

@@ -2,7 +2,6 @@
 //! None is put together with others here. What IPVS leaves to `ip_defrag` is kept: overlaps and tiny first fragments go
 //! nowhere.
 
-use super::back::Moves;
 use super::follow::{Look, counted, way_to};
 use super::forward::{forward, goes_whole, masquerade};
 use super::parse::{Packet, Piece, Transport, v4_piece, v6_piece};
@@ -134,7 +133,7 @@ fn back<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
         check_for_first(world, settings, piece)?;
     }
     let packet = packet_of(frame, piece)?;
-    let found = back::found(world, &packet, if A::IS_V6 { Moves::Not } else { Moves::On });
+    let found = back::found(world, &packet);
     if piece.has_more {
         let desk = Desk(world.desk().ok_or(Reason::NotReady)?);
         if found.is_err() {

@@ -86,6 +86,7 @@ pub trait World: Pool {
     /// The row that holds a server's load.
     fn load_row(&self, server: ServerId) -> Option<Self::Row>;
     /// MAC address of the interface the packet came in by, as a number ([`wire::ethernet::number`](crate::wire::ethernet::number)).
+    /// No stage knows it: what enters one is for this machine.
     fn ingress_mac(&self) -> u64;
     /// Index of that interface.
     fn ingress_ifindex(&self) -> u32;
@@ -138,7 +139,7 @@ pub trait Ways<A: Address>: World + Buckets<A> {
     }
     /// Makes the reply entry ([`reply`](crate::reply)) of the connection by VS/NAT that lies on the desk live as long as it.
     /// 1: it does; 0: there is none, and the hash of its key is on the desk; else why there can be none. `begins`, if not 0:
-    /// whoever else has the entry gives way.
+    /// the connection is new, and whoever else has the entry gives way.
     fn expect_reply(&self, begins: u32) -> u64 {
         parts::expect_reply::<A, _>(self, begins)
     }

@@ -40,7 +40,7 @@ pub(super) fn depart<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     world.count(course.server(), counted(desk.ip_bytes(), connections));
     desk.set_course(course, desk.hash());
     if course.method() == Method::MASQUERADE {
-        desk.set_task(Task::Begin);
+        desk.set_task(if connections == 0 { Task::Require } else { Task::Begin });
         return world.enter(if A::IS_V6 { Stage::RequestV6 } else { Stage::RequestV4 }, frame);
     }
     world.enter(Stage::Carry, frame)

@@ -28,7 +28,10 @@ pub(super) fn arrive<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result
     match parse::headers(frame) {
         Ok(headers) => {
             if let Err(reason) = classify::is_vip(world, settings, &headers) {
-                if classify::is_from_a_server(world, settings, &headers) {
+                if classify::is_stray_error(settings, &headers) {
+                    return world.enter(Stage::ErrorBackV4, frame);
+                }
+                if classify::is_a_servers(world, settings, &headers) {
                     return world.enter(Stage::BackV4, frame);
                 }
                 return Err(reason);

@@ -155,7 +155,7 @@ impl<C: Cells, A: Address> Slot<C, A> {
         let key = self.key_cells();
         let word = self.word();
         // The key is read again: the entry may have been given to another connection in between.
-        (word.is_live() && self.key_cells() == key).then_some((key, word))
+        (word.is_live() && self.has(key)).then_some((key, word))
     }
 
     /// The word, if this is a live entry of the key.

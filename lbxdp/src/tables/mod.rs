@@ -188,6 +188,16 @@ impl Tables {
         Ok(counts.iter().fold(0, |sum, count| sum.wrapping_add(*count)))
     }
 
+    /// The same for all reasons, by their numbers.
+    pub fn reason_counts(&self) -> Result<Vec<u64>, TableError> {
+        let mut counts = Vec::new();
+        let read = self.REASONS.each(0, u32::MAX, |row| {
+            counts.push(row.fold(0, u64::wrapping_add));
+        });
+        read.map_err(|source| failed("read", "reasons", source))?;
+        Ok(counts)
+    }
+
     /// The interface that a slot of the device map redirects to.
     pub fn port(&self, slot: u16) -> Option<u32> {
         self.PORTS.get(slot.into(), 0).ok().map(|port| port.if_index).filter(|ifindex| *ifindex != 0)

@@ -7,7 +7,7 @@ use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::overload::LoadRow;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::state::State;
-use lbxdp_common::{Fate, Notice, Overflow, Reason, V6, Verdict};
+use lbxdp_common::{Address, Fate, Notice, Overflow, Reason, V6, Verdict};
 
 use super::OTHER_PORT;
 use super::frame::{Error, PORT_UNREACHABLE, Packet, forwarded, refused, settled, untagged};
@@ -47,6 +47,8 @@ pub enum Fact {
     Load(u8, u32, u32),
     /// Packets and connections that were counted for a server.
     Counted(u8, u64, u64),
+    /// Packets that were counted as a server's replies.
+    Replied(u8, u64),
     /// How often something was done for want of room.
     Noted(Overflow, u64),
     /// What the daemon is wished to do, and nothing else.
@@ -59,6 +61,7 @@ pub enum Fact {
     Bond(Key, u64),
     /// In how many ticks an entry is due; a second less will do, for a kernel's clock does not stand still.
     DueIn(Key, u32),
+    DueInV6(Key<V6>, u32),
     /// How many templates lead to a server.
     Templates(u8, u64),
     /// Whether a server is overloaded.
@@ -279,10 +282,11 @@ fn check<R: Runner>(runner: &mut R, fact: Fact, at: &str) {
         Fact::NoConnectionV6(key) => assert_eq!(connection(runner, key), None, "{at}"),
         Fact::BondV6(key, bond) => assert_eq!(memory::bond(runner, key), Some(bond), "{at}"),
         Fact::Bond(key, bond) => assert_eq!(memory::bond(runner, key), Some(bond), "{at}"),
-        Fact::DueIn(key, ticks) => {
-            let (now, due) = (runner.now(), connection(runner, key).expect("an entry").due());
-            let early = i64::from(ticks) - i64::from(due.since(now));
-            assert!((0..1000).contains(&early), "{at}: {early} ticks before {ticks}");
+        Fact::DueIn(key, ticks) => is_due_in(runner, key, ticks, at),
+        Fact::DueInV6(key, ticks) => is_due_in(runner, key, ticks, at),
+        Fact::Replied(server, packets) => {
+            let counted = runner.counters(ServerId(server.into())).reply_packets;
+            assert_eq!(counted, packets, "{at}: server {server}");
         }
         Fact::Templates(server, number) => {
             assert_eq!(load_row(runner, server).templates(), number, "{at}: server {server}");
@@ -317,6 +321,12 @@ fn check<R: Runner>(runner: &mut R, fact: Fact, at: &str) {
             );
         }
     }
+}
+
+fn is_due_in<A: Address, R: Runner>(runner: &mut R, key: Key<A>, ticks: u32, at: &str) {
+    let (now, due) = (runner.now(), connection(runner, key).expect("an entry").due());
+    let early = i64::from(ticks) - i64::from(due.since(now));
+    assert!((0..1000).contains(&early), "{at}: {early} ticks before {ticks}");
 }
 
 fn load_row<R: Runner>(runner: &R, server: u8) -> LoadRow<&[AtomicU64]> {

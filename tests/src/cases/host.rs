@@ -29,7 +29,7 @@ use lbxdp_common::{Notice, Overflow, Reason, Ticks, V4, Verdict};
 
 use super::memory::{HERTZ, Outcome, Runner, Table};
 use super::setup::Destination;
-use super::{DIRECTOR_MAC, IFINDEX};
+use super::{CLIENT, CLIENT_V6, DIRECTOR_MAC, IFINDEX};
 
 /// A director without a kernel. Its clock stands still unless it is told to go on, and begins just before the tick counter
 /// wraps around.
@@ -49,6 +49,8 @@ pub struct Host {
     held: RefCell<Vec<HeldFrame>>,
     /// The stage that was entered.
     next: Cell<Option<Stage>>,
+    /// Those that the last frame went through.
+    stages: RefCell<Vec<Stage>>,
     set_rows: Vec<(Table, u32)>,
     client_hops: Vec<AtomicU64>,
     wanted: Vec<AtomicU64>,
@@ -62,6 +64,9 @@ const NOW: Ticks = Ticks(u32::MAX - 500);
 const HEADROOM: usize = 256;
 
 impl Host {
+    /// The lot that is always drawn here, as far as it stands in packets.
+    pub const DRAWN: u16 = 0x79b9;
+
     /// Some packet went by hash for want of room, so many seconds ago.
     pub fn feel_pressure(&self, seconds_ago: u32) {
         let row = Pressure::<_, V4>::new(self.row(Table::Pressure, 0).expect("a row"));
@@ -75,6 +80,11 @@ impl Host {
         let row = ClientHop(World::client_hop(&self, row).expect("a row"));
         row.set_way(way, Default::default());
         row.name(client.wide(), vip.wide(), self.now + HERTZ / BELIEVED, 1500);
+    }
+
+    /// The stages that the last frame went through.
+    pub fn stages(&self) -> Vec<Stage> {
+        self.stages.borrow().clone()
     }
 
     /// Lets time pass, in ticks.
@@ -112,6 +122,7 @@ impl Default for Host {
             fragments: RefCell::default(),
             held: RefCell::default(),
             next: Cell::default(),
+            stages: RefCell::default(),
             desk: zeros(ARRIVAL_CELLS),
             client_hops: zeros(CLIENT_HOP_CELLS * CLIENT_HOPS as usize),
             wanted: zeros(WANTED_CELLS * WANTED as usize),
@@ -183,9 +194,11 @@ impl Runner for Host {
         let mut memory = [&[0; HEADROOM], &frame[..]].concat();
         let mut buffer = Buffer::new(&mut memory, HEADROOM);
         let (world, mut packet) = (&&*self, &mut buffer);
+        self.stages.borrow_mut().clear();
         let mut result = steer(&mut packet, world);
         // In the kernel a stage that was entered is what decides; who entered it is done.
         while let Some(stage) = self.next.take() {
+            self.stages.borrow_mut().push(stage);
             result = stage.run(world, &mut packet);
         }
         let result = retagged(&mut packet, world, result);
@@ -252,7 +265,7 @@ impl<'a> Pool for &'a Host {
 
     /// No case hangs on what it is: the kernel's is another.
     fn random(&self) -> u32 {
-        0x9e37_79b9
+        0x9e37_0000 | u32::from(Host::DRAWN)
     }
 }
 
@@ -318,7 +331,7 @@ impl<'a> World for &'a Host {
     }
 
     fn ingress_mac(&self) -> u64 {
-        ethernet::number(DIRECTOR_MAC)
+        if self.stages.borrow().is_empty() { ethernet::number(DIRECTOR_MAC) } else { 0 }
     }
 
     fn ingress_ifindex(&self) -> u32 {
@@ -396,9 +409,14 @@ impl<F: Frame> Stages<F> for &Host {
         Err(Reason::NotReady)
     }
 
-    /// There is no way but those that are remembered.
-    fn route<A: Address>(&self, _: &F, _: A, _: A, _: ClientHop<Self::Row>) -> Route {
-        Route::none(1)
+    /// There is no way but those that are remembered: to neighbours of the client's there is one, but none of them answers.
+    fn route<A: Address>(&self, _: &F, _: A, to: A, _: ClientHop<Self::Row>) -> Route {
+        let is_near = if A::IS_V6 {
+            first_bits(address_of(to), 64) == first_bits(CLIENT_V6.into(), 64)
+        } else {
+            first_bits(address_of(to), 24) == first_bits(CLIENT.into(), 24)
+        };
+        Route::none(if is_near { Route::NO_NEIGHBOUR } else { 1 })
     }
 
     fn hold(&self, frame: &F, header: HeldHeader) -> bool {

@@ -12,8 +12,8 @@ use super::frame::{IP, Packet, TIME_EXCEEDED, other, tcp, udp};
 use super::memory::BUCKETS;
 use super::setup::{Setup, key};
 use super::{
-    SEED, fragments, icmp, life, marks, masquerade, one_packet, persistence, ports, refusal, schedulers,
-    sctp, thresholds, transitions, tunnels, v6, vlans,
+    SEED, fragments, icmp, life, marks, masquerade, one_packet, persistence, ports, refusal, replies,
+    schedulers, sctp, thresholds, transitions, tunnels, v6, vlans,
 };
 
 use Protocol::{Tcp, Udp};
@@ -44,6 +44,7 @@ pub fn all() -> Vec<Case> {
         fragments::all(),
         vlans::all(),
         masquerade::all(),
+        replies::all(),
     ]
     .concat()
 }

@@ -14,7 +14,7 @@ use lbxdp_common::mark::{MARK_CELLS, MARK_ROWS, MarkRun};
 use lbxdp_common::overload::LoadRow;
 use lbxdp_common::pressure::PRESSURE_CELLS;
 use lbxdp_common::schedule::wrr;
-use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerId, ServerRow};
+use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{
     List, Member, NO_MEMBER, SERVICE_CELLS, ServiceFlags, ServiceKey, ServiceRow, Shares, TURN_CELLS,
     narrowed,
@@ -224,6 +224,12 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
         put(runner.row(Table::Servers, ServerId(server.id).row()), &ServerRow::cells(*server));
     }
     for server in setup.servers.iter().filter(|server| server.flags.may_masquerade()) {
+        if server.flags.has(ServerFlags::IPV6) {
+            let bucket = vip::bucket_v6(server.address, SEED);
+            runner.set_rows().push((Table::SourcesV6, bucket));
+            assert!(vip::put_v6(runner.row(Table::SourcesV6, bucket).expect("a row"), server.address, || ()));
+            continue;
+        }
         let address = narrowed(server.address);
         let bucket = vip::bucket(address, SEED);
         runner.set_rows().push((Table::Sources, bucket));
@@ -282,11 +288,11 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
 }
 
 /// Has the runner know these ways to clients, and no others.
-fn write_client_ways<R: Runner>(runner: &mut R, ways: &[(IpAddr, IpAddr, WayOut)], now: Ticks) {
+fn write_client_ways<R: Runner>(runner: &mut R, ways: &[(IpAddr, IpAddr, WayOut, [Tag; 2])], now: Ticks) {
     for hash in [hop_hash(CLIENT, VIP), hop_hash(CLIENT_V6, VIP_V6)] {
         runner.put_client_hop(client_hop::row_of(hash), [0; CLIENT_HOP_CELLS]);
     }
-    for (client, vip, way) in ways {
+    for (client, vip, way, tags) in ways {
         let (hash, client, vip) = match (client, vip) {
             (IpAddr::V4(client), IpAddr::V4(vip)) => {
                 let (client, vip) = (client.octets(), vip.octets());
@@ -300,7 +306,7 @@ fn write_client_ways<R: Runner>(runner: &mut R, ways: &[(IpAddr, IpAddr, WayOut)
         };
         let cells = [const { AtomicU64::new(0) }; CLIENT_HOP_CELLS];
         let row = ClientHop(&cells[..]);
-        row.set_way(*way, [Tag::default(); 2]);
+        row.set_way(*way, *tags);
         row.name(client, vip, now + 60 * HERTZ, 1500);
         runner.put_client_hop(client_hop::row_of(hash), cells.map(AtomicU64::into_inner));
     }

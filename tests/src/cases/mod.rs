@@ -4,6 +4,7 @@
 //! agree to the byte.
 
 mod case;
+mod echo;
 mod fragments;
 pub mod frame;
 mod host;
@@ -18,6 +19,7 @@ mod persistence;
 mod ports;
 pub mod random;
 mod refusal;
+mod replies;
 mod schedulers;
 mod sctp;
 pub mod setup;

@@ -1,16 +1,18 @@
 //! Frames and services by chance, but the same ones each time: noise, and packets of a few connections with a few bytes
 //! changed; services of all kinds.
 
-use super::frame::{Packet, sctp, tcp, udp};
+use super::echo;
+use super::frame::{Error, IP, Packet, fragment, sctp, tagged, tcp, udp};
 use super::memory::{MEMBERS, SERVICES};
 use super::setup::{Setup, key, template_key};
 use super::tunnels::{TUNNELS, through};
 use super::v6;
-use super::{CLIENT, CLIENT_V6, IFINDEX, VIP, VIP_V6};
-use etherparse::IpNumber;
+use super::{CLIENT, CLIENT_MAC, CLIENT_V6, DIRECTOR_MAC, IFINDEX, VIP, VIP_V6};
+use etherparse::{IpNumber, Ipv4Header, Ipv6Header};
+use lbxdp_common::client_hop::WayOut;
 use lbxdp_common::mark::MarkRow;
-use lbxdp_common::server::ServerFlags;
-use lbxdp_common::service::{List, ServiceFlags, widened};
+use lbxdp_common::server::{Method, ServerFlags};
+use lbxdp_common::service::{List, ServiceFlags, ServiceKey, widened};
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::Shape;
@@ -23,19 +25,23 @@ const PORTS: [u16; 8] = [80, 53, 443, 22, 21, 20, 1023, 5000];
 const ADDRESSES: [[u8; 4]; 8] = [VIP, VIP, VIP, VIP, VIP, VIP, [10, 7, 1, 2], [10, 7, 200, 1]];
 
 /// A source of numbers (xorshift64*).
-pub struct Dice(u64);
+pub struct Dice {
+    state: u64,
+    /// Frames that have left.
+    left: Vec<Vec<u8>>,
+}
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        Self(seed | 1)
+        Self { state: seed | 1, left: Vec::new() }
     }
 
     /// A number below `bound`.
     pub fn below(&mut self, bound: u16) -> u16 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let [.., high, low] = (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32).to_be_bytes();
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        let [.., high, low] = (self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32).to_be_bytes();
         u16::from_be_bytes([high, low]) % bound
     }
 
@@ -132,6 +138,149 @@ impl Dice {
         }
         frame
     }
+}
+
+/// How many frames that left are remembered, for what comes back of them.
+const REMEMBERED: usize = 24;
+
+impl Dice {
+    /// Shows a frame that left: answers to it, and errors about it, may come.
+    pub fn show(&mut self, left: &[u8]) {
+        if self.left.len() == REMEMBERED {
+            self.left.remove(0);
+        }
+        self.left.push(left.to_vec());
+    }
+
+    /// A frame of any kind: beside those of [`Dice::frame`] long ones, fragments, what comes back of the frames that were
+    /// shown; with VLAN tags or without.
+    pub fn any_frame(&mut self) -> Vec<u8> {
+        let mut frame = match self.below(8) {
+            0..=2 => self.come_back().unwrap_or_else(|| self.frame()),
+            3 => self.long(),
+            _ => self.frame(),
+        };
+        if self.once_in(4) {
+            frame = self.piece(&frame).unwrap_or(frame);
+        }
+        if self.once_in(6) && frame.len() >= IP {
+            let one = (0x8100, self.below(4096));
+            let two = [(self.one_of(&[0x88a8, 0x8100]), self.below(4096)), one];
+            frame = if self.once_in(2) { tagged(&frame, &[one]) } else { tagged(&frame, &two) };
+        }
+        frame
+    }
+
+    /// A packet that may be too long for its way.
+    fn long(&mut self) -> Vec<u8> {
+        let (from, bytes) = (40_000 + self.below(8), usize::from(self.one_of(&[120u16, 700, 1300, 1460])));
+        let to = self.one_of(&PORTS);
+        match self.below(5) {
+            0 => sctp(from, 5000).chunk(ChunkKind(1), &vec![7; bytes]).identification(from).bytes(),
+            1 => self.tcp(from, to).payload(bytes).identification(from).bytes(),
+            2 => udp(from, to).payload(bytes).identification(from).bytes(),
+            3 => v6::tcp(from, 80).syn().payload(bytes).bytes(),
+            _ => v6::udp(from, 53).payload(bytes).bytes(),
+        }
+    }
+
+    /// What comes back of a frame that left.
+    fn come_back(&mut self) -> Option<Vec<u8>> {
+        let number = u16::try_from(self.left.len()).expect("a few");
+        if number == 0 {
+            return None;
+        }
+        let which = usize::from(self.below(number));
+        let left = self.left.get(which)?.clone();
+        let answer = echo::answer(&left)?;
+        // Servers are told of answers, clients of requests, directors of what tunnels carry.
+        let about = if self.once_in(2) { &answer } else { &left };
+        let is_v6 = left.get(12..14) == Some(&[0x86, 0xdd]);
+        let mtu = self.one_of(&[300u16, 1280, 1400]).to_be_bytes();
+        let errors: [Error; 4] = if is_v6 {
+            [(1, 4, [0; 4]), (2, 0, [0, 0, mtu[0], mtu[1]]), (3, 0, [0; 4]), (4, 1, [0; 4])]
+        } else {
+            [(3, 3, [0; 4]), (3, 4, [0, 0, mtu[0], mtu[1]]), (11, 0, [0; 4]), (12, 0, [0; 4])]
+        };
+        let quoted = usize::from(self.one_of(&[28u16, 48, 56, 76, 100, 1000]));
+        let mut frame = match self.below(3) {
+            0 => echo::error(about, self.one_of(&errors), quoted)?,
+            _ => answer,
+        };
+        if self.once_in(6) {
+            let at = IP + usize::from(self.below(60));
+            if let Some(byte) = frame.get_mut(at) {
+                *byte = self.byte();
+            }
+        }
+        Some(frame)
+    }
+
+    /// One of two fragments that a packet may be cut into.
+    fn piece(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        let is_v6 = match frame.get(12..14)? {
+            [0x08, 0x00] => false,
+            [0x86, 0xdd] => true,
+            _ => return None,
+        };
+        let payload = if is_v6 {
+            Ipv6Header::from_slice(&frame[IP..]).ok()?.1.len()
+        } else {
+            Ipv4Header::from_slice(&frame[IP..]).ok()?.1.len()
+        };
+        let cut = usize::from(self.one_of(&[8u16, 24, 40, 104]));
+        if payload <= cut {
+            return None;
+        }
+        let part = if self.once_in(2) { 0..cut } else { cut..payload };
+        let identification = u32::from(self.below(2));
+        Some(if is_v6 { v6::fragment(frame, identification, part) } else { fragment(frame, part) })
+    }
+
+    /// As [`Dice::setup`], and some servers are reached by VS/NAT, some ways are narrow, and the way to the client may be
+    /// known.
+    pub fn any_setup(&mut self, schedulers: &[Scheduler]) -> Setup {
+        let mut setup = self.setup(schedulers).rule(Rules::MASQUERADE);
+        for number in 1..=4 {
+            if self.once_in(2) {
+                let is_v6 = self.once_in(3);
+                let (port, at) = self.one_of(&[(8080u16, 80u16), (5353, 53), (5001, 5000), (0, 80)]);
+                let protocol = self.one_of(Protocol::ALL);
+                setup = setup.server(number, |row| {
+                    row.flags = row.flags.by(Method::MASQUERADE).with_if(ServerFlags::IPV6, is_v6);
+                    row.address = if is_v6 { v6_server(number) } else { widened([10, 0, 0, 100 + number]) };
+                    row.port_number = port.to_be_bytes();
+                    row.service = if is_v6 {
+                        ServiceKey::address_v6(VIP_V6, at.to_be_bytes(), protocol.raw())
+                    } else {
+                        ServiceKey::address(VIP, at.to_be_bytes(), protocol.raw())
+                    };
+                });
+            }
+            if self.once_in(3) {
+                let mtu = self.one_of(&[600, 1280, 1400]);
+                setup = setup.server(number, |row| row.mtu = mtu);
+            }
+        }
+        if self.once_in(2) {
+            setup = setup.client_way(self.client_way());
+        }
+        setup
+    }
+
+    fn client_way(&mut self) -> WayOut {
+        let mut macs = [0; 12];
+        macs[..6].copy_from_slice(&CLIENT_MAC);
+        macs[6..].copy_from_slice(&DIRECTOR_MAC);
+        WayOut { macs, ifindex: self.one_of(&[IFINDEX, IFINDEX + 8]) }
+    }
+}
+
+/// The IPv6 address of a server that is reached by VS/NAT.
+pub(super) fn v6_server(number: u8) -> [u8; 16] {
+    let mut address = VIP_V6;
+    (address[14], address[15]) = (2, number);
+    address
 }
 
 /// What a service by chance is at.

@@ -13,6 +13,7 @@ use lbxdp_common::service::{Member, Persistence, ServiceFlags, ServiceKey, widen
 use lbxdp_common::settings::Rules;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::{Hash, Shape};
+use lbxdp_common::wire::ethernet::Tag;
 use lbxdp_common::{Protocol, Scheduler, Ticks, V6};
 
 use super::memory::{BUCKETS, HERTZ};
@@ -38,8 +39,8 @@ pub struct Setup {
     pub connections: Vec<(Key, Word, i32, u64)>,
     /// Connections and templates of IPv6, likewise.
     pub connections_v6: Vec<(Key<V6>, Word, i32, u64)>,
-    /// The ways that are remembered from VIPs (second) to clients.
-    pub client_ways: Vec<(IpAddr, IpAddr, WayOut)>,
+    /// The ways that are remembered from VIPs (second) to clients, and their VLAN tags.
+    pub client_ways: Vec<(IpAddr, IpAddr, WayOut, [Tag; 2])>,
     /// Whether all other places of the connection table hold connections of others.
     pub is_full: bool,
     pub shape: Shape,
@@ -302,6 +303,15 @@ impl Setup {
         self.rule(Rules::MASQUERADE)
     }
 
+    /// The last connection is over and gone, its reply entry is there still.
+    #[must_use]
+    pub fn that_has_gone(mut self) -> Self {
+        let reply = self.connections.pop().expect("a reply entry");
+        self.connections.pop().expect("its connection");
+        self.connections.push(reply);
+        self
+    }
+
     /// The same of the last IPv6 connection.
     #[must_use]
     pub fn answered_v6(mut self) -> Self {
@@ -316,9 +326,15 @@ impl Setup {
 
     /// The way to the client of either family is known.
     #[must_use]
-    pub fn client_way(mut self, way: WayOut) -> Self {
-        self.client_ways.push((CLIENT.into(), VIP.into(), way));
-        self.client_ways.push((CLIENT_V6.into(), VIP_V6.into(), way));
+    pub fn client_way(self, way: WayOut) -> Self {
+        self.tagged_client_way(way, [Tag::default(); 2])
+    }
+
+    /// The same, and frames leave there with VLAN tags.
+    #[must_use]
+    pub fn tagged_client_way(mut self, way: WayOut, tags: [Tag; 2]) -> Self {
+        self.client_ways.push((CLIENT.into(), VIP.into(), way, tags));
+        self.client_ways.push((CLIENT_V6.into(), VIP_V6.into(), way, tags));
         self
     }
 

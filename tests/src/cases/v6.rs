@@ -1,5 +1,7 @@
 //! Cases of IPv6: what is parsed, which connection it belongs to, and what becomes of it.
 
+use std::ops::Range;
+
 use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv6Header, TcpHeader, UdpHeader};
 use lbxdp_common::address::V6;
 use lbxdp_common::connection::{Key, kind};
@@ -12,7 +14,7 @@ use lbxdp_common::wire::sctp::ChunkKind;
 use lbxdp_common::{Address, Protocol, Reason, Scheduler, Verdict};
 
 use super::case::{Case, Fact};
-use super::frame::{crc32c, forwarded};
+use super::frame::{IP, crc32c, forwarded};
 use super::memory::{BUCKETS, HERTZ};
 use super::setup::{Setup, key, key_v6, server_row};
 use super::{CLIENT_MAC, CLIENT_V6, DIRECTOR_MAC, OTHER_PORT, SEED, VIP_V6};
@@ -110,6 +112,12 @@ impl Packet {
     }
 
     #[must_use]
+    pub fn from_mac(mut self, mac: [u8; 6]) -> Self {
+        self.ethernet.source = mac;
+        self
+    }
+
+    #[must_use]
     pub fn to_mac(mut self, mac: [u8; 6]) -> Self {
         self.ethernet.destination = mac;
         self
@@ -181,6 +189,17 @@ impl Packet {
         self.ip.payload_length = u16::try_from(body.len()).expect("a short packet");
         [&self.ethernet.to_bytes()[..], &self.ip.to_bytes(), &body].concat()
     }
+}
+
+/// The fragment of a frame's packet, which has no extension headers, that holds these bytes of its payload.
+pub fn fragment(frame: &[u8], identification: u32, part: Range<usize>) -> Vec<u8> {
+    let (mut ip, payload) = Ipv6Header::from_slice(&frame[IP..]).expect("an IPv6 header");
+    let more = u16::from(part.end < payload.len());
+    let offset = u16::try_from(part.start).expect("a short packet") | more;
+    let header = [&[ip.next_header.0, 0][..], &offset.to_be_bytes(), &identification.to_be_bytes()].concat();
+    ip.next_header = IpNumber::IPV6_FRAGMENTATION_HEADER;
+    ip.payload_length = u16::try_from(header.len() + part.len()).expect("a short packet");
+    [&frame[..IP], &ip.to_bytes(), &header, &payload[part]].concat()
 }
 
 const PORT: u16 = 40_000;

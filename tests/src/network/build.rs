@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::family::Family;
 use super::plan::{Director, HostPlan, Plan, Role, Route, SourceCheck, Spot, To};
 use super::receiver::{Receiver, Receiving};
-use super::trunk::{Tags, Trunk};
+use super::trunk::{Seen, Tags, Trunk};
 use crate::client::Client;
 use crate::daemon::{self, Daemon};
 use crate::http::{HTTP_PORT, Host};
@@ -193,13 +193,9 @@ impl Network {
         )
     }
 
-    /// What the trunks have seen of the director: packets that were rightly tagged, and how strange ones began.
-    pub fn tagged(&self) -> (u64, Vec<String>) {
-        let seen: Vec<_> = self.trunks.iter().map(Trunk::seen).collect();
-        (
-            seen.iter().map(|(packets, _)| packets).sum(),
-            seen.into_iter().flat_map(|(_, strange)| strange).collect(),
-        )
+    /// What the trunks have seen of the director.
+    pub fn tagged(&self) -> Seen {
+        self.trunks.iter().map(Trunk::seen).fold(Seen::default(), Seen::and)
     }
 
     /// Sets all servers up for tunnels from the director.

@@ -10,3 +10,5 @@ pub const FRAGMENT_WITHOUT_FIRST: &str = "early_fragment";
 pub const TINY_FRAGMENT: &str = "tiny_fragment";
 /// A fragment that overlaps another.
 pub const OVERLAPPING_FRAGMENT: &str = "overlapping_fragment";
+/// ICMP errors that a packet was too big, whether the packet was counted so or not.
+pub const PACKET_TOO_BIG: &str = "packet_too_big";

@@ -3,12 +3,12 @@
 //!
 //! ARP and neighbour discovery pass untagged, as in the native VLAN of a trunk: so the director's stack finds its neighbours.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 
 use super::ear::{Ear, Heard};
+use super::packet::IcmpError;
 use crate::background::Background;
 use crate::namespace::Namespace;
 use crate::pass::{UNVEILED, UNVEILED_SERVICE};
@@ -70,38 +70,52 @@ impl Tags {
 /// The relay, at work until this is dropped.
 #[derive(Debug)]
 pub struct Trunk {
-    seen: Arc<Seen>,
+    seen: Arc<Mutex<Seen>>,
     _relays: [Background<()>; 2],
 }
 
 /// What came from the director.
-#[derive(Debug, Default)]
-struct Seen {
-    tagged: AtomicU64,
-    /// IP packets without the tags they should have, and how they began.
-    strange: Mutex<Vec<String>>,
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Packets with the right tags that are no ICMP errors.
+    pub tagged: u64,
+    /// ICMP errors with the right tags.
+    pub errors: u64,
+    /// How packets with other tags began, and what was wrong with errors.
+    pub strange: Vec<String>,
+}
+
+impl Seen {
+    /// What two trunks have seen.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.strange.extend(other.strange);
+        Self { tagged: self.tagged + other.tagged, errors: self.errors + other.errors, ..self }
+    }
 }
 
 impl Trunk {
     /// Between two interfaces of the switch: one that belongs to the net, one that leads to the director.
     pub fn start(switch: &Namespace, untagged: &str, tagged: &str, tags: Tags) -> Result<Self> {
         let open = |interface: &str| switch.inside(|| Ear::open_here(interface))?;
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(Mutex::new(Seen::default()));
         let (from_net, to_director) = (open(untagged)?, open(tagged)?);
         let inwards = Background::start(switch, "trunk in", move |stop| {
             relay(&from_net, &to_director, || stop.is_wanted(), |frame| Some(put_on(frame, tags)))
         })?;
         let (from_director, to_net, noted) = (open(tagged)?, open(untagged)?, Arc::clone(&seen));
         let outwards = Background::start(switch, "trunk out", move |stop| {
-            relay(&from_director, &to_net, || stop.is_wanted(), |frame| take_off(frame, tags, &noted))
+            let take_off = |frame: &[u8]| {
+                take_off(frame, tags, &mut noted.lock().unwrap_or_else(PoisonError::into_inner))
+            };
+            relay(&from_director, &to_net, || stop.is_wanted(), take_off)
         })?;
         Ok(Self { seen, _relays: [inwards, outwards] })
     }
 
-    /// How many packets have come from the director with the right tags, and what others.
-    pub fn seen(&self) -> (u64, Vec<String>) {
-        let strange = self.seen.strange.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (self.seen.tagged.load(Ordering::Relaxed), strange)
+    /// What has come from the director so far.
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -142,16 +156,21 @@ fn put_on(frame: &[u8], tags: Tags) -> Vec<u8> {
     [macs, &tags.bytes(), rest].concat()
 }
 
-/// The frame without its tags. The director's own stack sends untagged; that is passed on, and noted unless it is no IP.
-fn take_off(frame: &[u8], tags: Tags, seen: &Seen) -> Option<Vec<u8>> {
+/// The frame without its tags. The director's own stack sends untagged; that is passed on.
+fn take_off(frame: &[u8], tags: Tags, seen: &mut Seen) -> Option<Vec<u8>> {
     let (macs, rest) = frame.split_at_checked(MACS)?;
     if let Some(packet) = rest.strip_prefix(tags.unveiled().as_slice()) {
-        seen.tagged.fetch_add(1, Ordering::Relaxed);
-        return Some([macs, packet].concat());
+        let untagged = [macs, packet].concat();
+        match IcmpError::of_frame(&untagged) {
+            None => seen.tagged += 1,
+            Some(Ok(_)) => seen.errors += 1,
+            Some(Err(error)) => seen.strange.push(format!("{error:#}")),
+        }
+        return Some(untagged);
     }
     if matches!(kind(frame), UNVEILED | UNVEILED_SERVICE) {
         let begin = rest.get(..rest.len().min(16)).unwrap_or_default();
-        seen.strange.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{begin:02x?}"));
+        seen.strange.push(format!("{begin:02x?}"));
         return None;
     }
     Some(frame.to_vec())
@@ -175,15 +194,14 @@ mod tests {
 
     #[test]
     fn only_the_right_tags_are_taken_off() {
-        let seen = Seen::default();
+        let mut seen = Seen::default();
         for tags in [Tags::One, Tags::Two] {
             let tagged = [&frame(IPV6)[..MACS], &tags.unveiled(), &frame(IPV6)[MACS..]].concat();
-            assert_eq!(take_off(&tagged, tags, &seen), Some(frame(IPV6)));
+            assert_eq!(take_off(&tagged, tags, &mut seen), Some(frame(IPV6)));
         }
         let mut wrong = [&frame(IPV6)[..MACS], &Tags::One.unveiled(), &frame(IPV6)[MACS..]].concat();
         wrong[MACS + 3] = 99;
-        assert_eq!(take_off(&wrong, Tags::One, &seen), None);
-        assert_eq!(seen.tagged.load(Ordering::Relaxed), 2);
-        assert_eq!(seen.strange.lock().unwrap().len(), 1);
+        assert_eq!(take_off(&wrong, Tags::One, &mut seen), None);
+        assert_eq!((seen.tagged, seen.errors, seen.strange.len()), (2, 0, 1));
     }
 }

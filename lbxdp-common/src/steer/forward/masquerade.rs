@@ -52,7 +52,7 @@ pub(in crate::steer) fn request<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     if task != Task::Nothing && desk.word() != Word(0) {
         let is_expected = expect_reply::<A, W>(world, u32::from(task == Task::Begin));
         // A renewal that failed is made up for by the next one.
-        if task == Task::Begin {
+        if task != Task::Renew {
             is_expected?;
         }
     }
