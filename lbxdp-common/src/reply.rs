@@ -13,7 +13,7 @@ use core::ops::ControlFlow;
 
 use crate::address::Address;
 use crate::cells::Cells;
-use crate::connection::{Key, Word, kind};
+use crate::connection::{Course, Key, Word, kind};
 use crate::server::{Method, Server, ServerId};
 use crate::settings::SettingsView;
 use crate::state::State;
@@ -243,6 +243,53 @@ pub fn owner<A: Address, W: Ways<A>>(
         && (word.server(), word.method()) == (server, Method::MASQUERADE)
         && is_connection::<A>(key);
     is_the_same.then_some(Owner { slot, key, word })
+}
+
+/// The same, looked for only where it nearly always is, and found only if it is not being carried.
+#[inline(always)]
+pub fn owner_at_home<A: Address, W: Ways<A>>(
+    world: &W,
+    settings: SettingsView<W::Row>,
+    rest: A::Cells,
+    bond: u64,
+    server: ServerId,
+) -> Option<Owner<<W as Buckets<A>>::Bucket, A>> {
+    let home = settings.shape_of::<A>().home_of(Hash(bond));
+    let course = Course::new(server, Method::MASQUERADE);
+    let slot = match candidate_in::<A, _>(world.bucket(home.first)?, rest, course) {
+        Some(slot) => slot,
+        None => candidate_in::<A, _>(world.bucket(home.second)?, rest, course)?,
+    };
+    let (key, word) = slot.read_cells()?;
+    let is_owner = word.course() == course
+        && !word.is_moving()
+        && is_connection::<A>(key)
+        && A::are_same(told::<A>(key), rest)
+        && Hash::of_cells::<A>(key, settings.seed()).0 == bond;
+    is_owner.then_some(Owner { slot, key, word })
+}
+
+/// The first entry of a bucket that may be such a connection's. Written out, as in [`table::find_at_home`].
+#[inline(always)]
+fn candidate_in<A: Address, C: Cells>(bucket: C, rest: A::Cells, course: Course) -> Option<Slot<C, A>> {
+    if is_candidate(Slot::<C, A>::new(bucket, 0), rest, course) {
+        return Some(Slot::new(bucket, 0));
+    }
+    if is_candidate(Slot::<C, A>::new(bucket, 1), rest, course) {
+        return Some(Slot::new(bucket, 1));
+    }
+    if is_candidate(Slot::<C, A>::new(bucket, 2), rest, course) {
+        return Some(Slot::new(bucket, 2));
+    }
+    if is_candidate(Slot::<C, A>::new(bucket, 3), rest, course) {
+        return Some(Slot::new(bucket, 3));
+    }
+    None
+}
+
+#[inline(always)]
+fn is_candidate<A: Address, C: Cells>(slot: Slot<C, A>, rest: A::Cells, course: Course) -> bool {
+    slot.word().course() == course && A::are_same(told::<A>(slot.key_cells()), rest)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Each instruction here needs a reason: measure before and after you touch it.
 
 use super::follow::counted;
+use super::forward::client;
 use super::forward::masquerade::{self, End, Place};
 use super::forward::tunnel::{self, Inner, Shim};
 use super::forward::{Hops, ODD, leave};
@@ -11,14 +12,16 @@ use super::parse::{Front, FrontV6, Head, HeadV6, IP_OFFSET};
 use super::{Stages, Ways};
 use crate::address::{Address, V4, V6};
 use crate::connection::Key;
+use crate::counters::ServerCounters;
 use crate::protocol::Protocol;
-use crate::reply::port_of;
+use crate::reply::{self, Owner, port_of};
 use crate::server::{Method, Server, ServerFlags};
 use crate::settings::{Rules, SettingsView};
 use crate::state::Settled;
 use crate::table::{self, Hash};
 use crate::verdict::Verdict;
 use crate::wire::Frame;
+use crate::wire::ethernet::Tag;
 use crate::wire::ipv4::{Ipv4, MIN_HEADER_BYTES};
 use crate::wire::ipv6::Ipv6;
 use crate::wire::tcp::Tcp;
@@ -191,4 +194,50 @@ pub(super) fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     }
     world.count(word.server(), counted(ip_bytes, 0));
     Some(leave(world, hop, ifindex))
+}
+
+/// Sends a packet of a server that is reached by VS/NAT back to its client, if the same can be said of it, nothing about its
+/// connection has to be written, and this CPU remembers the way to the client; else nothing has happened. The key is that of
+/// a packet from a client.
+#[inline(always)]
+pub(super) fn send_back<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
+    frame: &mut F,
+    world: &W,
+    settings: SettingsView<W::Row>,
+    plain: Plain<A>,
+) -> Option<Verdict> {
+    let Plain { key, settled, ip_bytes, protocol, .. } = plain;
+    let now = world.now();
+    let reply = reply::cells_from::<A>(key);
+    let hash = Hash::of_cells::<A>(reply, settings.seed());
+    let (slot, word) = table::find_at_home::<A, _>(world, settings.shape_of::<A>(), hash, reply)?;
+    let (bond, server) = (slot.bond(), word.server());
+    let Owner { key, word, .. } =
+        reply::owner_at_home::<A, _>(world, settings, reply::told::<A>(reply), bond, server)?;
+    if !word.is_settled_in(settled.state) || table::is_overdue(word, now) {
+        return None;
+    }
+    let due = now + settings.timeout(settled.timer);
+    if due.since(word.due()).unsigned_abs() >= settings.refresh() {
+        return None;
+    }
+    let key = Key::<A>::from_cells(key);
+    let row = client::remembered(world, key, now)?;
+    let hops = Hops::of::<A, _>(frame)??;
+    if ip_bytes > row.mtu() || row.tags() != [Tag::default(); 2] {
+        return None;
+    }
+    hops.write(frame)?;
+    masquerade::translate(
+        frame,
+        world,
+        Place::plain::<A>(protocol, ip_bytes),
+        End::Source,
+        key.vip,
+        key.vip_port,
+    )?;
+    let verdict = client::send(frame, world, row).ok()?;
+    let reply_bytes = ip_bytes.into();
+    world.count(server, ServerCounters { reply_packets: 1, reply_bytes, ..ServerCounters::default() });
+    Some(verdict)
 }

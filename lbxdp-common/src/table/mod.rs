@@ -139,7 +139,7 @@ impl<C: Cells, A: Address> Slot<C, A> {
 
     /// The key cells as they are now.
     #[inline(always)]
-    fn key_cells(self) -> A::Cells {
+    pub(crate) fn key_cells(self) -> A::Cells {
         A::load(self.bucket, self.cell(0))
     }
 

@@ -4,7 +4,7 @@ use crate::address::Address;
 use crate::client_hop::{self, BELIEVED, ClientHop, WANTED, Wanted};
 use crate::connection::Key;
 use crate::settings::SettingsView;
-use crate::steer::{Route, Stages, tagged};
+use crate::steer::{Route, Stages, World, tagged};
 use crate::time::Ticks;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
@@ -45,6 +45,18 @@ pub(in crate::steer) fn way<A: Address, F: Frame, W: Stages<F>>(
         }
         Some(_) => Err(Reason::NoRoute),
     }
+}
+
+/// The same, if this CPU remembers it.
+#[inline(always)]
+pub(in crate::steer) fn remembered<A: Address, W: World>(
+    world: &W,
+    key: Key<A>,
+    now: Ticks,
+) -> Option<ClientHop<W::Row>> {
+    let hash = client_hop::hash(key.client.folded(), key.vip.folded());
+    let row = ClientHop(world.client_hop(client_hop::row_of(hash))?);
+    row.is_of(key.client.wide(), key.vip.wide(), now).then_some(row)
 }
 
 /// Sends a frame on that way.
