@@ -19,6 +19,7 @@ use lbxdp_common::mark::MarkRun;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::{Notice, Overflow, Reason, Scheduler, Ticks};
+use lbxdp_tests::cases::corpus;
 use lbxdp_tests::cases::frame;
 use lbxdp_tests::cases::memory::{self, BUCKETS, MEMBERS, SERVERS, SERVICES, Snapshot};
 use lbxdp_tests::cases::random::{self, Dice};
@@ -303,7 +304,7 @@ fn run_both(
     setup: &Setup,
     dice: &mut Dice,
     frames: u32,
-    next: impl Fn(&mut Dice) -> Vec<u8>,
+    mut next: impl FnMut(&mut Dice) -> Vec<u8>,
 ) -> Forwarded {
     memory::write(kernel, setup);
     memory::write(host, setup);
@@ -385,6 +386,25 @@ fn services_by_chance_in_the_kernel_as_on_the_host() {
     assert!(tunnelled > 20 * rounds, "only {tunnelled} frames went through tunnels");
     assert!(templates > 2 * rounds, "only {templates} templates");
     assert!(templates_v6 > rounds, "only {templates_v6} templates of IPv6");
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn the_kept_frames_in_the_kernel_as_on_the_host() -> Result<()> {
+    beside_silent_neighbours(the_kept_frames)
+}
+
+fn the_kept_frames() {
+    let (mut kernel, mut host) = (Kernel::load(), Host::default());
+    let setup = corpus::setup();
+    for (course, frames) in corpus::kept() {
+        let mut left = frames.iter();
+        let mut dice = Dice::new(1);
+        let count = u32::try_from(frames.len()).expect("a few");
+        let next = |_: &mut Dice| left.next().expect("as many as there are").clone();
+        run_both((&mut kernel, &mut host), &setup, &mut dice, count, next);
+        assert_eq!(corpus::course(&host), course, "{frames:02x?}");
+    }
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! The packet path on the host: every case, and frames by chance.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::Result;
 use lbxdp_common::server::{ServerFlags, ServerId};
+use lbxdp_common::steer::Stage;
 use lbxdp_common::table::Hash;
 use lbxdp_common::wire::sctp::ChunkKind;
 use lbxdp_common::{Fate, Reason, Scheduler, Verdict};
+use lbxdp_tests::cases::corpus;
 use lbxdp_tests::cases::frame::{self, IP};
 use lbxdp_tests::cases::random::{self, Dice};
 use lbxdp_tests::cases::setup::Setup;
@@ -27,20 +30,13 @@ fn every_reason_and_verdict_has_a_case() {
         .iter()
         .flat_map(|case| case.steps.iter().map(Step::verdict).collect::<Vec<_>>())
         .collect();
-    // What is not ready is a program without its daemon, and what is held is the daemon's; the ways to clients are the
-    // kernel's word (`masquerade_host.rs`).
+    // What is not ready is a program without its daemon, and what was held is the daemon's to lose; a client behind a VLAN that
+    // has no interface below it is the daemon's word too.
     let is_told_of = |reason: &&Reason| {
         // Some are always told.
         verdicts.contains(&Err(**reason)) || verdicts.contains(&Ok(Verdict::Answered(**reason)))
     };
-    let elsewhere = [
-        Reason::NotReady,
-        Reason::NoWayOut,
-        Reason::HeldFull,
-        Reason::HeldLost,
-        Reason::ClientUnresolved,
-        Reason::NoRoute,
-    ];
+    let elsewhere = [Reason::NotReady, Reason::NoWayOut, Reason::HeldLost];
     let without: Vec<_> =
         Reason::ALL.iter().filter(|reason| !elsewhere.contains(reason) && !is_told_of(reason)).collect();
     assert!(without.is_empty(), "no case ends with {without:?}");
@@ -49,9 +45,39 @@ fn every_reason_and_verdict_has_a_case() {
         Verdict::Transmit,
         Verdict::Local,
         Verdict::Redirect(OTHER_PORT.0),
+        Verdict::Leave(9),
     ] {
         assert!(verdicts.contains(&Ok(verdict)), "no case ends with {verdict:?}");
     }
+}
+
+/// By `LBXDP_CORPUS=new` the file is written anew; what it says counts when the tests are built again.
+#[test]
+fn the_kept_frames_go_the_ways_they_were_kept_for() -> Result<()> {
+    let mut host = Host::default();
+    if std::env::var_os("LBXDP_CORPUS").is_some_and(|wanted| wanted == "new") {
+        let found = corpus::found(&mut host, 17, 400_000);
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/data/corpus.txt"), corpus::text(&found))?;
+        return Ok(());
+    }
+    let kept = corpus::kept();
+    for (course, frames) in &kept {
+        assert_eq!(&corpus::replayed(&mut host, frames), course, "{frames:02x?}");
+    }
+    let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/data/corpus.txt"))?;
+    assert!(corpus::text(&kept) == file, "the file is not as it would be written");
+    let stages: BTreeSet<&str> = kept.keys().flat_map(|course| &course.stages).map(String::as_str).collect();
+    let without: Vec<_> = Stage::ALL.iter().filter(|stage| !stages.contains(stage.name())).collect();
+    assert!(without.is_empty(), "no frame is kept that goes through {without:?}");
+    let reasons: Vec<Reason> = kept.keys().filter_map(corpus::Course::reason).collect();
+    // What needs a full table, another table, or a daemon that is not there.
+    let elsewhere = [Reason::NotReady, Reason::NoWayOut, Reason::HeldLost, Reason::TableFull];
+    let without: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|reason| !elsewhere.contains(reason) && !reasons.contains(reason))
+        .collect();
+    assert!(without.is_empty(), "no frame is kept that ends with {without:?}");
+    Ok(())
 }
 
 /// TTL and checksum in the IP header, and the hop limit in IPv6's.

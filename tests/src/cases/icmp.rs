@@ -11,8 +11,9 @@ use lbxdp_common::{Notice, Protocol, Reason, Scheduler, Verdict};
 use std::net::IpAddr;
 
 use super::case::{Case, Fact};
-use super::frame::{Error, IP, PORT_UNREACHABLE, Packet, TIME_EXCEEDED, refused, tcp, udp};
+use super::frame::{Error, IP, PORT_UNREACHABLE, Packet, TIME_EXCEEDED, refused, tagged, tcp, udp};
 use super::setup::{Setup, key, key_v6};
+use super::vlans::{ONE, TWO};
 use super::{CLIENT, CLIENT_MAC, CLIENT_V6, DIRECTOR_MAC, IFINDEX, VIP, VIP_V6};
 
 use Protocol::{Tcp, Udp};
@@ -526,6 +527,25 @@ fn back() -> Vec<Case> {
     let all_v6 = Case::new("by VS/NAT an IPv6 error about a request is the VIP's", setup_v6());
     let all_v6 = ERRORS_V6.iter().fold(all_v6, |case, told| translated_v6(case, *told, 68));
     let all_v6 = (48..68).fold(all_v6, |case, bytes| translated_v6(case, TIME_EXCEEDED_V6, bytes));
+    // Whatever tags they come with.
+    let in_tags = |tags: &[(u16, u16)]| {
+        let frame = from(error(CLIENT, PORT_UNREACHABLE, &requested(SERVER, 5353, 62)), SERVER);
+        let out = from(error_of_ttl(63, CLIENT, PORT_UNREACHABLE, &requested(VIP, 53, 62)), VIP);
+        let number = tags.len();
+        Case::new(&format!("an error about a request comes with {number} tags"), setup())
+            .becomes(Verdict::Transmit, tagged(&frame, tags), to_client(out))
+            .not_frame(NotOurs, tagged(&error(CLIENT, PORT_UNREACHABLE, &requested(SERVER, 53, 62)), tags))
+    };
+    let in_tags_v6 = |tags: &[(u16, u16)]| {
+        let frame = from_v6(SERVER_V6, 64, PORT_UNREACHABLE_V6, &requested_v6(SERVER_V6, 5353));
+        let out = from_v6(VIP_V6, 63, PORT_UNREACHABLE_V6, &requested_v6(VIP_V6, 53));
+        let number = tags.len();
+        Case::new(&format!("an IPv6 error about a request comes with {number} tags"), setup_v6()).becomes(
+            Verdict::Transmit,
+            tagged(&frame, tags),
+            to_client(out),
+        )
+    };
     let plain = || error(CLIENT, PORT_UNREACHABLE, &requested(SERVER, 5353, 62));
     let mut wrong_checksum = plain();
     wrong_checksum[IP + 22] ^= 1;
@@ -533,6 +553,10 @@ fn back() -> Vec<Case> {
         all.then(Fact::Counted(1, 0, 0)),
         lengths,
         all_v6,
+        in_tags(ONE),
+        in_tags(TWO),
+        in_tags_v6(ONE),
+        in_tags_v6(TWO),
         Case::new("an error about no request is the stack's", setup())
             .not_frame(NotOurs, error(CLIENT, PORT_UNREACHABLE, &requested(SERVER, 53, 62)))
             .not_frame(NotOurs, error([10, 0, 0, 11], PORT_UNREACHABLE, &requested(SERVER, 5353, 62)))

@@ -4,6 +4,7 @@
 //! agree to the byte.
 
 mod case;
+pub mod corpus;
 mod echo;
 mod fragments;
 pub mod frame;

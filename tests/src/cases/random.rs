@@ -163,6 +163,10 @@ impl Dice {
         if self.once_in(4) {
             frame = self.piece(&frame).unwrap_or(frame);
         }
+        if self.once_in(40) {
+            // To another machine.
+            frame[5] ^= 1;
+        }
         if self.once_in(6) && frame.len() >= IP {
             let one = (0x8100, self.below(4096));
             let two = [(self.one_of(&[0x88a8, 0x8100]), self.below(4096)), one];
@@ -173,7 +177,8 @@ impl Dice {
 
     /// A packet that may be too long for its way.
     fn long(&mut self) -> Vec<u8> {
-        let (from, bytes) = (40_000 + self.below(8), usize::from(self.one_of(&[120u16, 700, 1300, 1460])));
+        let (from, bytes) =
+            (40_000 + self.below(8), usize::from(self.one_of(&[120u16, 600, 600, 1400, 2050])));
         let to = self.one_of(&PORTS);
         match self.below(5) {
             0 => sctp(from, 5000).chunk(ChunkKind(1), &vec![7; bytes]).identification(from).bytes(),
@@ -268,7 +273,7 @@ impl Dice {
         setup
     }
 
-    fn client_way(&mut self) -> WayOut {
+    pub(super) fn client_way(&mut self) -> WayOut {
         let mut macs = [0; 12];
         macs[..6].copy_from_slice(&CLIENT_MAC);
         macs[6..].copy_from_slice(&DIRECTOR_MAC);

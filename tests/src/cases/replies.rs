@@ -16,6 +16,7 @@ use super::frame::{self, Packet, fragment, tagged, tcp, udp};
 use super::masquerade::{reply_key, service};
 use super::memory::HERTZ;
 use super::setup::{Setup, key, key_v6, server_id};
+use super::vlans::{ONE, TWO};
 use super::{CLIENT, CLIENT_MAC, CLIENT_V6, DIRECTOR_MAC, IFINDEX, SEED, VIP, VIP_V6, v6};
 
 use Protocol::{Tcp, Udp};
@@ -28,7 +29,7 @@ const RIP_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2];
 const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 1, 2];
 
 /// The tags that frames come in with: none, one, two.
-const TAGS: [&[(u16, u16)]; 3] = [&[], &[(0x8100, 0x6007)], &[(0x88a8, 100), (0x8100, 0xffff)]];
+const TAGS: [&[(u16, u16)]; 3] = [&[], ONE, TWO];
 
 /// How the client is reached, by an interface.
 fn way(ifindex: u32) -> WayOut {

@@ -11,8 +11,9 @@ use super::setup::{Setup, key};
 
 use Protocol::{Tcp, Udp};
 
-const ONE: &[(u16, u16)] = &[(0x8100, 0x6007)];
-const TWO: &[(u16, u16)] = &[(0x88a8, 100), (0x8100, 0xffff)];
+/// One tag, and two: ethertype, priority and number.
+pub(super) const ONE: &[(u16, u16)] = &[(0x8100, 0x6007)];
+pub(super) const TWO: &[(u16, u16)] = &[(0x88a8, 100), (0x8100, 0xffff)];
 
 fn setup() -> Setup {
     let setup = Setup::new().service(Tcp, 80, Scheduler::RoundRobin, &[(1, 1)]);
