@@ -25,6 +25,16 @@ pub trait Director {
     fn connections(&mut self, each: &mut EachPiece<'_>) -> Result<(), ClientError>;
 }
 
+impl<D: Director + ?Sized> Director for &mut D {
+    fn ask(&mut self, request: &Request) -> Result<Response, ClientError> {
+        (**self).ask(request)
+    }
+
+    fn connections(&mut self, each: &mut EachPiece<'_>) -> Result<(), ClientError> {
+        (**self).connections(each)
+    }
+}
+
 /// What is done with a piece of the connection table.
 pub type EachPiece<'a> = dyn FnMut(&[Connection]) -> io::Result<()> + 'a;
 

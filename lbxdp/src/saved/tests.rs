@@ -7,7 +7,9 @@ use lbxdp_common::{Forward, Protocol, Scheduler, TunnelChecksum, TunnelKind};
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::{Family, MarkRule, Options, Persistence, Server, ServiceKey, Tunnel};
+use crate::state::{
+    Engine, Family, MarkRule, Options, Persistence, Role, Server, ServiceKey, SyncDaemon, Tunnel,
+};
 
 fn key(port: u16) -> ServiceKey {
     ServiceKey::at(Protocol::Tcp, [10, 0, 0, 100].into(), port)
@@ -189,10 +191,11 @@ fn any_options(key: ServiceKey) -> impl Strategy<Value = Options> {
     };
     let may_be_one_packet = matches!(key.protocol(), None | Some(Protocol::Udp));
     let scheduler = proptest::sample::select(Scheduler::ALL);
-    (scheduler, 0..8_u8, any::<bool>(), persistence).prop_map(
-        move |(scheduler, flags, one_packet, persistence)| {
+    let engine = proptest::option::of(Just(Engine::Sip));
+    (scheduler, 0..8_u8, any::<bool>(), persistence, engine).prop_map(
+        move |(scheduler, flags, one_packet, persistence, engine)| {
             let one_packet = one_packet && may_be_one_packet;
-            Options { scheduler, sched_flags: flags << 3, one_packet, persistence }
+            Options { scheduler, sched_flags: flags << 3, one_packet, persistence, engine }
         },
     )
 }
@@ -255,11 +258,26 @@ fn any_rule() -> impl Strategy<Value = MarkRule> {
     )
 }
 
+fn any_daemon() -> impl Strategy<Value = (Role, SyncDaemon)> {
+    let role = proptest::sample::select(Role::ALL);
+    let group = proptest::option::of(prop_oneof![
+        (224..240_u8, any::<[u8; 3]>()).prop_map(|(first, [a, b, c])| [first, a, b, c].into()),
+        any::<u64>().prop_map(|bits| IpAddr::V6(((0xff_u128 << 120) | u128::from(bits)).into())),
+    ]);
+    let numbers = (any::<u8>(), 0..65_488_u16, any::<u16>(), any::<u8>());
+    (role, "[-a-z0-9.#]{1,15}", group, numbers).prop_map(
+        |(role, interface, group, (sync_id, max_length, port, ttl))| {
+            (role, SyncDaemon { interface, sync_id, max_length, group, port, ttl })
+        },
+    )
+}
+
 fn any_state() -> impl Strategy<Value = State> {
     let service = any_key().prop_flat_map(|key| (Just(key), any_options(key), any_servers(key)));
     let services = proptest::collection::vec(service, 0..6);
     let rules = proptest::collection::vec(any_rule(), 0..6);
-    (services, rules, 1..90_000_u32, 0..3).prop_map(|(services, rules, tcp, sloppy)| {
+    let daemons = proptest::collection::vec(any_daemon(), 0..3);
+    (services, rules, daemons, 1..90_000_u32, 0..3).prop_map(|(services, rules, daemons, tcp, sloppy)| {
         let mut state = State::default();
         for (key, options, mut servers) in services {
             if key.port() % 2 == 0 {
@@ -270,6 +288,12 @@ fn any_state() -> impl Strategy<Value = State> {
         for rule in rules {
             // A rule may contradict one before it.
             if let Ok(next) = (Command::AddMark { rule }).apply(&state) {
+                state = next;
+            }
+        }
+        for (role, daemon) in daemons {
+            // There is one of each role, and none beside tunnels to the other family.
+            if let Ok(next) = (Command::StartDaemon { role, daemon }).apply(&state) {
                 state = next;
             }
         }
