@@ -250,3 +250,17 @@ proptest! {
         prop_assert_eq!(read(&line), Ok(Invocation::Change(command)), "{}", line);
     }
 }
+
+/// The manual page and the help name every word.
+#[test]
+fn every_word_is_in_the_manual() {
+    let page = include_str!("../../../../docs/man/ipvsadm.8").replace("\\-", "-");
+    let words: Vec<&str> = page.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).collect();
+    for row in super::words::WORDS {
+        let long = format!("--{}", row.long);
+        assert!(words.contains(&long.as_str()), "{long}");
+        if let Some(short) = row.short {
+            assert!(words.contains(&format!("-{short}").as_str()), "-{short}");
+        }
+    }
+}
