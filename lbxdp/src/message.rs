@@ -60,6 +60,8 @@ pub enum Response {
     Marks(Vec<MarkRule>),
     Settings(Sysctls),
     Status(Box<Status>),
+    /// The daemon does not listen to who asks.
+    Forbidden,
     /// The daemon could not carry it out: the chain of causes in one line.
     Failed(String),
 }

@@ -160,6 +160,7 @@ impl ClientError {
     pub(crate) fn unexpected(response: &Response) -> Self {
         match response {
             Response::Failed(cause) => Self::Failed(cause.clone()),
+            Response::Forbidden => Self::PermissionDenied,
             other => Self::Misunderstood(format!("{other:?}").chars().take(80).collect()),
         }
     }

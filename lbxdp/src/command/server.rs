@@ -54,7 +54,7 @@ fn position(service: &Service, server: (IpAddr, u16)) -> Result<usize, CommandEr
 /// IPVS's checks in its order: only a tunnel leads from one family to the other, and not while connections are synchronized; a
 /// lower threshold needs an upper one, GUE needs a port.
 fn check(key: ServiceKey, server: &Server, has_daemons: bool) -> Result<(), CommandError> {
-    let Server { address, forward, tunnel, weight, upper, lower, .. } = *server;
+    let Server { address, port, forward, tunnel, weight, upper, lower } = *server;
     if Family::from(address) != key.family() && (has_daemons || forward != Forward::Tunnel) {
         return Err(CommandError::Invalid);
     }
@@ -62,6 +62,10 @@ fn check(key: ServiceKey, server: &Server, has_daemons: bool) -> Result<(), Comm
         return Err(CommandError::OutOfRange);
     }
     if tunnel.kind == TunnelKind::Gue && tunnel.port == 0 {
+        return Err(CommandError::Invalid);
+    }
+    // Without address translation a packet keeps its port; ipvsadm sees to that before it asks.
+    if key.protocol().is_some() && forward != Forward::Masquerade && port != key.port() {
         return Err(CommandError::Invalid);
     }
     Ok(())

@@ -1,10 +1,13 @@
 //! The daemons of connection synchronization: started and stopped.
 
 use super::CommandError;
-use crate::state::{Family, Role, State, SyncDaemon};
+use crate::state::{Family, MarkRule, Role, State, SyncDaemon};
 
 /// What the daemon had not got said is filled in as far as that is possible without its interface.
 pub(super) fn start(state: &mut State, role: Role, daemon: &SyncDaemon) -> Result<(), CommandError> {
+    if !MarkRule::is_interface(&daemon.interface) {
+        return Err(CommandError::NoSuchDevice);
+    }
     let group_is_wrong = daemon.group.is_some_and(|group| !group.is_multicast());
     if group_is_wrong || has_mixed_families(state) {
         return Err(CommandError::Invalid);

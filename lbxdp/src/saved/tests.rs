@@ -303,7 +303,101 @@ fn any_state() -> impl Strategy<Value = State> {
     })
 }
 
+/// Commands as the socket may bring them, whatever ipvsadm would never say.
+fn raw_command() -> impl Strategy<Value = Command> {
+    use proptest::option::of;
+    use proptest::sample::select;
+    let address = || {
+        let common = select(vec![
+            "10.0.0.1",
+            "10.0.0.2",
+            "0.0.0.0",
+            "224.0.0.1",
+            "::",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:1.2.3.4",
+            "::1.2.3.4",
+        ]);
+        prop_oneof![
+            4 => common.prop_map(|text| text.parse::<IpAddr>().expect("an address")),
+            1 => any::<[u8; 4]>().prop_map(IpAddr::from),
+            1 => any::<[u8; 16]>().prop_map(IpAddr::from),
+        ]
+    };
+    let port = || select(vec![0_u16, 21, 80, 8080, 65535]);
+    let number = || prop_oneof![Just(0), Just(1), Just(i32::MAX.unsigned_abs()), any::<u32>()];
+    let key = move || {
+        prop_oneof![
+            6 => (select(Protocol::ALL), select(vec!["10.0.0.100", "fd00::100", "0.0.0.0"]), port()).prop_map(
+                |(protocol, address, port)| ServiceKey::at(protocol, address.parse().expect("an address"), port)
+            ),
+            1 => (0..3_u32).prop_map(ServiceKey::marked),
+            1 => (0..3_u32).prop_map(ServiceKey::marked_v6),
+        ]
+    };
+    let persistence =
+        (number(), number()).prop_map(|(timeout_s, netmask)| Persistence { timeout_s, netmask });
+    let flags = prop_oneof![Just(0_u8), any::<u8>()];
+    let options = (select(Scheduler::ALL), flags, any::<bool>(), of(persistence), of(Just(Engine::Sip)))
+        .prop_map(|(scheduler, sched_flags, one_packet, persistence, engine)| Options {
+            scheduler,
+            sched_flags,
+            one_packet,
+            persistence,
+            engine,
+        });
+    let server = || {
+        (address(), port(), any_way(), (number(), number(), number()), any::<bool>()).prop_map(
+            |(address, port, (forward, tunnel), (weight, upper, lower), has_port)| {
+                let tunnel = if has_port { tunnel } else { Tunnel { port: 0, ..tunnel } };
+                Server { tunnel, upper, lower, ..Server::new(address, port, forward, weight) }
+            },
+        )
+    };
+    let interface = prop_oneof![2 => Just("eth0".to_owned()), 1 => ".{0,20}"];
+    let role = || select(Role::ALL);
+    let daemon = (any_daemon(), interface.clone(), of(address()))
+        .prop_map(|((_, daemon), interface, group)| SyncDaemon { interface, group, ..daemon });
+    let rule = (any_rule(), of(interface), of((port(), port())), 0..2_u32).prop_map(
+        |(rule, interface, ports, mark)| MarkRule { interface, ports, mark: rule.mark * mark, ..rule },
+    );
+    prop_oneof![
+        6 => (key(), options.clone()).prop_map(|(service, options)| Command::AddService { service, options }),
+        1 => (key(), options).prop_map(|(service, options)| Command::EditService { service, options }),
+        1 => key().prop_map(|service| Command::DeleteService { service }),
+        8 => (key(), server()).prop_map(|(service, server)| Command::AddServer { service, server }),
+        2 => (key(), server()).prop_map(|(service, server)| Command::EditServer { service, server }),
+        1 => (key(), address(), port())
+            .prop_map(|(service, address, port)| Command::DeleteServer { service, address, port }),
+        1 => (number(), number(), number())
+            .prop_map(|(tcp, tcp_fin, udp)| Command::SetTimeouts { tcp, tcp_fin, udp }),
+        1 => (role(), daemon).prop_map(|(role, daemon)| Command::StartDaemon { role, daemon }),
+        1 => role().prop_map(|role| Command::StopDaemon { role }),
+        1 => rule.prop_map(|rule| Command::AddMark { rule }),
+    ]
+}
+
 proptest! {
+    /// A saved configuration that cannot be read stops the next daemon: so nothing may be accepted that cannot be written.
+    #[test]
+    fn whatever_is_accepted_is_read_as_it_was_written(
+        commands in proptest::collection::vec(raw_command(), 0..40)
+    ) {
+        let place = Place::new();
+        let mut saved = Saved::new(place.file());
+        let mut state = State::default();
+        saved.rewrite(&state);
+        for command in &commands {
+            if command.change(&mut state).is_ok() {
+                saved.append(command, &state);
+            }
+        }
+        prop_assert_eq!(read(&place.file()).expect("readable"), Some(state.clone()), "appended");
+        saved.rewrite(&state);
+        prop_assert_eq!(read(&place.file()).expect("readable"), Some(state), "written anew");
+    }
+
     #[test]
     fn any_state_is_read_as_it_was_written(state in any_state()) {
         let place = Place::new();
