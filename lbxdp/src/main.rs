@@ -4,129 +4,24 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use lbxdp::cli::marks::{self, MarkError, RuleArguments};
-use lbxdp::cli::settings;
+use clap::Parser;
+use lbxdp::cli::arguments::{Arguments, ConnectionVerb, MarkVerb, ServerVerb, ServiceVerb, Verb};
+use lbxdp::cli::marks::{self, MarkError};
+use lbxdp::cli::scripts::Script;
+use lbxdp::cli::{native, proc, settings};
 use lbxdp::command::Command;
 use lbxdp::daemon::load::chain;
 use lbxdp::daemon::{self, verify};
-use lbxdp::decap::{self, DecapVerb};
-use lbxdp::sysctl::{Setting, Sysctl};
-use lbxdp::tables::pins::Instance;
-
-/// A layer-4 load balancer with the semantics of IPVS and the speed of XDP.
-///
-/// Called as `ipvsadm`, or with a first argument that begins with `-`, it takes ipvsadm's command line:
-/// `lbxdp -A -t 10.0.0.100:80 -s wlc`. The instance is then named by the environment variable `LBXDP_INSTANCE`.
-#[derive(Parser)]
-#[command(version, max_term_width = 100, after_help = "Logs: LBXDP_LOG=debug (or info, warn, error).")]
-struct Arguments {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Subcommand)]
-enum Verb {
-    /// Load the packet path onto interfaces and own its configuration until a signal comes.
-    Run {
-        /// An interface that packets for the VIPs come in by; may be given several times.
-        #[arg(short = 'i', long = "interface", required = true, value_name = "IF")]
-        interfaces: Vec<String>,
-        #[command(flatten)]
-        instance: InstanceArgument,
-        /// How many IPv4 connections there must be room for; by default what suits the machine's memory.
-        #[arg(long, value_name = "N")]
-        connections: Option<u32>,
-        /// How many IPv6 connections there must be room for; by default half as many, which takes as much memory.
-        #[arg(long, value_name = "N")]
-        connections_v6: Option<u32>,
-        /// Keep forwarding after the daemon has ended.
-        #[arg(long)]
-        leave: bool,
-    },
-    /// Take an instance's packet path out of the kernel, with its connections.
-    Unload {
-        #[command(flatten)]
-        instance: InstanceArgument,
-    },
-    /// Show interfaces, unknown next hops, and how many packets were not forwarded and why.
-    Status {
-        #[command(flatten)]
-        instance: InstanceArgument,
-        /// Show the next hops of all servers, and how large a packet may be on the way.
-        #[arg(long)]
-        next_hops: bool,
-    },
-    /// Change settings, by the names of IPVS's sysctls: all that are given or none.
-    Set {
-        #[command(flatten)]
-        instance: InstanceArgument,
-        /// A setting and its new value, as `sysctl -w` takes them (with or without `net.ipv4.vs.`).
-        #[arg(required = true, value_name = "NAME=VALUE")]
-        settings: Vec<Setting>,
-    },
-    /// Show settings.
-    Settings {
-        #[command(flatten)]
-        instance: InstanceArgument,
-        /// Tell what each means, and its default.
-        #[arg(long)]
-        long: bool,
-        /// Only these.
-        #[arg(value_name = "NAME", value_parser = Sysctl::named)]
-        names: Vec<&'static Sysctl>,
-    },
-    /// Give packets firewall marks, for services by mark (`ipvsadm -f`): lbxdp sees packets before iptables does.
-    ///
-    /// Of several rules that fit a packet the most specific one counts: longest destination, longest source, with an
-    /// interface, with a protocol, fewest ports, in this order.
-    Mark {
-        #[command(subcommand)]
-        verb: MarkVerb,
-    },
-    /// On a real server: take the tunnel headers off what a director sends (ipip, GUE, GRE), in XDP.
-    Decap {
-        #[command(subcommand)]
-        verb: DecapVerb,
-    },
-    /// Show what the kernel's verifier says of the packet program, without attaching it.
-    Verify,
-}
-
-#[derive(Subcommand)]
-enum MarkVerb {
-    /// Add a rule.
-    Add {
-        #[command(flatten)]
-        instance: InstanceArgument,
-        #[command(flatten)]
-        rule: RuleArguments,
-    },
-    /// Delete a rule: as it was added.
-    Delete {
-        #[command(flatten)]
-        instance: InstanceArgument,
-        #[command(flatten)]
-        rule: RuleArguments,
-    },
-    /// Show all rules, the most specific first, as `lbxdp mark add` takes them.
-    List {
-        #[command(flatten)]
-        instance: InstanceArgument,
-    },
-}
-
-#[derive(clap::Args)]
-struct InstanceArgument {
-    /// Name of the instance: one daemon, one configuration.
-    #[arg(long = "instance", value_name = "NAME", env = "LBXDP_INSTANCE", default_value = "default")]
-    name: Instance,
-}
+use lbxdp::decap;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_else(|| "lbxdp".into());
     let arguments: Vec<OsString> = arguments.collect();
+    let name = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
+    if let Some(script) = Script::named(&name) {
+        return lbxdp::cli::ipvsadm::script(script, &arguments);
+    }
     if is_ipvsadm(&program, &arguments) {
         return lbxdp::cli::ipvsadm::main(arguments, &program.to_string_lossy());
     }
@@ -140,6 +35,19 @@ fn main() -> ExitCode {
         Verb::Status { instance, next_hops } => {
             lbxdp::cli::status::print(&instance.name, next_hops).map_err(Into::into)
         }
+        Verb::Service { verb: ServiceVerb::List(listing) } => {
+            native::services(&listing.instance.name, listing.form()).map_err(Into::into)
+        }
+        Verb::Server { verb: ServerVerb::List { listing, service } } => {
+            native::servers(&listing.instance.name, service, listing.form()).map_err(Into::into)
+        }
+        Verb::Connection { verb: ConnectionVerb::List(listing) } => {
+            native::connections(&listing.instance.name, listing.form()).map_err(Into::into)
+        }
+        Verb::Drain { instance, service, server, timeout } => {
+            native::drain(&instance.name, service, server, timeout).map_err(Into::into)
+        }
+        Verb::Proc { instance, file } => proc::print(&instance.name, file).map_err(Into::into),
         Verb::Set { instance, settings } => settings::set(&instance.name, settings).map_err(Into::into),
         Verb::Settings { instance, long, names } => {
             settings::print(&instance.name, &names, long).map_err(Into::into)

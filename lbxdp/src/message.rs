@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, CommandError};
-use crate::snapshot::{Snapshot, Status};
-use crate::state::{MarkRule, Timeouts};
+use crate::snapshot::{Snapshot, Status, Totals};
+use crate::state::{MarkRule, SyncDaemons, Timeouts};
 use crate::sysctl::Sysctls;
 
 /// The most records behind one line.
@@ -26,10 +26,14 @@ pub enum Request {
     Changes(Vec<Command>),
     /// All services.
     Services,
+    /// What all services together have counted.
+    Totals,
     /// All connections, in table order.
     Connections,
     /// The three timeouts.
     Timeouts,
+    /// The daemons of synchronization.
+    Daemons,
     /// The rules for marks.
     Marks,
     /// The values of all settings.
@@ -45,15 +49,19 @@ pub enum Response {
     /// The answers to `Changes`, in order; those behind one that failed are missing.
     Changes(Vec<Response>),
     Services(Snapshot),
+    Totals(Totals),
     /// So many records follow this line; at most [`MOST_RECORDS`].
     Connections {
         count: u32,
     },
     Timeouts(Timeouts),
+    Daemons(SyncDaemons),
     /// All rules, the most specific first.
     Marks(Vec<MarkRule>),
     Settings(Sysctls),
     Status(Box<Status>),
+    /// The daemon does not listen to who asks.
+    Forbidden,
     /// The daemon could not carry it out: the chain of causes in one line.
     Failed(String),
 }

@@ -111,6 +111,8 @@ fn commands(state: &State) -> impl Iterator<Item = Command> {
     let timeouts = Command::SetTimeouts { tcp: timeouts.tcp, tcp_fin: timeouts.tcp_fin, udp: timeouts.udp };
     let settings: Vec<Setting> = state.sysctls.changed().collect();
     let settings = (!settings.is_empty()).then_some(Command::Set { settings });
+    let daemons = state.daemons.all();
+    let daemons = daemons.map(|(role, daemon)| Command::StartDaemon { role, daemon: daemon.clone() });
     let services = state.services.iter().flat_map(|(key, service)| {
         let key = *key;
         let servers = service.servers.iter().rev();
@@ -118,7 +120,7 @@ fn commands(state: &State) -> impl Iterator<Item = Command> {
         std::iter::once(Command::AddService { service: key, options: service.options }).chain(servers)
     });
     let marks = state.marks.iter().map(|rule| Command::AddMark { rule: rule.clone() });
-    std::iter::once(timeouts).chain(settings).chain(marks).chain(services)
+    std::iter::once(timeouts).chain(settings).chain(marks).chain(daemons).chain(services)
 }
 
 impl Saved {

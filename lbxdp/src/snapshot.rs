@@ -9,7 +9,19 @@ use crate::state::{Options, Server, ServiceKey};
 pub struct Snapshot {
     /// Buckets of the connection table (`size=` of the listings).
     pub table_size: u32,
+    /// Ticks of the kernel in a second.
+    pub hertz: u32,
     pub services: Vec<ServiceSnapshot>,
+}
+
+/// What all services together have counted, deleted ones too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// By CPU, since the daemon has begun to keep them; `-Z` does not touch these.
+    pub cpus: Vec<Counters>,
+    /// Since then, or since the last `-Z` of all.
+    pub counters: Counters,
+    pub rates: Rates,
 }
 
 /// One service.

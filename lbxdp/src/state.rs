@@ -3,6 +3,7 @@
 
 mod mark;
 mod options;
+mod sync;
 mod tunnel;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::sysctl::Sysctls;
 pub use mark::{MarkRule, MarkRuleError};
-pub use options::{FLAG_1, FLAG_2, FLAG_3, Options, Persistence, SCHEDULER_FLAGS, SchedulerFlag};
+pub use options::{Engine, FLAG_1, FLAG_2, FLAG_3, Options, Persistence, SCHEDULER_FLAGS, SchedulerFlag};
+pub use sync::{Role, SyncDaemon, SyncDaemons};
 pub use tunnel::Tunnel;
 
 /// Everything that is configured. One command turns one `State` into the next, or into an error.
@@ -28,6 +30,8 @@ pub struct State {
     pub timeouts: Timeouts,
     /// The settings of `lbxdp set`.
     pub sysctls: Sysctls,
+    /// The daemons of `--start-daemon`.
+    pub daemons: SyncDaemons,
 }
 
 impl State {

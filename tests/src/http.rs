@@ -49,13 +49,20 @@ impl Host {
     }
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
+impl Host {
+    /// Ends them: their ports are closed when this returns.
+    pub fn stop(&mut self) {
         // Dropping the sender is what ends the thread.
         drop(self.stop.take());
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             eprintln!("{}", anyhow!("a server's thread panicked"));
         }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

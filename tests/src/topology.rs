@@ -95,6 +95,20 @@ pub struct Lab {
     pub switch: Namespace,
 }
 
+impl Server {
+    /// Its programs end.
+    pub fn die(&mut self) {
+        self.host.stop();
+    }
+
+    /// They begin again, under this name.
+    pub fn return_as(&mut self, name: &str, vip: Ipv4Addr) -> Result<()> {
+        self.host.stop();
+        self.host = Host::start(&self.namespace, name, &[self.address, vip])?;
+        Ok(())
+    }
+}
+
 impl Lab {
     /// Builds the network and waits until the client reaches every server's own address.
     pub fn build(plan: Plan) -> Result<Self> {

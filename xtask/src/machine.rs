@@ -39,6 +39,12 @@ pub(crate) fn require_lab(verb: &str) -> Result<()> {
     mount_bpffs()
 }
 
+/// Makes sure of what the root tests run beside that.
+pub(crate) fn require_test_programs() -> Result<()> {
+    packages::require_program("ldirectord", "ldirectord", "a test has it drive lbxdp")?;
+    packages::require_program("ifconfig", "net-tools", "old scripts that a test runs set addresses by it")
+}
+
 fn require_kernel() -> Result<()> {
     let release =
         uname().context("asking the kernel for its version")?.release().to_string_lossy().into_owned();

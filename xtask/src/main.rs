@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod compiler;
 mod demo;
+mod docs;
 mod linker;
 mod lint;
 mod machine;
@@ -66,6 +67,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Make manual pages and shell completions, in target/docs
+    Docs,
     /// Check layout, lints and docs, with warnings denied
     Lint,
 }
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Verb::Test { arguments } => test::run(&arguments),
         Verb::Bench { arguments } => bench::run(&arguments),
         Verb::Soak { arguments } => soak::run(&arguments),
+        Verb::Docs => docs::run(),
         Verb::Lint => lint::run(),
     };
     match outcome {

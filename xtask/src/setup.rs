@@ -16,7 +16,8 @@ pub(crate) fn run() -> Result<()> {
     step::say(format_args!("its linker: {}", linker.display()));
     if machine::is_root() {
         machine::require_lab("setup")?;
-        step::say("tests and demo: kernel, bpffs, ip and ethtool are there");
+        machine::require_test_programs()?;
+        step::say("tests and demo: kernel, bpffs, ip, ethtool, ldirectord and ifconfig are there");
     } else {
         step::say("tests and demo need root, so what they need was not looked at");
     }

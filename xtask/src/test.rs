@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
 
 fn root_tests(arguments: &[OsString]) -> Result<()> {
     machine::require_lab("test")?;
+    machine::require_test_programs()?;
     let built = build::build()?;
     step::say("the root tests: what the kernel says of next hops");
     let mut next_hops = project::cargo();

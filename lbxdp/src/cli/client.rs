@@ -25,6 +25,16 @@ pub trait Director {
     fn connections(&mut self, each: &mut EachPiece<'_>) -> Result<(), ClientError>;
 }
 
+impl<D: Director + ?Sized> Director for &mut D {
+    fn ask(&mut self, request: &Request) -> Result<Response, ClientError> {
+        (**self).ask(request)
+    }
+
+    fn connections(&mut self, each: &mut EachPiece<'_>) -> Result<(), ClientError> {
+        (**self).connections(each)
+    }
+}
+
 /// What is done with a piece of the connection table.
 pub type EachPiece<'a> = dyn FnMut(&[Connection]) -> io::Result<()> + 'a;
 
@@ -150,6 +160,7 @@ impl ClientError {
     pub(crate) fn unexpected(response: &Response) -> Self {
         match response {
             Response::Failed(cause) => Self::Failed(cause.clone()),
+            Response::Forbidden => Self::PermissionDenied,
             other => Self::Misunderstood(format!("{other:?}").chars().take(80).collect()),
         }
     }

@@ -9,7 +9,7 @@ pub(super) fn help(program: &str) -> String {
 }
 
 const COMMANDS: &str = "Services:
-  -A SERVICE [-s SCHEDULER] [-p [S]] [-M MASK] [-o] [-b FLAGS]
+  -A SERVICE [-s SCHEDULER] [-p [S]] [-M MASK] [-o] [-b FLAGS] [--pe sip]
                                     add a service
   -E SERVICE (as -A)                replace all settings of a service
   -D SERVICE                        delete a service with its servers
@@ -27,12 +27,17 @@ Listings:
                                     list all services, or one; without any command, too
   -L -c [-n]                        list the connections
   -L --timeout                      show the timeouts
+  -L --daemon                       show the daemons of synchronization
 
 Other commands:
   -S [-n]                           print all services as commands
   -R                                carry out commands from standard input, one a line
   -Z [SERVICE]                      set the counters of all services, or one, to zero
   --set TCP TCPFIN UDP              set the timeouts in seconds; 0 leaves one as it is
+  --start-daemon ROLE [--mcast-interface IF] [--syncid N] [--sync-maxlen N]
+      [--mcast-group ADDRESS] [--mcast-port N] [--mcast-ttl N]
+                                    start a daemon of synchronization: kept and listed, nothing more yet
+  --stop-daemon ROLE [--syncid N]   stop it; ROLE is master or backup
   -h, -v                            this text, the version
 
 SERVICE is -t ADDRESS:PORT (TCP), -u ADDRESS:PORT (UDP), --sctp-service ADDRESS:PORT, or -f MARK (`lbxdp mark --help`),
@@ -45,6 +50,7 @@ Options:
   -M, --netmask MASK     with -p: which bits of a client's address count, of IPv6 how many; all if not given
   -o, --ops              each packet by itself, for UDP and marks
   -b, --sched-flags LIST flag-1, flag-2, flag-3, or the scheduler's own names for them
+  --pe sip               kept and listed; clients are told apart by their addresses all the same
   -x, --u-threshold N    with N connections a server gets no new ones; 0, not given: no limit
   -y, --l-threshold N    it gets new ones again below N; 0, not given: below three quarters of -x
   -g, --gatewaying       direct routing, the default

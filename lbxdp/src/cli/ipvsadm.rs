@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::client::{Client, ClientError, Director};
 use super::grammar::{self, GrammarError, Invocation, Listing, Selection, Wish};
 use super::names::{Names, Naming, SystemNames};
+use super::scripts::Script;
 use super::{Failure, help, list, restore, save};
 use crate::command::{Command, CommandError};
 use crate::message::{MOST_CHANGES, Request, Response};
@@ -17,23 +18,35 @@ use crate::state::ServiceKey;
 pub fn main(arguments: impl IntoIterator<Item = OsString>, program: &str) -> ExitCode {
     let arguments: Vec<String> =
         arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let director = match Client::of_environment() {
-        Ok(client) => client,
-        Err(error) => {
+    with_director(|director| {
+        let mut front = Front {
+            program,
+            director,
+            names: &SystemNames::default(),
+            input: io::stdin().lock(),
+            output: io::BufWriter::new(io::stdout().lock()),
+            errors: io::stderr().lock(),
+        };
+        front.run(&arguments)
+    })
+}
+
+/// As [`main`], called by the name of one of ipvsadm's scripts.
+pub fn script(script: Script, arguments: &[OsString]) -> ExitCode {
+    with_director(|director| script.run(arguments, director, &SystemNames::default()))
+}
+
+/// Runs something on the instance that the environment names, and gives its exit code.
+fn with_director(run: impl FnOnce(Client) -> u8) -> ExitCode {
+    let code = Client::of_environment().map_or_else(
+        |error| {
             let failure = Failure::from(error);
             eprintln!("{failure}");
-            return ExitCode::from(failure.exit_code());
-        }
-    };
-    let mut front = Front {
-        program,
-        director,
-        names: &SystemNames::default(),
-        input: io::stdin().lock(),
-        output: io::BufWriter::new(io::stdout().lock()),
-        errors: io::stderr().lock(),
-    };
-    ExitCode::from(front.run(&arguments))
+            failure.exit_code()
+        },
+        run,
+    );
+    ExitCode::from(code)
 }
 
 /// One run of ipvsadm: who carries it out, and its surroundings.
@@ -70,7 +83,7 @@ impl<'a, D: Director, I: BufRead, O: Write, E: Write> Front<'a, D, I, O, E> {
         let (mut blocks, mut changes) = (restore::Blocks::default(), Vec::new());
         while let Some(lines) = blocks.next(&mut self.input).map_err(Failure::Input)? {
             for line in lines {
-                let arguments = restore::arguments(&line);
+                let arguments = restore::as_meant(restore::arguments(&line));
                 if arguments.is_empty() {
                     continue;
                 }
@@ -140,7 +153,7 @@ impl<'a, D: Director, I: BufRead, O: Write, E: Write> Front<'a, D, I, O, E> {
                 Response::Refused(refusal) => Err(refusal.into()),
                 other => Err(ClientError::unexpected(&other).into()),
             },
-            Invocation::UnknownScheduler { service, wish } => self.refuse_scheduler(*service, *wish),
+            Invocation::UnknownName { service, wish } => self.refuse_name(*service, *wish),
             Invocation::List(listing) => self.list(listing),
             Invocation::Save { is_numeric } => {
                 let mut naming = self.naming(*is_numeric);
@@ -152,7 +165,7 @@ impl<'a, D: Director, I: BufRead, O: Write, E: Write> Front<'a, D, I, O, E> {
     }
 
     /// IPVS looks for the service before it looks for the scheduler.
-    fn refuse_scheduler(&mut self, service: ServiceKey, wish: Wish) -> Result<(), Failure> {
+    fn refuse_name(&mut self, service: ServiceKey, wish: Wish) -> Result<(), Failure> {
         let is_there = self.snapshot()?.services.iter().any(|known| known.key == service);
         Err(match (wish, is_there) {
             (Wish::Add, true) => CommandError::ServiceExists.into(),
@@ -171,6 +184,10 @@ impl<'a, D: Director, I: BufRead, O: Write, E: Write> Front<'a, D, I, O, E> {
             Selection::Connections => self.list_connections(listing, &mut naming),
             Selection::Timeouts => match self.director.ask(&Request::Timeouts)? {
                 Response::Timeouts(timeouts) => self.print(&list::timeouts(timeouts)),
+                other => Err(ClientError::unexpected(&other).into()),
+            },
+            Selection::Daemons => match self.director.ask(&Request::Daemons)? {
+                Response::Daemons(daemons) => self.print(&list::daemons(&daemons)),
                 other => Err(ClientError::unexpected(&other).into()),
             },
         }

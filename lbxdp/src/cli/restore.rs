@@ -48,6 +48,20 @@ pub(crate) fn arguments(line: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// The same as it was meant by `-S`, which in ipvsadm's way writes marks above 2^31 - 1 as negative numbers, and `-b` without a
+/// word where the scheduler has none for the flags that are set.
+pub(super) fn as_meant(mut arguments: Vec<String>) -> Vec<String> {
+    arguments.pop_if(|last| last == "-b");
+    for at in 1..arguments.len() {
+        if matches!(arguments[at - 1].as_str(), "-f" | "--fwmark-service")
+            && let Ok(mark @ i32::MIN..0) = arguments[at].parse::<i32>()
+        {
+            arguments[at] = mark.cast_unsigned().to_string();
+        }
+    }
+    arguments
+}
+
 /// As in C a zero byte ends a word.
 fn argument(word: &[u8]) -> String {
     let end = word.iter().position(|&byte| byte == 0).unwrap_or(word.len());

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::client::{Client, ClientError, Director};
+use super::paint::{Ink, Paint};
 use crate::message::{Request, Response};
 use crate::snapshot::{Counted, NextHop, PacketPath, Status, TableStatus, Way};
 use crate::tables::pins::Instance;
@@ -12,23 +13,27 @@ pub fn print(instance: &Instance, all_next_hops: bool) -> Result<(), ClientError
     match Client::new(instance.clone()).ask(&Request::Status)? {
         Response::Status(status) => {
             let mut output = std::io::stdout().lock();
-            std::io::Write::write_all(&mut output, text(instance, &status, all_next_hops).as_bytes())
-                .map_err(ClientError::Output)
+            let text = text(instance, &status, all_next_hops, Paint::of_output());
+            std::io::Write::write_all(&mut output, text.as_bytes()).map_err(ClientError::Output)
         }
         other => Err(ClientError::unexpected(&other)),
     }
 }
 
-fn text(instance: &Instance, status: &Status, all_next_hops: bool) -> String {
-    let mut lines = Lines(String::new());
+fn text(instance: &Instance, status: &Status, all_next_hops: bool, paint: Paint) -> String {
+    let mut lines = Lines(String::new(), paint);
     lines.row("instance", instance);
     for interface in &status.interfaces {
-        let mode = match interface.path {
-            PacketPath::Native => "native XDP",
-            PacketPath::Generic => "GENERIC XDP: several times slower than native",
-            PacketPath::Gone => "GONE: no packet comes in by it until it is back",
-        };
-        lines.row("interface", format_args!("{}, {mode}", interface.name));
+        let name = &interface.name;
+        match interface.path {
+            PacketPath::Native => lines.row("interface", format_args!("{name}, native XDP")),
+            PacketPath::Generic => {
+                lines.warn("interface", &format!("{name}, GENERIC XDP: several times slower than native"));
+            }
+            PacketPath::Gone => {
+                lines.warn("interface", &format!("{name}, GONE: no packet comes in by it until it is back"));
+            }
+        }
     }
     let growing = |table: &TableStatus| if table.is_growing { ", growing" } else { "" };
     let table = &status.table;
@@ -44,17 +49,22 @@ fn text(instance: &Instance, status: &Status, all_next_hops: bool) -> String {
         format_args!("{} places{}, at most {}", table.places, growing(table), table.most_places),
     );
     if status.is_pressed {
-        lines.row("pressure", "NOW: some new connections find no place in the table and go by hash");
+        lines.warn("pressure", "NOW: some new connections find no place in the table and go by hash");
     }
     if let Some(error) = &status.unsaved {
-        lines.row("saved", format_args!("NO, the configuration would not outlive a reboot: {error}"));
+        lines.warn("saved", &format!("NO, the configuration would not outlive a reboot: {error}"));
     }
     if status.repaired > 0 {
         let wrong = "rows of tables had been written by somebody else, and were put right";
         lines.row("repaired", format_args!("{}: so many {wrong}", status.repaired));
     }
     for hop in status.next_hops.iter().filter(|hop| all_next_hops || hop.way == Way::Unknown) {
-        lines.row("next hop", next_hop(hop));
+        let words = next_hop(hop);
+        if hop.way == Way::Unknown {
+            lines.warn("next hop", &words);
+        } else {
+            lines.row("next hop", words);
+        }
     }
     lines.counted("for want of room in the connection table", &status.overflows);
     let fate = |passed| if passed { "  to the stack" } else { "  dropped" };
@@ -87,12 +97,18 @@ fn next_hop(hop: &NextHop) -> String {
 }
 
 /// The text as it grows. Writing into a string cannot fail.
-struct Lines(String);
+struct Lines(String, Paint);
 
 impl Lines {
     /// `name  words`.
     fn row(&mut self, name: &str, words: impl std::fmt::Display) {
         let _ = writeln!(self.0, "{name:<12} {words}");
+    }
+
+    /// The same of what somebody should look after.
+    fn warn(&mut self, name: &str, words: &str) {
+        let words = self.1.ink(Ink::Warning, words);
+        self.row(name, words);
     }
 
     fn title(&mut self, words: &str) {
@@ -156,7 +172,7 @@ mod tests {
     #[test]
     fn when_all_is_well_little_is_said() {
         assert_eq!(
-            text(&Instance::default(), &calm(), false),
+            text(&Instance::default(), &calm(), false, Paint::Plain),
             "\
 instance     default
 interface    eth0, native XDP
@@ -180,7 +196,7 @@ not forwarded: no packet for a VIP so far
         let counted = |reason: &str, passed, packets| NotForwarded { reason: reason.into(), passed, packets };
         status.not_forwarded.extend([counted("no_service", true, 7), counted("ttl_expired", false, 1)]);
         assert_eq!(
-            text(&Instance::default(), &status, false),
+            text(&Instance::default(), &status, false, Paint::Plain),
             "\
 instance     default
 interface    eth0, GENERIC XDP: several times slower than native
@@ -214,7 +230,7 @@ ICMP errors to senders of such packets: sent, or why not:
         status.next_hops.push(hop([10, 0, 0, 11], out("02:00:00:00:00:11", &[], 1500)));
         status.next_hops.push(hop(v6, out("02:00:00:00:00:02", &[6, 7], 0)));
         status.next_hops.push(hop([0xfd00, 0, 0, 0, 0, 0, 0, 3], Way::Unknown));
-        let text = text(&Instance::default(), &status, true);
+        let text = text(&Instance::default(), &status, true, Paint::Plain);
         let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("next hop     ")).collect();
         assert_eq!(
             lines,

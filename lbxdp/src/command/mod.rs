@@ -5,6 +5,7 @@
 mod mark;
 mod server;
 mod service;
+mod sync;
 mod sysctl;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ mod undo;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{MarkRule, MarkRuleError, Options, Server, ServiceKey, State};
+use crate::state::{MarkRule, MarkRuleError, Options, Role, Server, ServiceKey, State, SyncDaemon};
 use crate::sysctl::Setting;
 pub use undo::{Touched, Undo};
 
@@ -64,6 +65,15 @@ pub enum Command {
     DeleteMark {
         rule: MarkRule,
     },
+    /// Start a synchronization daemon.
+    StartDaemon {
+        role: Role,
+        daemon: SyncDaemon,
+    },
+    /// Stop a synchronization daemon.
+    StopDaemon {
+        role: Role,
+    },
     /// Counters of one service and its servers, or of all, start again at 0.
     Zero {
         service: Option<ServiceKey>,
@@ -97,6 +107,13 @@ pub enum CommandError {
     OutOfRange,
     #[error("One-Packet Scheduling is only for UDP virtual services")]
     OnePacket,
+    #[error("Daemon has already run")]
+    DaemonRuns,
+    #[error("No daemon is running")]
+    NoDaemon,
+    /// The interface of a synchronization daemon is not there.
+    #[error("No such device")]
+    NoSuchDevice,
     #[error(transparent)]
     NoMarkRule(MarkRuleError),
     #[error("the rule exists already")]
@@ -115,6 +132,18 @@ impl Command {
         Ok(next)
     }
 
+    /// The same command with what an interface tells filled in; `mtu_of` gives that of an interface in bytes, `None` if there
+    /// is no such interface. Only daemons of synchronization have one.
+    pub fn on_interfaces(self, mtu_of: impl FnOnce(&str) -> Option<u32>) -> Result<Self, CommandError> {
+        match self {
+            Self::StartDaemon { role, daemon } => {
+                let mtu = mtu_of(&daemon.interface).ok_or(CommandError::NoSuchDevice)?;
+                Ok(Self::StartDaemon { role, daemon: daemon.completed(role, mtu) })
+            }
+            other => Ok(other),
+        }
+    }
+
     /// As [`Command::apply`], in place. What is left after a refusal is good for nothing.
     pub fn carry_out(&self, next: &mut State) -> Result<(), CommandError> {
         match *self {
@@ -131,6 +160,8 @@ impl Command {
             Self::AddMark { ref rule } => mark::add(next, rule)?,
             Self::DeleteMark { ref rule } => mark::delete(next, rule)?,
             Self::Set { ref settings } => sysctl::set(next, settings),
+            Self::StartDaemon { role, ref daemon } => sync::start(next, role, daemon)?,
+            Self::StopDaemon { role } => sync::stop(next, role)?,
             // Counters are no part of the configuration: only the service's name can be wrong.
             Self::Zero { service } => {
                 service.map_or(Ok(()), |service| service::must_exist(next, service))?;

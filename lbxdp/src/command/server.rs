@@ -12,8 +12,9 @@ const MOST: u32 = i32::MAX.unsigned_abs();
 
 /// A new server is put at the head, as in IPVS: the schedulers see the newest first.
 pub(super) fn add(state: &mut State, key: ServiceKey, server: Server) -> Result<(), CommandError> {
+    let has_daemons = state.daemons.is_any();
     let service = service_of(state, key)?;
-    check(key, &server)?;
+    check(key, &server, has_daemons)?;
     if position(service, (server.address, server.port)).is_ok() {
         return Err(CommandError::ServerExists);
     }
@@ -26,8 +27,9 @@ pub(super) fn add(state: &mut State, key: ServiceKey, server: Server) -> Result<
 
 /// Forwarding method, tunnel, weight and thresholds are replaced; the position in the list stays.
 pub(super) fn edit(state: &mut State, key: ServiceKey, server: Server) -> Result<(), CommandError> {
+    let has_daemons = state.daemons.is_any();
     let service = service_of(state, key)?;
-    check(key, &server)?;
+    check(key, &server, has_daemons)?;
     let position = position(service, (server.address, server.port))?;
     service.servers[position] = server.without_surplus();
     Ok(())
@@ -49,17 +51,21 @@ fn position(service: &Service, server: (IpAddr, u16)) -> Result<usize, CommandEr
     found.ok_or(CommandError::NoSuchServer)
 }
 
-/// IPVS's checks in its order: only a tunnel leads from one family to the other, a lower threshold needs an upper one, GUE
-/// needs a port.
-fn check(key: ServiceKey, server: &Server) -> Result<(), CommandError> {
-    let Server { address, forward, tunnel, weight, upper, lower, .. } = *server;
-    if Family::from(address) != key.family() && forward != Forward::Tunnel {
+/// IPVS's checks in its order: only a tunnel leads from one family to the other, and not while connections are synchronized; a
+/// lower threshold needs an upper one, GUE needs a port.
+fn check(key: ServiceKey, server: &Server, has_daemons: bool) -> Result<(), CommandError> {
+    let Server { address, port, forward, tunnel, weight, upper, lower } = *server;
+    if Family::from(address) != key.family() && (has_daemons || forward != Forward::Tunnel) {
         return Err(CommandError::Invalid);
     }
     if weight > MOST || upper > MOST || lower > upper {
         return Err(CommandError::OutOfRange);
     }
     if tunnel.kind == TunnelKind::Gue && tunnel.port == 0 {
+        return Err(CommandError::Invalid);
+    }
+    // Without address translation a packet keeps its port; ipvsadm sees to that before it asks.
+    if key.protocol().is_some() && forward != Forward::Masquerade && port != key.port() {
         return Err(CommandError::Invalid);
     }
     Ok(())

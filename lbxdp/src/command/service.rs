@@ -4,7 +4,7 @@ use lbxdp_common::Protocol;
 
 use super::CommandError;
 use super::timeouts::MAX_TIMEOUT_S;
-use crate::state::{Options, Service, ServiceKey, State};
+use crate::state::{FLAG_1, FLAG_2, FLAG_3, Mark, Options, Service, ServiceKey, State};
 
 pub(super) fn add(state: &mut State, key: ServiceKey, options: Options) -> Result<(), CommandError> {
     if state.services.contains_key(&key) {
@@ -34,6 +34,10 @@ pub(super) fn must_exist(state: &State, key: ServiceKey) -> Result<(), CommandEr
 
 /// ipvsadm's own checks once more: a command may come from elsewhere.
 fn check(key: ServiceKey, options: Options) -> Result<(), CommandError> {
+    let is_marked_0 = matches!(key, ServiceKey::Mark(Mark { mark: 0, .. }));
+    if is_marked_0 || options.sched_flags & !(FLAG_1 | FLAG_2 | FLAG_3) != 0 {
+        return Err(CommandError::Invalid);
+    }
     if let Some(protocol) = key.protocol() {
         if key.port() == 0 && options.persistence.is_none() {
             return Err(CommandError::ZeroPort);

@@ -6,7 +6,8 @@ use lbxdp_common::{Forward, Protocol, Scheduler, TunnelChecksum, TunnelKind};
 
 use super::{Command, CommandError, Touched};
 use crate::state::{
-    FLAG_1, MarkRule, MarkRuleError, Options, Persistence, Server, ServiceKey, State, Timeouts, Tunnel,
+    Engine, FLAG_1, MarkRule, MarkRuleError, Options, Persistence, Role, Server, ServiceKey, State,
+    SyncDaemon, Timeouts, Tunnel,
 };
 use crate::sysctl::Sysctls;
 
@@ -99,6 +100,7 @@ fn an_edit_replaces_all_that_can_be_set() {
         sched_flags: FLAG_1,
         one_packet: false,
         persistence: Some(Persistence { timeout_s: 60, netmask: 0xffff_ff00 }),
+        engine: Some(Engine::Sip),
     };
     let mut state = with_servers();
     Command::EditService { service: SERVICE, options }.carry_out(&mut state).unwrap();
@@ -363,4 +365,66 @@ fn zeroing_changes_no_configuration() {
     let state = with_servers();
     assert_eq!(Command::Zero { service: Some(SERVICE) }.apply(&state), Ok(state.clone()));
     assert_eq!(Command::Zero { service: None }.apply(&state), Ok(state));
+}
+
+fn daemon(interface: &str) -> SyncDaemon {
+    SyncDaemon { interface: interface.into(), sync_id: 7, max_length: 0, group: None, port: 0, ttl: 0 }
+}
+
+fn start(role: Role) -> Command {
+    Command::StartDaemon { role, daemon: daemon("eth0") }
+}
+
+#[test]
+fn a_daemon_of_each_role_is_started_once_and_stopped_once() {
+    let mut state = State::default();
+    for role in [Role::Master, Role::Backup] {
+        assert_eq!(Command::StopDaemon { role }.apply(&state), Err(CommandError::NoDaemon));
+        start(role).carry_out(&mut state).unwrap();
+        assert_eq!(start(role).apply(&state), Err(CommandError::DaemonRuns));
+    }
+    Command::Flush.carry_out(&mut state).unwrap();
+    assert_eq!(state.daemons.all().map(|(role, _)| role).collect::<Vec<_>>(), [Role::Master, Role::Backup]);
+    Command::StopDaemon { role: Role::Master }.carry_out(&mut state).unwrap();
+    assert_eq!((state.daemons.master, state.daemons.backup.is_some()), (None, true));
+}
+
+#[test]
+fn connections_are_not_synchronized_where_a_tunnel_leads_to_the_other_family() {
+    let mixed = Server {
+        forward: Forward::Tunnel,
+        ..Server::new("fd00::1".parse().unwrap(), 80, Forward::Tunnel, 1)
+    };
+    let add = Command::AddServer { service: SERVICE, server: mixed };
+    let with_daemon = start(Role::Backup).apply(&with_servers()).unwrap();
+    assert_eq!(add.apply(&with_daemon), Err(CommandError::Invalid));
+    let with_mixed = add.apply(&with_servers()).unwrap();
+    assert_eq!(start(Role::Backup).apply(&with_mixed), Err(CommandError::Invalid));
+}
+
+/// As seen with Linux 6.1: an interface of 1280, 1500 and 9000 bytes.
+#[test]
+fn a_daemon_takes_from_its_interface_what_it_was_not_told() {
+    let completed =
+        |role, mtu, daemon| match (Command::StartDaemon { role, daemon }).on_interfaces(|_| Some(mtu)) {
+            Ok(Command::StartDaemon { daemon, .. }) => daemon,
+            other => panic!("{other:?}"),
+        };
+    for (role, mtu, asked, length) in [
+        (Role::Master, 1280, 0, 1472),
+        (Role::Master, 9000, 0, 1472),
+        (Role::Master, 1500, 1, 1),
+        (Role::Backup, 1280, 0, 1472),
+        (Role::Backup, 9000, 0, 8972),
+        (Role::Backup, 65536, 0, 65507),
+        (Role::Backup, 1500, 1, 1024),
+        (Role::Backup, 1500, 65507, 65507),
+    ] {
+        let daemon = completed(role, mtu, SyncDaemon { max_length: asked, ..daemon("eth0") });
+        assert_eq!((daemon.max_length, daemon.port, daemon.ttl), (length, 8848, 1), "{role} {mtu} {asked}");
+        assert_eq!(daemon.group, Some([224, 0, 0, 81].into()));
+    }
+    let group = Some("ff02::81".parse().unwrap());
+    assert_eq!(completed(Role::Master, 1500, SyncDaemon { group, ..daemon("eth0") }).max_length, 1452);
+    assert_eq!(start(Role::Master).on_interfaces(|_| None), Err(CommandError::NoSuchDevice));
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{Command, CommandError};
-use crate::state::{MarkRule, Service, ServiceKey, State, Timeouts};
+use crate::state::{MarkRule, Service, ServiceKey, State, SyncDaemons, Timeouts};
 use crate::sysctl::Sysctls;
 
 /// The services that a command may have changed.
@@ -25,6 +25,7 @@ pub struct Undo {
     services: Before,
     timeouts: Timeouts,
     sysctls: Sysctls,
+    daemons: SyncDaemons,
 }
 
 #[derive(Debug)]
@@ -58,7 +59,11 @@ impl Command {
             | Self::DeleteServer { service, .. } => Touched::One(*service),
             Self::Flush => Touched::All,
             Self::AddMark { .. } | Self::DeleteMark { .. } => Touched::Marks,
-            Self::SetTimeouts { .. } | Self::Set { .. } | Self::Zero { .. } => Touched::None,
+            Self::SetTimeouts { .. }
+            | Self::Set { .. }
+            | Self::StartDaemon { .. }
+            | Self::StopDaemon { .. }
+            | Self::Zero { .. } => Touched::None,
         }
     }
 }
@@ -71,7 +76,7 @@ impl Undo {
             Touched::All => Before::All(state.services.clone()),
             Touched::Marks => Before::Marks(state.marks.clone()),
         };
-        Self { services, timeouts: state.timeouts, sysctls: state.sysctls }
+        Self { services, timeouts: state.timeouts, sysctls: state.sysctls, daemons: state.daemons.clone() }
     }
 
     /// The services that may have changed.
@@ -103,5 +108,6 @@ impl Undo {
             Before::Marks(marks) => state.marks = marks,
         }
         (state.timeouts, state.sysctls) = (self.timeouts, self.sysctls);
+        state.daemons = self.daemons;
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn shown(total: ServerCounters) -> Counters {
 
 /// IPVS's moving averages: `avg += (rate - avg) / 4` every two seconds, in fixed point.
 #[derive(Default)]
-struct Estimate {
+pub(super) struct Estimate {
     last: Counters,
     /// Per second: connections and packets times 2^10, bytes times 2^5.
     average: [i64; 5],
@@ -85,11 +85,11 @@ const BYTE_BITS: u32 = 5;
 
 impl Estimate {
     /// One that begins at what is counted already, so that it is no rate.
-    fn from(now: Counters) -> Self {
+    pub(super) fn from(now: Counters) -> Self {
         Self { last: now, ..Self::default() }
     }
 
-    fn step(&mut self, now: Counters) {
+    pub(super) fn step(&mut self, now: Counters) {
         let grown = grown(now, self.last);
         for ((average, grown), bits) in self.average.iter_mut().zip(grown).zip(BITS) {
             // Half of what came in two seconds, per second.
@@ -99,7 +99,7 @@ impl Estimate {
         self.last = now;
     }
 
-    fn rates(&self) -> Rates {
+    pub(super) fn rates(&self) -> Rates {
         let [connections, in_packets, out_packets, in_bytes, out_bytes] = self.average;
         let rounded = |average: i64, bits: u32| ((average + (1 << (bits - 1)) - 1) >> bits).cast_unsigned();
         Rates {

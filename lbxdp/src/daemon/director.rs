@@ -21,6 +21,7 @@ use super::load::chain;
 use super::next_hops::{Event, Link, NextHops};
 use super::oblivion::{Expirations, IDLE_S, Oblivion, forgotten};
 use super::settings;
+use super::totals::Total;
 use crate::cli::grammar::print;
 use crate::cli::names::Naming;
 use crate::command::{Command, CommandError, Touched};
@@ -31,7 +32,7 @@ use crate::snapshot::{
     Counted, Counters, InterfaceStatus, NextHop, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot,
     Snapshot, Status, TableStatus, Way,
 };
-use crate::state::{MarkRule, ServiceKey, State};
+use crate::state::{MarkRule, Service, ServiceKey, State};
 use crate::tables::pins::Instance;
 use crate::tables::{CounterRows, TableError, Tables, wait_for_packets};
 
@@ -55,6 +56,7 @@ pub(super) struct Director {
     pub(super) layout: Layout,
     pub(super) tables: Tables,
     accounts: Accounts,
+    total: Total,
     pub(super) next_hops: NextHops,
     pub(super) clock: Clock,
     pub(super) seed: Seed,
@@ -68,6 +70,14 @@ pub(super) struct Director {
     interfaces: Vec<InterfaceStatus>,
     /// What packets are told to look for.
     pub(super) kinds: Rules,
+    said: Said,
+}
+
+/// What the log has said already.
+#[derive(Default)]
+struct Said {
+    synchronization: bool,
+    engines: bool,
 }
 
 /// What a director begins with.
@@ -86,11 +96,14 @@ impl Director {
         let pressure = Episode::begin_with(hashed(&tables).unwrap_or(0));
         let kinds = settings::kinds_in(&settings_row(&tables));
         let Begin { state, layout, seed, saved } = begin;
+        let mut total = Total::default();
+        total.know(layout.all_server_ids());
         Self {
             state,
             layout,
             tables,
             accounts: Accounts::default(),
+            total,
             next_hops,
             clock,
             seed,
@@ -103,6 +116,7 @@ impl Director {
             waited_last: None,
             interfaces: Vec::new(),
             kinds,
+            said: Said::default(),
         }
     }
 
@@ -126,7 +140,12 @@ impl Director {
                 Ok(snapshot) => Response::Services(snapshot),
                 Err(error) => Response::Failed(chain(&error)),
             },
+            Request::Totals => match self.total.totals(&self.tables) {
+                Ok(totals) => Response::Totals(totals),
+                Err(error) => Response::Failed(chain(&error)),
+            },
             Request::Timeouts => Response::Timeouts(self.state.timeouts),
+            Request::Daemons => Response::Daemons(self.state.daemons.clone()),
             Request::Marks => Response::Marks(self.state.marks.clone()),
             Request::Settings => Response::Settings(self.state.sysctls),
             Request::Status => match self.status() {
@@ -169,6 +188,12 @@ impl Director {
     }
 
     async fn change(&mut self, command: &Command) -> Response {
+        let mtu_of = |name: &str| self.link_named(name).map(|(_, link)| link.mtu);
+        let command = match command.clone().on_interfaces(mtu_of) {
+            Ok(command) => command,
+            Err(refusal) => return Response::Refused(refusal),
+        };
+        let command = &command;
         let undo = match command.change(&mut self.state) {
             Ok(undo) => undo,
             Err(refusal) => return Response::Refused(refusal),
@@ -212,7 +237,26 @@ impl Director {
             _ => {}
         }
         tracing::info!(command = words(command), "done");
+        self.say_what_is_only_kept();
         Response::Done
+    }
+
+    /// Says, once for each, what of the configuration is kept and listed without an effect on packets.
+    pub(super) fn say_what_is_only_kept(&mut self) {
+        if self.state.daemons.is_any() && !std::mem::replace(&mut self.said.synchronization, true) {
+            tracing::warn!(
+                "connections are not synchronized yet: the daemons of --start-daemon are kept and listed, but send and \
+                 receive nothing"
+            );
+        }
+        let has_engine =
+            |service: &Service| service.options.engine.is_some() && service.options.persistence.is_some();
+        if self.state.services.values().any(has_engine) && !std::mem::replace(&mut self.said.engines, true) {
+            tracing::warn!(
+                "--pe sip is kept and listed, but no packet is looked into for its Call-ID: clients stay at their servers by \
+                 their addresses (-p, -M), so all calls of a client are at one server"
+            );
+        }
     }
 
     /// A link-local address says nothing without its link; IPVS takes it only if it is the director's own.
@@ -311,7 +355,10 @@ impl Director {
     pub(super) fn carry_out(&mut self, writes: &[Write]) -> Result<(), TableError> {
         for write in writes {
             match write {
-                Write::FreshServer { id } => self.accounts.open_server(*id),
+                Write::FreshServer { id } => {
+                    self.total.begin(&self.tables, *id)?;
+                    self.accounts.open_server(*id);
+                }
                 Write::FreshService { index, waiting } => {
                     self.accounts.open_service(*index);
                     for id in waiting {
@@ -532,7 +579,7 @@ impl Director {
             let total = self.service_total(&rows, key);
             self.accounts.step_service(self.index(key), total);
         }
-        Ok(())
+        self.total.step(&self.tables)
     }
 
     /// What a service shows: what its servers have counted while they were its servers, deleted ones too.
@@ -577,7 +624,7 @@ impl Director {
             self.tables.zero_service(index, self.counting_ids(key))?;
             self.accounts.open_service(index);
         }
-        Ok(())
+        if service.is_none() { self.total.zero(&self.tables) } else { Ok(()) }
     }
 
     fn snapshot(&self) -> Result<Snapshot, TableError> {
@@ -603,7 +650,11 @@ impl Director {
                 servers: servers.collect(),
             }
         });
-        Ok(Snapshot { table_size: self.tables.CONNECTIONS.rows(), services: services.collect() })
+        Ok(Snapshot {
+            table_size: self.tables.CONNECTIONS.rows(),
+            hertz: self.clock.hertz(),
+            services: services.collect(),
+        })
     }
 
     fn status(&self) -> Result<Status, TableError> {

@@ -10,7 +10,7 @@ use super::director::{ChangeError, Director};
 use super::next_hops::NextHops;
 use super::settings;
 use crate::layout::{Hop, TakenOver, Write};
-use crate::state::State;
+use crate::state::{Options, Service, State};
 use crate::tables::Tables;
 
 /// Slots of the device map.
@@ -75,7 +75,7 @@ pub(super) fn state(tables: &Tables, taken: &TakenOver, links: &NextHops, clock:
     let name_of = |index| links.link(index).map(|link| link.name.clone());
     let marks = taken.layout.mark_rules(&name_of);
     let (timeouts, sysctls) = settings::meaning(&settings_row(tables), clock);
-    State { services: taken.services.clone(), marks, timeouts, sysctls }
+    State { services: taken.services.clone(), marks, timeouts, sysctls, ..State::default() }
 }
 
 /// The row of settings as it is.
@@ -88,7 +88,11 @@ pub(super) fn settings_row(tables: &Tables) -> Settings {
 /// What is not the same in two states, for the log.
 fn differing(found: &State, wanted: &State) -> String {
     let keys = found.services.keys().chain(wanted.services.keys());
-    let keys = keys.filter(|key| found.services.get(key) != wanted.services.get(key));
+    // An engine is in no table.
+    let in_tables =
+        |service: &Service| (Options { engine: None, ..service.options }, service.servers.clone());
+    let keys =
+        keys.filter(|key| found.services.get(key).map(in_tables) != wanted.services.get(key).map(in_tables));
     let mut names: Vec<String> = keys.map(ToString::to_string).collect();
     names.sort_unstable();
     names.dedup();
@@ -104,7 +108,7 @@ fn differing(found: &State, wanted: &State) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{Options, Service, ServiceKey};
+    use crate::state::ServiceKey;
     use lbxdp_common::{Protocol, Scheduler};
 
     #[test]

@@ -17,6 +17,7 @@ mod oblivion;
 mod settings;
 mod socket;
 mod start;
+mod totals;
 pub mod verify;
 
 use std::fs::File;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use zerocopy::IntoBytes;
@@ -20,7 +20,7 @@ const MAX_REQUEST_BYTES: u64 = 512 * 1024;
 /// A request on its way to the director, and where its answer goes.
 pub(super) type Call = (Request, oneshot::Sender<Response>);
 
-/// Listens at `path`, for root alone.
+/// Listens at `path`, for root alone. Whoever gets in all the same is asked for by [`is_allowed`].
 pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -41,7 +41,12 @@ pub(super) async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, lis
             Ok((stream, _)) => {
                 let calls = calls.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, calls, listing).await {
+                    let done = if is_allowed(&stream) {
+                        converse(stream, calls, listing).await
+                    } else {
+                        refuse(stream).await
+                    };
+                    if let Err(error) = done {
                         tracing::debug!(%error, "a client went away");
                     }
                 });
@@ -54,16 +59,34 @@ pub(super) async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, lis
     }
 }
 
+/// Whether who has connected may ask: root, or whoever the daemon runs as. What stands before the socket in the file system may
+/// be changed by mistake.
+fn is_allowed(stream: &UnixStream) -> bool {
+    let own = nix::unistd::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+}
+
+/// Waits for the first request, so that the answer is read, and says no.
+async fn refuse(stream: UnixStream) -> io::Result<()> {
+    let uid = stream.peer_cred().map(|peer| peer.uid()).ok();
+    tracing::warn!(uid, "a client that is not root was refused");
+    let (reader, mut writer) = stream.into_split();
+    read_line(&mut BufReader::new(reader), &mut Vec::new()).await?;
+    send(&mut writer, &Response::Forbidden).await
+}
+
+/// The next line, as much of it as may be; nothing at the end.
+async fn read_line(reader: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> io::Result<usize> {
+    line.clear();
+    tokio::io::AsyncReadExt::take(reader, MAX_REQUEST_BYTES).read_until(b'\n', line).await
+}
+
 async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>, listing: Listing) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
     loop {
-        line.clear();
-        let read = tokio::io::AsyncReadExt::take(&mut reader, MAX_REQUEST_BYTES)
-            .read_until(b'\n', &mut line)
-            .await?;
-        if read == 0 {
+        if read_line(&mut reader, &mut line).await? == 0 {
             return Ok(());
         }
         if line.last() != Some(&b'\n') {

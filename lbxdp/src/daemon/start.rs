@@ -203,6 +203,7 @@ fn attach(
     director.start_keeping(ebpf).map_err(StartError::Keeper)?;
     director.start_holding(instance)?;
     director.save();
+    director.say_what_is_only_kept();
     Ok(Started { director, listing, interfaces: Interfaces::new(interfaces) })
 }
 

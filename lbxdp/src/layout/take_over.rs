@@ -209,6 +209,8 @@ fn options(row: &ServiceRow, scheduler: Scheduler) -> Options {
         sched_flags: row.flags.0 & (FLAG_1 | FLAG_2 | FLAG_3),
         one_packet: row.flags.has(ServiceFlags::ONE_PACKET),
         persistence: row.flags.has(ServiceFlags::PERSISTENT).then_some(persistence),
+        // No packet is treated otherwise for it, so it is in no table.
+        engine: None,
     }
 }
 

@@ -7,7 +7,9 @@ use lbxdp_common::{Forward, Protocol, Scheduler, TunnelChecksum, TunnelKind};
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::{Family, MarkRule, Options, Persistence, Server, ServiceKey, Tunnel};
+use crate::state::{
+    Engine, Family, MarkRule, Options, Persistence, Role, Server, ServiceKey, SyncDaemon, Tunnel,
+};
 
 fn key(port: u16) -> ServiceKey {
     ServiceKey::at(Protocol::Tcp, [10, 0, 0, 100].into(), port)
@@ -189,10 +191,11 @@ fn any_options(key: ServiceKey) -> impl Strategy<Value = Options> {
     };
     let may_be_one_packet = matches!(key.protocol(), None | Some(Protocol::Udp));
     let scheduler = proptest::sample::select(Scheduler::ALL);
-    (scheduler, 0..8_u8, any::<bool>(), persistence).prop_map(
-        move |(scheduler, flags, one_packet, persistence)| {
+    let engine = proptest::option::of(Just(Engine::Sip));
+    (scheduler, 0..8_u8, any::<bool>(), persistence, engine).prop_map(
+        move |(scheduler, flags, one_packet, persistence, engine)| {
             let one_packet = one_packet && may_be_one_packet;
-            Options { scheduler, sched_flags: flags << 3, one_packet, persistence }
+            Options { scheduler, sched_flags: flags << 3, one_packet, persistence, engine }
         },
     )
 }
@@ -255,11 +258,26 @@ fn any_rule() -> impl Strategy<Value = MarkRule> {
     )
 }
 
+fn any_daemon() -> impl Strategy<Value = (Role, SyncDaemon)> {
+    let role = proptest::sample::select(Role::ALL);
+    let group = proptest::option::of(prop_oneof![
+        (224..240_u8, any::<[u8; 3]>()).prop_map(|(first, [a, b, c])| [first, a, b, c].into()),
+        any::<u64>().prop_map(|bits| IpAddr::V6(((0xff_u128 << 120) | u128::from(bits)).into())),
+    ]);
+    let numbers = (any::<u8>(), 0..65_488_u16, any::<u16>(), any::<u8>());
+    (role, "[-a-z0-9.#]{1,15}", group, numbers).prop_map(
+        |(role, interface, group, (sync_id, max_length, port, ttl))| {
+            (role, SyncDaemon { interface, sync_id, max_length, group, port, ttl })
+        },
+    )
+}
+
 fn any_state() -> impl Strategy<Value = State> {
     let service = any_key().prop_flat_map(|key| (Just(key), any_options(key), any_servers(key)));
     let services = proptest::collection::vec(service, 0..6);
     let rules = proptest::collection::vec(any_rule(), 0..6);
-    (services, rules, 1..90_000_u32, 0..3).prop_map(|(services, rules, tcp, sloppy)| {
+    let daemons = proptest::collection::vec(any_daemon(), 0..3);
+    (services, rules, daemons, 1..90_000_u32, 0..3).prop_map(|(services, rules, daemons, tcp, sloppy)| {
         let mut state = State::default();
         for (key, options, mut servers) in services {
             if key.port() % 2 == 0 {
@@ -273,13 +291,113 @@ fn any_state() -> impl Strategy<Value = State> {
                 state = next;
             }
         }
+        for (role, daemon) in daemons {
+            // There is one of each role, and none beside tunnels to the other family.
+            if let Ok(next) = (Command::StartDaemon { role, daemon }).apply(&state) {
+                state = next;
+            }
+        }
         state.timeouts.tcp = tcp;
         state.sysctls.sloppy_tcp = sloppy;
         state
     })
 }
 
+/// Commands as the socket may bring them, whatever ipvsadm would never say.
+fn raw_command() -> impl Strategy<Value = Command> {
+    use proptest::option::of;
+    use proptest::sample::select;
+    let address = || {
+        let common = select(vec![
+            "10.0.0.1",
+            "10.0.0.2",
+            "0.0.0.0",
+            "224.0.0.1",
+            "::",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:1.2.3.4",
+            "::1.2.3.4",
+        ]);
+        prop_oneof![
+            4 => common.prop_map(|text| text.parse::<IpAddr>().expect("an address")),
+            1 => any::<[u8; 4]>().prop_map(IpAddr::from),
+            1 => any::<[u8; 16]>().prop_map(IpAddr::from),
+        ]
+    };
+    let port = || select(vec![0_u16, 21, 80, 8080, 65535]);
+    let number = || prop_oneof![Just(0), Just(1), Just(i32::MAX.unsigned_abs()), any::<u32>()];
+    let key = move || {
+        prop_oneof![
+            6 => (select(Protocol::ALL), select(vec!["10.0.0.100", "fd00::100", "0.0.0.0"]), port()).prop_map(
+                |(protocol, address, port)| ServiceKey::at(protocol, address.parse().expect("an address"), port)
+            ),
+            1 => (0..3_u32).prop_map(ServiceKey::marked),
+            1 => (0..3_u32).prop_map(ServiceKey::marked_v6),
+        ]
+    };
+    let persistence =
+        (number(), number()).prop_map(|(timeout_s, netmask)| Persistence { timeout_s, netmask });
+    let flags = prop_oneof![Just(0_u8), any::<u8>()];
+    let options = (select(Scheduler::ALL), flags, any::<bool>(), of(persistence), of(Just(Engine::Sip)))
+        .prop_map(|(scheduler, sched_flags, one_packet, persistence, engine)| Options {
+            scheduler,
+            sched_flags,
+            one_packet,
+            persistence,
+            engine,
+        });
+    let server = || {
+        (address(), port(), any_way(), (number(), number(), number()), any::<bool>()).prop_map(
+            |(address, port, (forward, tunnel), (weight, upper, lower), has_port)| {
+                let tunnel = if has_port { tunnel } else { Tunnel { port: 0, ..tunnel } };
+                Server { tunnel, upper, lower, ..Server::new(address, port, forward, weight) }
+            },
+        )
+    };
+    let interface = prop_oneof![2 => Just("eth0".to_owned()), 1 => ".{0,20}"];
+    let role = || select(Role::ALL);
+    let daemon = (any_daemon(), interface.clone(), of(address()))
+        .prop_map(|((_, daemon), interface, group)| SyncDaemon { interface, group, ..daemon });
+    let rule = (any_rule(), of(interface), of((port(), port())), 0..2_u32).prop_map(
+        |(rule, interface, ports, mark)| MarkRule { interface, ports, mark: rule.mark * mark, ..rule },
+    );
+    prop_oneof![
+        6 => (key(), options.clone()).prop_map(|(service, options)| Command::AddService { service, options }),
+        1 => (key(), options).prop_map(|(service, options)| Command::EditService { service, options }),
+        1 => key().prop_map(|service| Command::DeleteService { service }),
+        8 => (key(), server()).prop_map(|(service, server)| Command::AddServer { service, server }),
+        2 => (key(), server()).prop_map(|(service, server)| Command::EditServer { service, server }),
+        1 => (key(), address(), port())
+            .prop_map(|(service, address, port)| Command::DeleteServer { service, address, port }),
+        1 => (number(), number(), number())
+            .prop_map(|(tcp, tcp_fin, udp)| Command::SetTimeouts { tcp, tcp_fin, udp }),
+        1 => (role(), daemon).prop_map(|(role, daemon)| Command::StartDaemon { role, daemon }),
+        1 => role().prop_map(|role| Command::StopDaemon { role }),
+        1 => rule.prop_map(|rule| Command::AddMark { rule }),
+    ]
+}
+
 proptest! {
+    /// A saved configuration that cannot be read stops the next daemon: so nothing may be accepted that cannot be written.
+    #[test]
+    fn whatever_is_accepted_is_read_as_it_was_written(
+        commands in proptest::collection::vec(raw_command(), 0..40)
+    ) {
+        let place = Place::new();
+        let mut saved = Saved::new(place.file());
+        let mut state = State::default();
+        saved.rewrite(&state);
+        for command in &commands {
+            if command.change(&mut state).is_ok() {
+                saved.append(command, &state);
+            }
+        }
+        prop_assert_eq!(read(&place.file()).expect("readable"), Some(state.clone()), "appended");
+        saved.rewrite(&state);
+        prop_assert_eq!(read(&place.file()).expect("readable"), Some(state), "written anew");
+    }
+
     #[test]
     fn any_state_is_read_as_it_was_written(state in any_state()) {
         let place = Place::new();

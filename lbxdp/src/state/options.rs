@@ -2,10 +2,19 @@
 
 use std::net::Ipv4Addr;
 
-use lbxdp_common::Scheduler;
+use lbxdp_common::{Scheduler, named_enum};
 use serde::{Deserialize, Serialize};
 
 use super::Family;
+
+named_enum! {
+    /// A persistence engine, by which more than a client's address may tell what belongs together.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Engine: u8 {
+        Sip = 1 => "sip",
+    }
+}
 
 /// The options of a service; an edit replaces them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +27,9 @@ pub struct Options {
     pub one_packet: bool,
     /// `None` if each connection is scheduled by itself.
     pub persistence: Option<Persistence>,
+    /// Kept and listed; clients are told apart by their addresses all the same.
+    #[serde(default)]
+    pub engine: Option<Engine>,
 }
 
 /// Connections from a client, or from a network of clients, go to one server.
@@ -66,7 +78,7 @@ pub const SCHEDULER_FLAGS: &[SchedulerFlag] = &[
 impl Options {
     /// Nothing but a scheduler.
     pub const fn of(scheduler: Scheduler) -> Self {
-        Self { scheduler, sched_flags: 0, one_packet: false, persistence: None }
+        Self { scheduler, sched_flags: 0, one_packet: false, persistence: None, engine: None }
     }
 }
 
@@ -77,7 +89,16 @@ impl Options {
         if own.is_empty() { self.flag_words() } else { self.set_names(own) }
     }
 
-    /// Words for all flags that are set, as `-b` reads them.
+    /// The flags that [`Options::flag_names`] names.
+    pub fn named_flags(&self) -> u8 {
+        let own = SCHEDULER_FLAGS.iter().filter(|flag| flag.is_of(self.scheduler));
+        match own.fold(0, |bits, flag| bits | flag.bit) {
+            0 => self.sched_flags,
+            own => self.sched_flags & own,
+        }
+    }
+
+    /// Words for all flags that are set, as `-b` reads them: those that the scheduler has no word for by their general ones.
     pub fn flag_words(&self) -> String {
         let bits = [FLAG_1, FLAG_2, FLAG_3].into_iter();
         self.set_names(bits.filter_map(|bit| {

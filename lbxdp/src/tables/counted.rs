@@ -39,6 +39,20 @@ impl Tables {
         Ok(CounterRows(rows))
     }
 
+    /// What each CPU has counted for the servers of the rows from `first` on, before `end`.
+    pub fn counted_by_cpu(&self, first: u32, end: u32) -> Result<Vec<ServerCounters>, TableError> {
+        let mut cpus = vec![ServerCounters::default(); self.COUNTERS.cpus()];
+        if first < end {
+            let read = self.COUNTERS.each(first, end, |row| {
+                for (cpu, counted) in cpus.iter_mut().zip(row) {
+                    *cpu = cpu.plus(counted);
+                }
+            });
+            read.map_err(|source| failed("read", "counters", source))?;
+        }
+        Ok(cpus)
+    }
+
     /// What a server shows.
     pub fn server_total(&self, rows: &CounterRows, server: ServerId) -> ServerCounters {
         let base = base(self.SERVER_BASES, server.row()).map_or_else(Default::default, Base::counters);

@@ -70,6 +70,11 @@ impl<T: FromBytes + Copy> PerCpu<T> {
         Ok(Self { rows: info.max_entries(), map, cpus, row: PhantomData })
     }
 
+    /// How many CPUs there may be.
+    pub(super) fn cpus(&self) -> usize {
+        self.cpus
+    }
+
     /// A row, on all CPUs.
     pub(super) fn row(&self, index: u32) -> Result<Vec<T>, MapError> {
         let mut found = Vec::new();

@@ -3,7 +3,7 @@
 mod anything;
 mod connections;
 mod director;
-mod projection;
 mod recorded;
 mod restore;
 mod run;
+mod scripts;

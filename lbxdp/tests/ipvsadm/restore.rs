@@ -39,8 +39,8 @@ fn everything_else_that_fails_ends_it() {
     assert_eq!(between("-R"), (255, TRY_HELP.to_owned(), false));
     assert_eq!(between("-L -t 10.0.0.9:80"), (1, "No such service\n".to_owned(), false));
     assert_eq!(between("-f"), (255, TRY_HELP.to_owned(), false));
-    let daemon = "the synchronization daemon (--daemon) is not supported yet\n".to_owned();
-    assert_eq!(between("-L --daemon"), (2, daemon, false));
+    let group = "invalid IPv4 mcast-group `10.0.0.1'\n".to_owned();
+    assert_eq!(between("--start-daemon master --mcast-group 10.0.0.1"), (2, group, false));
 }
 
 #[test]
@@ -83,15 +83,20 @@ fn what_was_saved_is_restored() {
     assert_eq!((answer.code, state.as_str()), (0, saved));
 }
 
-/// ipvsadm itself writes such a mark as -1, and does not read that again.
+/// ipvsadm writes such a mark as -1, and does not read that again; ours does, in `-R` only.
 #[test]
 fn a_great_mark_is_restored_too() {
-    let saved = "-A -f 4294967295 -s wlc\n";
+    let saved = "-A -f -2147483648 -6 -s wlc\n-A -f -1 -s wlc\n";
     let (answer, state) = restored(saved);
     assert_eq!((answer.code, state.as_str()), (0, saved));
     let mut director = InMemory::default();
     assert_eq!(run_line(&mut director, "-A -f 4294967295").code, 0);
     assert!(run_line(&mut director, "-L -n").output.ends_with("\nFWM  -1 wlc\n"));
+    let negative = run_line(&mut director, "-D -f -1");
+    assert_eq!((negative.code, negative.errors.as_str()), (2, "invalid fwmark value `-1' specified\n"));
+    for line in ["-A -f -2147483649", "-A -f 0", "-A -f -0"] {
+        assert_eq!(restored(line).0.code, 2, "{line}");
+    }
 }
 
 /// As ipvsadm, which forgets thresholds so.
@@ -108,22 +113,6 @@ fn thresholds_are_not_saved() {
     );
     let saved = run_line(&mut director, "-Sn").output;
     assert_eq!(saved, "-A -t 10.0.0.1:80 -s wlc\n-a -t 10.0.0.1:80 -r 10.0.0.5:80 -g -w 1\n");
-}
-
-#[test]
-fn a_persistence_engine_is_refused_and_nothing_changes() {
-    let mut director = InMemory::default();
-    assert_eq!(run_line(&mut director, "-A -u 10.0.0.1:5060 -p 60").code, 0);
-    let before = director.state.clone();
-    for line in ["-A -u 10.0.0.1:5061 -p 60 --pe sip", "-E -u 10.0.0.1:5060 --pe sip"] {
-        let answer = run_line(&mut director, line);
-        assert_eq!((answer.code, answer.output.as_str()), (2, ""));
-        assert!(answer.errors.starts_with("--pe sip is not supported: use -p "), "{}", answer.errors);
-        assert_eq!(answer.errors.lines().count(), 1);
-        assert_eq!(director.state, before);
-    }
-    let unknown = run_line(&mut director, "-A -u 10.0.0.1:5061 --pe nosuch");
-    assert_eq!((unknown.code, unknown.errors.as_str()), (255, "Scheduler or persistence engine not found\n"));
 }
 
 #[test]

@@ -15,15 +15,6 @@ pub(crate) struct Answer {
     pub(crate) errors: String,
 }
 
-impl Answer {
-    /// Whether our front says that this is right, but not there.
-    pub(crate) fn is_unsupported(&self) -> bool {
-        let is_refused = self.errors.ends_with(" is not supported yet\n")
-            || self.errors.starts_with("--pe sip is not supported: ");
-        self.code == 2 && self.errors.lines().count() == 1 && is_refused
-    }
-}
-
 /// Runs `ipvsadm` with these arguments and this standard input.
 pub(crate) fn run(director: &mut InMemory, arguments: &[String], input: &str) -> Answer {
     let mut output = Vec::new();
@@ -52,7 +43,9 @@ pub(crate) struct NamesOfTheMachine;
 
 impl NamesOfTheMachine {
     fn ports() -> PortNames {
-        PortNames::parse("domain 53/tcp\ndomain 53/udp\nhttp 80/tcp\nhttps 443/tcp\nhttp-alt 8080/tcp\n")
+        PortNames::parse(
+            "domain 53/tcp\ndomain 53/udp\nhttp 80/tcp\nhttps 443/tcp\nhttps 443/udp\nhttp-alt 8080/tcp\nkerberos 88/tcp\n",
+        )
     }
 }
 

@@ -62,14 +62,6 @@ pub enum GrammarError {
     NotTunnel,
     #[error("invalid {family} mcast-group `{group}'")]
     MulticastGroup { family: &'static str, group: String },
-    /// The one engine of IPVS: see `docs/differences.md`.
-    #[error(
-        "--pe sip is not supported: use -p with a netmask (-M), or the scheduler sh, to keep a client at a server"
-    )]
-    PersistenceEngine,
-    /// A right line of ipvsadm that this version cannot carry out.
-    #[error("{0} is not supported yet")]
-    Unsupported(String),
 }
 
 impl GrammarError {

@@ -13,7 +13,7 @@ use super::words::{Choice, Verb, Word};
 use super::{sync, value};
 use crate::cli::names::{Names, Transport};
 use crate::command::timeouts::MAX_TIMEOUT_S;
-use crate::state::{Persistence, Tunnel};
+use crate::state::{Persistence, SyncDaemon, Tunnel};
 
 const MAX_NUMBER: u32 = i32::MAX.unsigned_abs();
 
@@ -75,6 +75,7 @@ pub(super) struct Line<'a> {
     pub(super) netmask: u32,
     /// The three values of `--set`.
     pub(super) timeouts: [u32; 3],
+    pub(super) daemon: SyncDaemon,
 }
 
 impl<'a> Line<'a> {
@@ -116,6 +117,7 @@ impl<'a> Line<'a> {
             persistence_s: DEFAULT_PERSISTENCE_S,
             netmask: Persistence::ALL_BITS,
             timeouts: [0; 3],
+            daemon: sync::unspecified(),
         }
     }
 
@@ -223,11 +225,12 @@ impl<'a> Line<'a> {
             Choice::TunnelNoChecksum => self.server.tunnel.checksum = TunnelChecksum::None,
             Choice::TunnelChecksum => self.server.tunnel.checksum = TunnelChecksum::Full,
             Choice::TunnelRemoteChecksum => self.server.tunnel.checksum = TunnelChecksum::Remote,
-            Choice::SyncId => _ = number(text, 0, 255, "syncid")?,
-            Choice::MulticastPort => _ = number(text, 1, 65535, "mcast-port")?,
-            Choice::MulticastTtl => _ = number(text, 1, 255, "mcast-ttl")?,
-            Choice::SyncMaxLength => _ = number(text, 1, 65507, "sync-maxlen")?,
-            Choice::MulticastGroup => sync::check_group(text)?,
+            Choice::MulticastInterface => self.daemon.interface = sync::interface(text),
+            Choice::SyncId => self.daemon.sync_id = small(text, 0, u8::MAX.into(), "syncid")?,
+            Choice::MulticastPort => self.daemon.port = small(text, 1, u16::MAX.into(), "mcast-port")?,
+            Choice::MulticastTtl => self.daemon.ttl = small(text, 1, u8::MAX.into(), "mcast-ttl")?,
+            Choice::SyncMaxLength => self.daemon.max_length = small(text, 1, 65507, "sync-maxlen")?,
+            Choice::MulticastGroup => self.daemon.group = Some(sync::group(text)?),
             _ => {}
         }
         Ok(())
@@ -263,6 +266,11 @@ fn number(text: &str, min: u32, max: u32, option: &'static str) -> Result<u32, G
     value::number(text, min..=max).ok_or(GrammarError::Number { option })
 }
 
+/// As [`number`], of a type that has room for the greatest one.
+fn small<N: TryFrom<u32>>(text: &str, min: u32, max: u32, option: &'static str) -> Result<N, GrammarError> {
+    N::try_from(number(text, min, max, option)?).map_err(|_| GrammarError::Number { option })
+}
+
 fn timeout(text: &str, min: u32) -> Result<u32, GrammarError> {
     value::number(text, min..=MAX_TIMEOUT_S).ok_or_else(|| GrammarError::Timeout(text.to_owned()))
 }
@@ -272,6 +280,5 @@ fn tunnel_kind(text: &str) -> Result<TunnelKind, GrammarError> {
 }
 
 fn tunnel_port(text: &str) -> Result<u16, GrammarError> {
-    let port = u16::try_from(number(text, 1, 65535, "tunnel port")?);
-    port.map_err(|_| GrammarError::Number { option: "tunnel port" })
+    small(text, 1, u16::MAX.into(), "tunnel port")
 }

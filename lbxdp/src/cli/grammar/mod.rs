@@ -1,14 +1,14 @@
 //! ipvsadm's grammar, both ways: a line becomes an `Invocation` or ipvsadm's exact complaint, a command becomes a line.
 //!
 //! `popt` finds the words, `line` reads them from left to right, `validity` and `check` are ipvsadm's own checks,
-//! `supported` is the border of what this version can do.
+//! `invocation` says what a checked line wants.
 
 mod check;
 mod error;
+mod invocation;
 mod line;
 mod popt;
 mod print;
-mod supported;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -33,8 +33,9 @@ pub enum Invocation {
     Help,
     Version,
     Change(Command),
-    /// A service with a scheduler that does not exist: refused, but first asked for whether the service is there.
-    UnknownScheduler {
+    /// A service with a scheduler or an engine that does not exist: refused, but first asked for whether the service is
+    /// there.
+    UnknownName {
         service: ServiceKey,
         wish: Wish,
     },
@@ -82,6 +83,8 @@ pub enum Selection {
     Services(Option<ServiceKey>),
     Connections,
     Timeouts,
+    /// The daemons of synchronization.
+    Daemons,
 }
 
 /// The columns of a list of services.
@@ -113,11 +116,12 @@ pub fn parse(arguments: &[String], program: &str, names: &dyn Names) -> Result<I
         Word::Verb(verb) => verb,
         _ => return Err(try_help()),
     };
-    if matches!(verb, Verb::StartDaemon | Verb::StopDaemon) {
-        sync::check_role(verb, first.argument.unwrap_or_default())?;
-    }
+    let role = match verb {
+        Verb::StartDaemon | Verb::StopDaemon => Some(sync::role(verb, first.argument.unwrap_or_default())?),
+        _ => None,
+    };
     let mut line = Line::read(&mut words, verb, names)?;
     line.take_leftovers(&words.leftovers())?;
     check::check(&mut line)?;
-    supported::invocation(&line)
+    Ok(invocation::invocation(&line, role))
 }

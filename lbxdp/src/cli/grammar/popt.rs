@@ -8,7 +8,7 @@ use super::words::{Argument, Row, Word};
 pub(super) struct Found<'a> {
     pub(super) word: Word,
     pub(super) argument: Option<&'a str>,
-    /// The whole argument it stands in, for messages: `-AL` for the `L` in it.
+    /// The argument that was read last, for messages: the whole one it stands in (`-AL` for the `L` in it), or its value.
     pub(super) text: &'a str,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Words<'a> {
                 Some(self.take().ok_or_else(|| GrammarError::MissingArgument(text.to_owned()))?)
             }
         };
-        Ok(Found { word: row.word, argument, text })
+        Ok(Found { word: row.word, argument, text: self.last() })
     }
 
     fn take(&mut self) -> Option<&'a str> {

@@ -6,7 +6,7 @@ use lbxdp_common::{Forward, Protocol, TunnelKind};
 
 use crate::cli::names::Naming;
 use crate::command::Command;
-use crate::state::{Endpoint, Family, Mark, Options, Server, ServiceKey, Tunnel};
+use crate::state::{Endpoint, Family, Mark, Options, Role, Server, ServiceKey, SyncDaemon, Tunnel};
 
 /// One line, without its end, that the grammar reads as `command` again; but what ipvsadm has not reads as `lbxdp set` and
 /// `lbxdp mark` do.
@@ -36,6 +36,8 @@ pub fn print(command: &Command, naming: &mut Naming<'_>) -> String {
         }
         Command::AddMark { ref rule } => format!("mark add {rule}"),
         Command::DeleteMark { ref rule } => format!("mark delete {rule}"),
+        Command::StartDaemon { role, ref daemon } => daemon_words(role, daemon),
+        Command::StopDaemon { role } => format!("--stop-daemon {role}"),
         Command::Zero { service: None } => "-Z".to_owned(),
         Command::Zero { service: Some(service) } => format!("-Z {}", service_words(service, naming)),
     }
@@ -57,7 +59,7 @@ fn service_words(service: ServiceKey, naming: &mut Naming<'_>) -> String {
 }
 
 fn option_words(service: ServiceKey, options: Options) -> String {
-    let Options { scheduler, persistence, one_packet, .. } = options;
+    let Options { scheduler, persistence, one_packet, engine, .. } = options;
     let mut words = format!("-s {scheduler}");
     // Writing into a string cannot fail.
     if let Some(persistence) = persistence {
@@ -65,6 +67,9 @@ fn option_words(service: ServiceKey, options: Options) -> String {
         if let Some(mask) = persistence.mask(service.family()) {
             let _ = write!(words, " -M {mask}");
         }
+    }
+    if let Some(engine) = engine {
+        let _ = write!(words, " --pe {engine}");
     }
     if one_packet {
         words += " -o";
@@ -102,4 +107,21 @@ fn tunnel_words(Tunnel { kind, port, checksum }: Tunnel) -> String {
         TunnelKind::Gue => format!(" --tun-type {kind} --tun-port {port}{checksum}"),
         TunnelKind::Gre => format!(" --tun-type {kind}{checksum}"),
     }
+}
+
+/// The name of an interface stands in the same word as its option, for it may look like one.
+fn daemon_words(role: Role, daemon: &SyncDaemon) -> String {
+    let SyncDaemon { interface, sync_id, max_length, group, port, ttl } = daemon;
+    let mut words = format!("--start-daemon {role} --mcast-interface={interface} --syncid {sync_id}");
+    if let Some(group) = group {
+        let _ = write!(words, " --mcast-group {group}");
+    }
+    for (option, number) in
+        [("--sync-maxlen", *max_length), ("--mcast-port", *port), ("--mcast-ttl", u16::from(*ttl))]
+    {
+        if number != 0 {
+            let _ = write!(words, " {option} {number}");
+        }
+    }
+    words
 }

@@ -9,7 +9,7 @@ use super::{GrammarError, Invocation, parse, print};
 use crate::cli::names::{FixedNames, Naming};
 use crate::command::Command;
 use crate::command::timeouts::MAX_TIMEOUT_S;
-use crate::state::{Family, Options, Persistence, Server, ServiceKey, Tunnel};
+use crate::state::{Engine, Family, Options, Persistence, Role, Server, ServiceKey, SyncDaemon, Tunnel};
 
 fn read(line: &str) -> Result<Invocation, GrammarError> {
     let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -34,18 +34,7 @@ fn without_address_translation_the_servers_port_is_the_services() {
 }
 
 #[test]
-fn whatever_is_not_there_yet_is_refused_by_its_name() {
-    for (line, feature) in [
-        ("-L --daemon", "the synchronization daemon (--daemon)"),
-        ("--start-daemon master --mcast-group 224.0.0.81", "the synchronization daemon (--start-daemon)"),
-    ] {
-        assert_eq!(read(line), Err(GrammarError::Unsupported(feature.to_owned())), "{line}");
-    }
-}
-
-/// The synchronization daemon is not there yet, but its wrong use is already ipvsadm's.
-#[test]
-fn wrong_use_of_tunnels_and_of_what_is_not_there_yet_has_ipvsadms_words() {
+fn wrong_use_of_tunnels_and_daemons_has_ipvsadms_words() {
     let tunnel = "-a -t 10.0.0.100:80 -r 10.0.0.1";
     for (line, text) in [
         ("--tun-csum", "Tunnel options conflict with forward method"),
@@ -175,15 +164,16 @@ fn service() -> impl Strategy<Value = ServiceKey> {
 fn with_options() -> impl Strategy<Value = (ServiceKey, Options)> {
     let persistence = (1..=MAX_TIMEOUT_S, prop_oneof![Just(u32::MAX), any::<u32>()], 1..=128_u32);
     let scheduler = proptest::sample::select(Scheduler::ALL);
-    (service(), scheduler, 0..8_u8, any::<bool>(), proptest::option::of(persistence)).prop_map(
-        |(service, scheduler, flags, one_packet, persistence)| {
+    let engine = proptest::option::of(Just(Engine::Sip));
+    (service(), scheduler, 0..8_u8, any::<bool>(), proptest::option::of(persistence), engine).prop_map(
+        |(service, scheduler, flags, one_packet, persistence, engine)| {
             let persistence = persistence.map(|(timeout_s, mask, length)| {
                 let netmask = if service.family() == Family::V6 { length } else { mask };
                 Persistence { timeout_s, netmask }
             });
             let can_be = matches!(service.protocol(), None | Some(Protocol::Udp));
             let one_packet = one_packet && can_be;
-            (service, Options { scheduler, sched_flags: flags << 3, one_packet, persistence })
+            (service, Options { scheduler, sched_flags: flags << 3, one_packet, persistence, engine })
         },
     )
 }
@@ -212,6 +202,19 @@ fn with_server() -> impl Strategy<Value = (ServiceKey, Server)> {
     )
 }
 
+fn role() -> impl Strategy<Value = Role> {
+    proptest::sample::select(Role::ALL)
+}
+
+fn daemon() -> impl Strategy<Value = SyncDaemon> {
+    let group = prop_oneof![v4(), v6()].prop_filter("multicast", IpAddr::is_multicast);
+    let group = prop_oneof![Just(None), group.prop_map(Some), Just(Some(IpAddr::from([224, 0, 0, 81])))];
+    let numbers = (any::<u8>(), 0..=65_507_u16, any::<u16>(), any::<u8>());
+    ("[-a-z0-9.#@]{1,15}", group, numbers).prop_map(|(interface, group, (sync_id, max_length, port, ttl))| {
+        SyncDaemon { interface, sync_id, max_length, group, port, ttl }
+    })
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let timeout = || 0..=MAX_TIMEOUT_S;
     prop_oneof![
@@ -232,6 +235,8 @@ fn command() -> impl Strategy<Value = Command> {
             udp
         }),
         proptest::option::of(service()).prop_map(|service| Command::Zero { service }),
+        (role(), daemon()).prop_map(|(role, daemon)| Command::StartDaemon { role, daemon }),
+        role().prop_map(|role| Command::StopDaemon { role }),
     ]
 }
 
@@ -243,5 +248,19 @@ proptest! {
         // A name that is cut cannot be read again.
         prop_assume!(!line.contains("a.very.long"));
         prop_assert_eq!(read(&line), Ok(Invocation::Change(command)), "{}", line);
+    }
+}
+
+/// The manual page and the help name every word.
+#[test]
+fn every_word_is_in_the_manual() {
+    let page = include_str!("../../../../docs/man/ipvsadm.8").replace("\\-", "-");
+    let words: Vec<&str> = page.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).collect();
+    for row in super::words::WORDS {
+        let long = format!("--{}", row.long);
+        assert!(words.contains(&long.as_str()), "{long}");
+        if let Some(short) = row.short {
+            assert!(words.contains(&format!("-{short}").as_str()), "-{short}");
+        }
     }
 }

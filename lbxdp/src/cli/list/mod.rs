@@ -1,6 +1,7 @@
 //! Listings: from plain numbers to ipvsadm's exact text. Nothing here asks anybody anything but names.
 
 mod connections;
+mod daemons;
 mod number;
 mod order;
 mod services;
@@ -9,6 +10,7 @@ mod tests;
 mod timeouts;
 
 pub(super) use connections::{connections, title as connections_title};
+pub(super) use daemons::daemons;
 pub(super) use services::services;
 pub(super) use timeouts::timeouts;
 

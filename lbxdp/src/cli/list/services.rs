@@ -124,6 +124,9 @@ fn description(family: Family, options: &Options) -> String {
         if let Some(mask) = persistence.mask(family) {
             let _ = write!(text, " mask {mask}");
         }
+        if let Some(engine) = options.engine {
+            let _ = write!(text, " pe {engine}");
+        }
     }
     if options.one_packet {
         text += " ops";

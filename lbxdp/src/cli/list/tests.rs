@@ -46,6 +46,7 @@ fn snapshot() -> Snapshot {
     };
     Snapshot {
         table_size: 1024,
+        hertz: 250,
         services: vec![
             service(key(Protocol::Udp, "192.0.2.10", 53), vec![]),
             service(key(Protocol::Tcp, "192.0.2.10", 80), vec![server("10.0.0.2"), server("10.0.0.1")]),
@@ -207,7 +208,7 @@ fn flags_stand_behind_the_scheduler() {
             Options { persistence: persistent(0xffff_ff00), one_packet: true, sched_flags: FLAG_2, ..plain },
         ),
     ];
-    let snapshot = Snapshot { table_size: 1, services: services_of };
+    let snapshot = Snapshot { table_size: 1, hertz: 250, services: services_of };
     let text = services(&snapshot, None, &Listing::default(), &mut Naming::numeric()).unwrap();
     let text = text.split_inclusive('\n').skip(3).collect::<String>();
     assert_eq!(

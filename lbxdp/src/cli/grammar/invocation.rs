@@ -1,18 +1,18 @@
-//! The border of what this version can do: a right line of ipvsadm becomes an invocation, or is refused by name.
+//! What a right line of ipvsadm wants.
 
 use lbxdp_common::{Protocol, Scheduler};
 
-use super::error::GrammarError;
 use super::line::{Family, Line, NamedServer};
 use super::words::{Choice, Verb};
 use super::{Columns, Invocation, Listing, Selection, Wish};
 use crate::cli::names::Transport;
 use crate::command::Command;
-use crate::state::{Options, Persistence, Server, ServiceKey};
+use crate::state::{Engine, Options, Persistence, Role, Server, ServiceKey};
 
-/// What a checked line wants, if this version can do it.
-pub(super) fn invocation(line: &Line<'_>) -> Result<Invocation, GrammarError> {
-    let change = |command| Ok(Invocation::Change(command));
+/// What a checked line wants. `role` is what `--start-daemon` or `--stop-daemon` is about, which cannot be without one.
+pub(super) fn invocation(line: &Line<'_>, role: Option<Role>) -> Invocation {
+    let change = Invocation::Change;
+    let role = role.unwrap_or(Role::Master);
     match line.verb {
         Verb::AddService => service_with_scheduler(line, Wish::Add),
         Verb::EditService => service_with_scheduler(line, Wish::Edit),
@@ -29,16 +29,12 @@ pub(super) fn invocation(line: &Line<'_>) -> Result<Invocation, GrammarError> {
             change(Command::SetTimeouts { tcp, tcp_fin, udp })
         }
         Verb::Zero => change(Command::Zero { service: service_if_given(line) }),
-        Verb::List => Ok(Invocation::List(listing(line)?)),
-        Verb::Save => Ok(Invocation::Save { is_numeric: line.has(Choice::Numeric) }),
-        Verb::Restore => Ok(Invocation::Restore),
-        Verb::StartDaemon => unsupported("the synchronization daemon (--start-daemon)"),
-        Verb::StopDaemon => unsupported("the synchronization daemon (--stop-daemon)"),
+        Verb::List => Invocation::List(listing(line)),
+        Verb::Save => Invocation::Save { is_numeric: line.has(Choice::Numeric) },
+        Verb::Restore => Invocation::Restore,
+        Verb::StartDaemon => change(Command::StartDaemon { role, daemon: line.daemon.clone() }),
+        Verb::StopDaemon => change(Command::StopDaemon { role }),
     }
-}
-
-fn unsupported<T>(feature: &str) -> Result<T, GrammarError> {
-    Err(GrammarError::Unsupported(feature.to_owned()))
 }
 
 fn service_if_given(line: &Line<'_>) -> Option<ServiceKey> {
@@ -64,43 +60,38 @@ fn server(line: &Line<'_>) -> Server {
     Server { address, port, forward: method, tunnel, weight, upper, lower }
 }
 
-fn service_with_scheduler(line: &Line<'_>, wish: Wish) -> Result<Invocation, GrammarError> {
+fn service_with_scheduler(line: &Line<'_>, wish: Wish) -> Invocation {
     let service = service(line);
     let name = if line.scheduler.is_empty() { "wlc" } else { line.scheduler };
-    let scheduler = Scheduler::from_name(name).filter(|_| matches!(line.engine, "" | "sip"));
-    if scheduler.is_some() && line.engine == "sip" {
-        return Err(GrammarError::PersistenceEngine);
-    }
-    Ok(match (scheduler, wish) {
-        (Some(scheduler), Wish::Add) => {
-            Invocation::Change(Command::AddService { service, options: options(line, scheduler) })
-        }
-        (Some(scheduler), Wish::Edit) => {
-            Invocation::Change(Command::EditService { service, options: options(line, scheduler) })
-        }
-        (None, wish) => Invocation::UnknownScheduler { service, wish },
+    let Some(options) = Scheduler::from_name(name).and_then(|scheduler| options(line, scheduler)) else {
+        return Invocation::UnknownName { service, wish };
+    };
+    Invocation::Change(match wish {
+        Wish::Add => Command::AddService { service, options },
+        Wish::Edit => Command::EditService { service, options },
     })
 }
 
-/// What is not given has its default, also in an edit.
-fn options(line: &Line<'_>, scheduler: Scheduler) -> Options {
+/// What is not given has its default, also in an edit; `None` if there is no such engine.
+fn options(line: &Line<'_>, scheduler: Scheduler) -> Option<Options> {
+    let engine = if line.engine.is_empty() { None } else { Some(Engine::from_name(line.engine)?) };
     let persistence = Persistence { timeout_s: line.persistence_s, netmask: line.netmask };
-    Options {
+    Some(Options {
         scheduler,
         sched_flags: line.sched_flags,
         one_packet: line.has(Choice::OnePacket),
         persistence: line.has(Choice::Persistent).then_some(persistence),
-    }
+        engine,
+    })
 }
 
-fn listing(line: &Line<'_>) -> Result<Listing, GrammarError> {
-    if line.has(Choice::Daemon) {
-        return unsupported("the synchronization daemon (--daemon)");
-    }
+fn listing(line: &Line<'_>) -> Listing {
     let selection = if line.has(Choice::Connection) {
         Selection::Connections
     } else if line.has(Choice::Timeout) {
         Selection::Timeouts
+    } else if line.has(Choice::Daemon) {
+        Selection::Daemons
     } else {
         Selection::Services(service_if_given(line))
     };
@@ -117,11 +108,11 @@ fn listing(line: &Line<'_>) -> Result<Listing, GrammarError> {
     } else {
         Columns::Connections
     };
-    Ok(Listing {
+    Listing {
         selection,
         columns,
         is_numeric: line.has(Choice::Numeric),
         is_exact: line.has(Choice::Exact),
         is_sorted: !line.has(Choice::NoSort),
-    })
+    }
 }

@@ -1,0 +1,209 @@
+//! The words of `lbxdp` itself, beside ipvsadm's: what clap reads, and what completions and manual pages are made from.
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use super::marks::RuleArguments;
+use super::native::{Form, ServerName, ServiceName};
+use super::proc::ProcFile;
+use crate::decap::DecapVerb;
+use crate::sysctl::{Setting, Sysctl};
+use crate::tables::pins::Instance;
+
+/// A layer-4 load balancer with the semantics of IPVS and the speed of XDP.
+///
+/// Called as `ipvsadm`, or with a first argument that begins with `-`, it takes ipvsadm's command line:
+/// `lbxdp -A -t 10.0.0.100:80 -s wlc`. The instance is then named by the environment variable `LBXDP_INSTANCE`.
+#[derive(Parser)]
+#[command(version, max_term_width = 100, after_help = "Logs: LBXDP_LOG=debug (or info, warn, error).")]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What is to be done.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Load the packet path onto interfaces and own its configuration until a signal comes.
+    Run {
+        /// An interface that packets for the VIPs come in by; may be given several times.
+        #[arg(short = 'i', long = "interface", required = true, value_name = "IF")]
+        interfaces: Vec<String>,
+        #[command(flatten)]
+        instance: InstanceArgument,
+        /// How many IPv4 connections there must be room for; by default what suits the machine's memory.
+        #[arg(long, value_name = "N")]
+        connections: Option<u32>,
+        /// How many IPv6 connections there must be room for; by default half as many, which takes as much memory.
+        #[arg(long, value_name = "N")]
+        connections_v6: Option<u32>,
+        /// Keep forwarding after the daemon has ended.
+        #[arg(long)]
+        leave: bool,
+    },
+    /// Take an instance's packet path out of the kernel, with its connections.
+    Unload {
+        #[command(flatten)]
+        instance: InstanceArgument,
+    },
+    /// Show interfaces, unknown next hops, and how many packets were not forwarded and why.
+    Status {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        /// Show the next hops of all servers, and how large a packet may be on the way.
+        #[arg(long)]
+        next_hops: bool,
+    },
+    /// Show virtual services.
+    Service {
+        #[command(subcommand)]
+        verb: ServiceVerb,
+    },
+    /// Show real servers.
+    Server {
+        #[command(subcommand)]
+        verb: ServerVerb,
+    },
+    /// Show connections.
+    Connection {
+        #[command(subcommand)]
+        verb: ConnectionVerb,
+    },
+    /// Take a server out gently: its weight becomes 0, and this waits until its connections have ended.
+    ///
+    /// The weight stays 0 when this ends, however it ends: by itself, by the timeout (exit code 1), or by Ctrl-C.
+    Drain {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        /// The service: `tcp/10.0.0.100:80`, `udp/[2001:db8::1]:53`, `sctp/…`, `mark/7`, `mark6/7`.
+        service: ServiceName,
+        /// The server: its address, with a port if it is there with several.
+        server: ServerName,
+        /// Give up waiting after this time; without it, never.
+        #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+        timeout: Option<Duration>,
+    },
+    /// Print what a file of the kernel's IPVS in /proc/net would say, for programs that read these.
+    Proc {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        /// The file.
+        #[arg(value_enum)]
+        file: ProcFile,
+    },
+    /// Change settings, by the names of IPVS's sysctls: all that are given or none.
+    Set {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        /// A setting and its new value, as `sysctl -w` takes them (with or without `net.ipv4.vs.`).
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        settings: Vec<Setting>,
+    },
+    /// Show settings.
+    Settings {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        /// Tell what each means, and its default.
+        #[arg(long)]
+        long: bool,
+        /// Only these.
+        #[arg(value_name = "NAME", value_parser = Sysctl::named)]
+        names: Vec<&'static Sysctl>,
+    },
+    /// Give packets firewall marks, for services by mark (`ipvsadm -f`): lbxdp sees packets before iptables does.
+    ///
+    /// Of several rules that fit a packet the most specific one counts: longest destination, longest source, with an
+    /// interface, with a protocol, fewest ports, in this order.
+    Mark {
+        #[command(subcommand)]
+        verb: MarkVerb,
+    },
+    /// On a real server: take the tunnel headers off what a director sends (ipip, GUE, GRE), in XDP.
+    Decap {
+        #[command(subcommand)]
+        verb: DecapVerb,
+    },
+    /// Show what the kernel's verifier says of the packet program, without attaching it.
+    Verify,
+}
+
+/// What is to be done with rules for marks.
+#[derive(Subcommand)]
+pub enum MarkVerb {
+    /// Add a rule.
+    Add {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        #[command(flatten)]
+        rule: RuleArguments,
+    },
+    /// Delete a rule: as it was added.
+    Delete {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        #[command(flatten)]
+        rule: RuleArguments,
+    },
+    /// Show all rules, the most specific first, as `lbxdp mark add` takes them.
+    List {
+        #[command(flatten)]
+        instance: InstanceArgument,
+    },
+}
+
+/// Which daemon is meant.
+#[derive(clap::Args)]
+pub struct InstanceArgument {
+    /// Name of the instance: one daemon, one configuration.
+    #[arg(long = "instance", value_name = "NAME", env = "LBXDP_INSTANCE", default_value = "default")]
+    pub name: Instance,
+}
+
+/// What is to be done with services.
+#[derive(Subcommand)]
+pub enum ServiceVerb {
+    /// Show all services, with their servers' numbers.
+    List(ListArguments),
+}
+
+/// What is to be done with servers.
+#[derive(Subcommand)]
+pub enum ServerVerb {
+    /// Show all servers, or those of a service.
+    List {
+        #[command(flatten)]
+        listing: ListArguments,
+        /// Only those of this service: `tcp/10.0.0.100:80`, `udp/[2001:db8::1]:53`, `sctp/…`, `mark/7`, `mark6/7`.
+        service: Option<ServiceName>,
+    },
+}
+
+/// What is to be done with connections.
+#[derive(Subcommand)]
+pub enum ConnectionVerb {
+    /// Show all connections and templates, in the order of the table.
+    List(ListArguments),
+}
+
+/// How something is listed.
+#[derive(clap::Args)]
+pub struct ListArguments {
+    #[command(flatten)]
+    pub instance: InstanceArgument,
+    /// As JSON: docs/json.md says what stands where, and what may change.
+    #[arg(long)]
+    json: bool,
+}
+
+impl ListArguments {
+    /// The form that was asked for.
+    pub fn form(&self) -> Form {
+        if self.json { Form::Json } else { Form::Text }
+    }
+}
+
+/// Whole seconds.
+fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    text.parse().map(Duration::from_secs)
+}
