@@ -91,9 +91,9 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn measured(arguments: &Arguments) -> Result<Report> {
     let object = Object::read()?;
     let effort = if arguments.quick {
-        Effort { rounds: 5, packets: 100_000, new: 4096 }
+        Effort { rounds: 5, packets: 102_400, new: 4096 }
     } else {
-        Effort { rounds: 9, packets: 400_000, new: 8192 }
+        Effort { rounds: 9, packets: 409_600, new: 8192 }
     };
     let processor = match arguments.processor {
         Some(number) => number,

@@ -54,7 +54,7 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Measure what memory, listings, the sweep and configuring cost at size
+    /// Measure what a packet costs, and what memory, listings, the sweep and configuring do at size
     Bench {
         /// Arguments of the bench
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
