@@ -308,8 +308,21 @@ impl Word {
     /// The same connection where it belongs.
     #[inline(always)]
     #[must_use]
-    pub const fn settled(self) -> Self {
+    pub const fn arrived(self) -> Self {
         Self(self.0 & !MOVING)
+    }
+
+    /// Whether it is a live connection in this state, where it belongs, and not half open.
+    #[inline(always)]
+    pub const fn is_settled_in(self, state: State) -> bool {
+        self.0 as u8 as u64 == (state.raw() as u64) << STATE_SHIFT | Phase::Live as u64
+    }
+
+    /// The same connection, that expires at another time.
+    #[inline(always)]
+    #[must_use]
+    pub const fn until(self, due: Ticks) -> Self {
+        Self(self.0 as u32 as u64 | (due.0 as u64) << DUE_SHIFT)
     }
 
     /// Whether it is on its way to another bucket.
@@ -337,12 +350,17 @@ mod tests {
             prop_assert_eq!(word.state(), State::from_raw(state));
             prop_assert_eq!(word.due(), Ticks(due));
             prop_assert!(!word.is_half_open() && word.half_open().is_half_open());
-            prop_assert!(!word.is_moving() && word.moving().is_moving() && word.moving().settled() == word);
+            prop_assert!(!word.is_moving() && word.moving().is_moving() && word.moving().arrived() == word);
             prop_assert_eq!(word.is_template(), word.state().is_template());
             prop_assert_eq!(word.half_open().confirmed(), word);
             prop_assert!(!word.half_open().after(word.state(), word.due()).is_half_open());
             prop_assert!(word.is_like(word.after(word.state(), Ticks(due.wrapping_add(1)))));
             prop_assert!(!word.is_like(word.half_open()));
+            prop_assert!(word.is_settled_in(word.state()));
+            for other in [word.half_open(), word.moving(), word.in_phase(Phase::Announced), word.after(State::from_raw(state ^ 1), word.due())] {
+                prop_assert!(!other.is_settled_in(word.state()));
+            }
+            prop_assert_eq!(word.half_open().until(Ticks(7)), Word::live(ServerId(server), word.state(), Ticks(7)).by(Method(method)).half_open());
             for phase in [Phase::Empty, Phase::Claimed, Phase::Announced, Phase::Live] {
                 prop_assert_eq!(word.in_phase(phase).phase(), phase);
                 prop_assert_eq!(word.in_phase(phase).in_phase(Phase::Live), word);

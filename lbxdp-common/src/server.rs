@@ -89,6 +89,13 @@ impl ServerFlags {
         self.0 & other.0 != 0
     }
 
+    /// Those of its bits that `others` has too.
+    #[inline(always)]
+    #[must_use]
+    pub const fn among(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
     /// The bits of both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {

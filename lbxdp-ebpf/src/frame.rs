@@ -65,6 +65,11 @@ impl Frame for Packet {
     }
 
     #[inline(always)]
+    fn reaches(&self, bytes: u32) -> bool {
+        self.start() + bytes as usize <= self.end()
+    }
+
+    #[inline(always)]
     fn bytes(&self) -> u32 {
         // SAFETY: the context is the program's own, as in all calls here.
         unsafe { bpf_xdp_get_buff_len(self.0.as_ptr().cast()) as u32 }

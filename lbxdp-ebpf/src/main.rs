@@ -70,6 +70,7 @@ macro_rules! stages {
 
 // Each is called as its stage; the daemon puts it into that one's slot.
 stages! {
+    v4 = V4;
     rare_v4 = RareV4;
     v6 = V6;
     rare_v6 = RareV6;

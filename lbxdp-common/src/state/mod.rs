@@ -234,6 +234,34 @@ pub const fn after(protocol: Protocol, view: View, is_guarded: bool, state: Stat
     }
 }
 
+/// A state that the plain packets of both sides leave as it is, whatever the [`View`]: that of nearly every connection at
+/// nearly every packet. Such packets need not ask the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    /// The state.
+    pub state: State,
+    /// Which timer a connection runs on in this state.
+    pub timer: Timer,
+}
+
+impl Settled {
+    /// TCP's, for packets that [are plain](Settled::is_plain_tcp).
+    pub const TCP: Self = Self::of(State::tcp(TcpState::Established), Protocol::Tcp);
+    /// UDP's, for all packets.
+    pub const UDP: Self = Self::of(State::UDP, Protocol::Udp);
+
+    const fn of(state: State, protocol: Protocol) -> Self {
+        Self { state, timer: state.timer(protocol) }
+    }
+
+    /// Whether a TCP packet neither begins anything nor ends it.
+    #[inline(always)]
+    pub const fn is_plain_tcp(flags: Flags) -> bool {
+        const ENDS: u8 = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0;
+        flags.0 & (ENDS | Flags::ACK.0) == Flags::ACK.0
+    }
+}
+
 /// The states in which a packet that [`begins`] is scheduled anew, as a set for [`State::is_in`], of a connection of
 /// which only the client's packets are seen. `conn_reuse_mode` is IPVS's: 0 never, bit 1 after a client's FIN too.
 pub const fn reusable_states(protocol: Protocol, conn_reuse_mode: u32) -> u16 {

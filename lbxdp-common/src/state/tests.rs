@@ -211,3 +211,26 @@ fn each_timer_has_its_own_cell() {
     assert_eq!(sctp.collect::<Vec<_>>(), [12, 13, 15, 15, 15, 15, 15, 15, 14, 15, 15, 15, 13, 15]);
     assert_eq!(Timer::COUNT, 16);
 }
+
+#[test]
+fn plain_packets_leave_a_settled_connection_as_it_is() {
+    let is_plain = |flags: &u8| Settled::is_plain_tcp(Flags(*flags));
+    // ACK with whatever else does not matter: PSH, URG, ECE, CWR.
+    assert_eq!((0..=u8::MAX).filter(is_plain).count(), 16);
+    for flags in (0..=u8::MAX).filter(is_plain) {
+        let event = Event::tcp(Flags(flags));
+        assert!(!begins(Protocol::Tcp, event) && confirms(Protocol::Tcp, event));
+        for view in [View::ClientOnly, View::Client, View::Server] {
+            for is_guarded in [false, true] {
+                let next = after(Protocol::Tcp, view, is_guarded, Settled::TCP.state, event);
+                assert_eq!(next, Settled::TCP.state, "{flags:#x} {view:?} {is_guarded}");
+            }
+        }
+    }
+    assert_eq!(Settled::TCP.timer, Settled::TCP.state.timer(Protocol::Tcp));
+    assert_eq!(
+        after(Protocol::Udp, View::ClientOnly, true, Settled::UDP.state, Event::UDP),
+        Settled::UDP.state
+    );
+    assert_eq!(Settled::UDP.timer, Timer::UDP);
+}

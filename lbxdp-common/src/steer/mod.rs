@@ -22,6 +22,7 @@ mod parse;
 mod rare;
 mod refuse;
 mod service;
+mod settled;
 mod tagged;
 mod v6;
 
@@ -42,6 +43,7 @@ pub use stage::{Route, Stage, Stages};
 pub use tagged::retagged;
 
 use follow::Look;
+use parse::Head;
 
 use crate::address::{Address, V4};
 use crate::cells::Cells;
@@ -59,7 +61,7 @@ use crate::settings::SettingsView;
 use crate::table::{Buckets, Hash};
 use crate::tend::Errand;
 use crate::verdict::{Reason, Verdict};
-use crate::wire::Frame;
+use crate::wire::{Frame, ethernet};
 
 /// All that `steer` may ask beside the packet, whatever the width of its addresses.
 pub trait World: Pool {
@@ -178,30 +180,63 @@ pub trait Ways<A: Address>: World + Buckets<A> {
     }
 }
 
-/// Decides about a packet, and rewrites it if it is forwarded or answered.
+/// Decides about a packet, and rewrites it if it is forwarded or answered. Here none is refused that would be answered: that
+/// is for the stages.
 #[inline(always)]
 pub fn steer<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict, Reason> {
-    let decided = straight(frame, world);
-    refuse::concluded(frame, world, decided)
-}
-
-#[inline(always)]
-fn straight<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict, Reason> {
-    let headers = match parse::headers(frame) {
-        Ok(headers) => headers,
-        Err(ethertype) => return v6::enter(frame, world, ethertype),
+    let Some(head) = frame.read::<Head>(0) else {
+        return short(frame, world);
     };
+    if head.front.ethertype != ethernet::IPV4 {
+        return v6::enter(frame, world, head.front.ethertype);
+    }
+    let headers = head.front.headers();
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     if let Err(reason) = classify::is_for_a_vip(world, settings, &headers) {
-        if classify::may_be_stray_error(world, settings, &headers) {
-            return world.enter(Stage::ErrorBackV4, frame);
-        }
-        if classify::is_from_a_server(world, settings, &headers) {
-            return world.enter(Stage::BackV4, frame);
-        }
-        return Err(reason);
+        return elsewhere(frame, world, settings, &headers, reason);
+    }
+    match settled::send(frame, world, &head, settings) {
+        Some(verdict) => Ok(verdict),
+        None => world.enter(Stage::V4, frame),
+    }
+}
+
+/// The way of a frame that is shorter than Ethernet's shortest one: only virtual interfaces have such.
+#[inline(always)]
+fn short<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict, Reason> {
+    match parse::headers(frame) {
+        Ok(_) => world.enter(Stage::V4, frame),
+        Err(ethertype) => v6::enter(frame, world, ethertype),
+    }
+}
+
+/// The stage: the way of an IPv4 packet that is not simply the next one of its connection.
+#[inline(always)]
+fn arrive_v4<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    let headers = parse::headers(frame).map_err(|_| Reason::NotOurs)?;
+    if let Err(reason) = classify::is_for_a_vip(world, settings, &headers) {
+        return elsewhere(frame, world, settings, &headers, reason);
     }
     continued(frame, world, settings, &headers)
+}
+
+/// The way of an IPv4 packet that is not for a VIP.
+#[inline(always)]
+fn elsewhere<F: Frame, W: Stages<F>>(
+    frame: &mut F,
+    world: &W,
+    settings: SettingsView<W::Row>,
+    headers: &parse::Headers,
+    reason: Reason,
+) -> Result<Verdict, Reason> {
+    if classify::may_be_stray_error(world, settings, headers) {
+        return world.enter(Stage::ErrorBackV4, frame);
+    }
+    if classify::is_from_a_server(world, settings, headers) {
+        return world.enter(Stage::BackV4, frame);
+    }
+    Err(reason)
 }
 
 /// The way of an IPv4 packet for a VIP.

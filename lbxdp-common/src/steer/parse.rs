@@ -26,12 +26,20 @@ use crate::wire::udp::Udp;
 /// The two headers every packet of ours begins with, in one read. Ethernet's is cut as it is compared.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Front {
+pub(super) struct Front {
     /// Destination, and the first two bytes of the source.
     start: [u8; 8],
     source: [u8; 4],
-    ethertype: U16,
-    ip: Ipv4,
+    pub(super) ethertype: U16,
+    pub(super) ip: Ipv4,
+}
+
+/// What nearly every packet of ours begins with, in one read. Of a datagram the ports stand at the same place.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(super) struct Head {
+    pub(super) front: Front,
+    pub(super) tcp: Tcp,
 }
 
 /// What every SCTP packet begins with, in one read: a packet without a chunk is none.
@@ -83,21 +91,28 @@ impl Headers {
 /// Ethernet and IPv4; else what else it is (0: it is too short for anything).
 #[inline(always)]
 pub(super) fn headers<F: Frame>(frame: &F) -> Result<Headers, U16> {
-    let Some(Front { start, ethertype, ip, .. }) = frame.read(0) else {
-        return Err(U16::new(0));
-    };
-    if ethertype != ethernet::IPV4 {
-        return Err(ethertype);
+    match frame.read::<Front>(0) {
+        Some(front) if front.ethertype == ethernet::IPV4 => Ok(front.headers()),
+        Some(front) => Err(front.ethertype),
+        None => Err(U16::new(0)),
     }
-    Ok(Headers {
-        destination_mac: ethernet::destination_number(start),
-        source: u32::from_ne_bytes(ip.source),
-        destination: u32::from_ne_bytes(ip.destination),
-        protocol: ip.protocol,
-        ip_header_bytes: ip.header_bytes(),
-        is_fragment: ip.is_fragment(),
-        ip_bytes: u32::from(ip.total_bytes.get()),
-    })
+}
+
+impl Front {
+    /// What is needed of it, if it is IPv4.
+    #[inline(always)]
+    pub(super) fn headers(self) -> Headers {
+        let Self { start, ip, .. } = self;
+        Headers {
+            destination_mac: ethernet::destination_number(start),
+            source: u32::from_ne_bytes(ip.source),
+            destination: u32::from_ne_bytes(ip.destination),
+            protocol: ip.protocol,
+            ip_header_bytes: ip.header_bytes(),
+            is_fragment: ip.is_fragment(),
+            ip_bytes: u32::from(ip.total_bytes.get()),
+        }
+    }
 }
 
 /// The packet in the frame.

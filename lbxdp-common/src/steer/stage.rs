@@ -63,6 +63,8 @@ named_enum! {
         BackPieceV4 = 23 => "back_piece_v4",
         /// The same of IPv6.
         BackPieceV6 = 24 => "back_piece_v6",
+        /// An IPv4 packet for a VIP that is not simply the next one of a settled connection.
+        V4 = 25 => "v4",
     }
 }
 
@@ -126,6 +128,7 @@ impl Stage {
     pub fn run<F: Frame, W: Stages<F>>(self, world: &W, frame: &mut F) -> Result<Verdict, Reason> {
         let decided = match self {
             Self::RareV4 => rare::depart::<V4, _, _>(world, frame),
+            Self::V4 => super::arrive_v4(world, frame),
             Self::V6 => v6::arrive(world, frame),
             Self::RareV6 => rare::depart::<V6, _, _>(world, frame),
             Self::Carry => forward::carry(world, frame),

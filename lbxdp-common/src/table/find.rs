@@ -116,5 +116,5 @@ pub fn find_cells<A: Address, B: Buckets<A>>(
         let slot = Slot::new(table.bucket(bucket)?, way);
         return Some(Found::Here(slot, Word(search.found)));
     }
-    (search.moving != 0).then_some(Found::OnItsWay(Word(search.moving).settled()))
+    (search.moving != 0).then_some(Found::OnItsWay(Word(search.moving).arrived()))
 }

@@ -420,7 +420,7 @@ impl<A: Address, B: Buckets<A>> Step<B> for Elsewhere<A> {
         let (slot, rank) = (Slot::<_, A>::new(bucket, way), Rank::of(index, way));
         let word = slot.word();
         if matches!(word.phase(), Phase::Announced | Phase::Live) && rank != self.mine && slot.has(self.key) {
-            self.winner = word.in_phase(Phase::Live).settled().0;
+            self.winner = word.in_phase(Phase::Live).arrived().0;
         }
         if rank != self.mine && !beats(slot, rank, self.mine, self.key) {
             self.is_lost = 1;

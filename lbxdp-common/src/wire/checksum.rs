@@ -80,10 +80,10 @@ pub(crate) const fn after(checksum: [u8; 2], change: u64) -> [u8; 2] {
 /// by as much, with the carry added at the low end.
 #[inline(always)]
 pub const fn after_ttl_decrement(checksum: [u8; 2]) -> [u8; 2] {
-    let sum = u16::from_be_bytes(checksum) as u32 + 0x0100;
-    // 0xffff and 0 are the same number here; the kernel turns the first into the second.
-    let folded = (sum + (sum >= 0xffff) as u32) as u16;
-    folded.to_be_bytes()
+    // In the order of little-endian machines, as sums do not mind: 0x0100 is 1. No branch: 0xffff and 0 are the same number
+    // here, and the kernel turns the first into the second.
+    let sum = u16::from_le_bytes(checksum) as u32 + 1;
+    ((sum + ((sum + 1) >> 16)) as u16).to_le_bytes()
 }
 
 /// The checksum after two bytes at an even offset have become others (RFC 1624, equation 3).

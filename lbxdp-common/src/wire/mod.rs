@@ -20,6 +20,8 @@ pub trait Frame {
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T>;
     /// Overwrites the bytes at `offset`; `None`, and nothing is written, if the frame ends before.
     fn write<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> Option<()>;
+    /// Whether the frame, as far as it lies in one piece, has so many bytes: less than that says nothing.
+    fn reaches(&self, bytes: u32) -> bool;
     /// Bytes of the whole frame.
     fn bytes(&self) -> u32;
     /// Cuts the frame off after so many bytes; `None` if it has fewer, or its place does not allow it.
@@ -59,6 +61,10 @@ impl Frame for &mut Buffer<'_> {
         let end = start.checked_add(size_of::<T>())?;
         self.memory.get_mut(start..end)?.copy_from_slice(value.as_bytes());
         Some(())
+    }
+
+    fn reaches(&self, bytes: u32) -> bool {
+        bytes as usize <= self.frame().len()
     }
 
     fn bytes(&self) -> u32 {

@@ -84,7 +84,7 @@ fn a_connection_that_is_carried_is_found_at_every_moment() {
         let word = word_of(1, LATER);
         let table = table(&[[Other, Taken(key_of(1), word), Other, Other], [Free, Other, Other, Other]]);
         let packet = thread::spawn(move || match find(&table, MOVING, MOVES, key_of(1)) {
-            Some(Found::Here(_, found) | Found::OnItsWay(found)) => assert_eq!(found.settled(), word),
+            Some(Found::Here(_, found) | Found::OnItsWay(found)) => assert_eq!(found.arrived(), word),
             None => panic!("a connection was missed"),
         });
         carry_all(table);

@@ -20,7 +20,7 @@ use crate::wire::ipv6::HOP_LIMIT_OFFSET;
 use super::parse::IP_OFFSET;
 
 /// What makes a server's packets go another way than the straight one.
-const ODD: ServerFlags = ServerFlags::LOCAL.with(ServerFlags::TAGGED);
+pub(super) const ODD: ServerFlags = ServerFlags::LOCAL.with(ServerFlags::TAGGED);
 
 /// Rewrites the packet and says how it leaves.
 #[inline(always)]
@@ -46,7 +46,7 @@ pub(super) fn forward<A: Address, F: Frame, W: Stages<F>>(
 
 /// Out by the interface that leads to the server.
 #[inline(always)]
-fn leave<W: World>(world: &W, hop: Hop, ifindex: u32) -> Verdict {
+pub(super) fn leave<W: World>(world: &W, hop: Hop, ifindex: u32) -> Verdict {
     if ifindex == world.ingress_ifindex() { Verdict::Transmit } else { Verdict::Redirect(hop.port) }
 }
 
