@@ -159,9 +159,9 @@ impl Meter<'_> {
         for round in 0..=self.effort.rounds {
             let [beside, own] = one_round(&mut empty, [&mut null, &mut ours], count)?;
             if let Some(confirmer) = &mut confirmer {
-                // Number 0 was looked at.
-                confirmer.go_on_with(round * count + 1)?;
-                confirmer.run(count)?;
+                // One more: the first of all was looked at before the first round.
+                confirmer.go_on_with(round * count)?;
+                confirmer.run(count + 1)?;
             }
             if round > 0 {
                 net.push(own);

@@ -14,6 +14,7 @@ mod packages;
 mod project;
 mod run;
 mod setup;
+mod size;
 mod soak;
 mod step;
 mod test;
@@ -66,6 +67,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Compare how large the programs in the kernel are with what is committed
+    Size(size::Options),
     /// Check layout, lints and docs, with warnings denied
     Lint,
 }
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Verb::Test { arguments } => test::run(&arguments),
         Verb::Bench { arguments } => bench::run(&arguments),
         Verb::Soak { arguments } => soak::run(&arguments),
+        Verb::Size(options) => size::run(&options),
         Verb::Lint => lint::run(),
     };
     match outcome {
