@@ -23,7 +23,7 @@ use lbxdp_common::{Notice, Overflow, Reason};
 use lbxdp_tests::{Daemon, Label, Namespace, daemon, leftovers};
 use nix::net::if_::if_nametoindex;
 
-use crate::driver::{self, Object};
+use crate::driver::{self, ASIDE, Object, aside};
 use crate::packet::{DIRECTOR_MAC, Family, OTHER_MAC, PORT};
 
 /// The director's interface.
@@ -63,6 +63,10 @@ impl Bed {
         let director = Namespace::create(format!("{label}-director"))?;
         let far = Namespace::create(format!("{label}-far"))?;
         link(&director, NEAR, &far, FAR)?;
+        for number in (0..ASIDE).step_by(2) {
+            let (one, other) = (aside(number), aside(number + 1));
+            director.ip(&format!("link add {one} type veth peer name {other}"))?;
+        }
         address(&director)?;
         neighbours(&director, size.servers)?;
         let (sink, sink_link) = put_sink(object, &far, FAR)?;

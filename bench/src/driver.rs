@@ -2,11 +2,12 @@
 
 use std::env;
 use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aya::maps::{Array, PerCpuArray, ProgramArray};
-use aya::programs::{ProgramFd, TestRun, TestRunAttrs, TestRunOptions, Xdp};
+use aya::programs::{ProgramFd, TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use lbxdp_common::drive::ORDERS_WORDS;
 
@@ -57,6 +58,27 @@ pub(crate) enum Target<'a> {
     Loaded(&'a ProgramFd),
 }
 
+/// How many drivers there may be at a time.
+pub(crate) const ASIDE: u32 = 8;
+
+/// The name of an interface that nothing comes in by, of the director's namespace.
+pub(crate) fn aside(number: u32) -> String {
+    format!("aside{number}")
+}
+
+/// Puts a driver onto an interface that nothing comes in by, in the namespace of this thread, until its object is dropped.
+///
+/// Each time the kernel is asked to run a program that is on no interface, it rewrites its dispatcher of XDP programs and
+/// waits until no processor goes by the old one (`bpf_prog_change_xdp`): some ten milliseconds, for a slice of less than one.
+fn attach_aside(ebpf: &mut Ebpf, name: &str) -> Result<()> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let interface = aside(NEXT.fetch_add(1, Ordering::Relaxed) % ASIDE);
+    program(ebpf, name)?
+        .attach(&interface, XdpMode::Skb)
+        .with_context(|| format!("putting a driver onto {interface}"))?;
+    Ok(())
+}
+
 /// A driver for one program under test. Its packets are numbered on from run to run.
 pub(crate) struct Driver {
     ebpf: Ebpf,
@@ -67,7 +89,8 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// `ifindex` is the interface by which packets seem to come in, of the namespace that the runs are made in.
+    /// `ifindex` is the interface by which packets seem to come in. This and all runs must be on threads of the director's
+    /// namespace.
     pub(crate) fn new(object: &Object, target: Target<'_>, packets: &Packets, ifindex: u32) -> Result<Self> {
         let program = match (packets.family(), packets.direction) {
             (Family::V4, Direction::Request) => "requests_v4",
@@ -89,6 +112,7 @@ impl Driver {
         ProgramArray::try_from(slots)?
             .set(0, &target, 0)
             .context("putting the program under test behind the driver")?;
+        attach_aside(&mut ebpf, program)?;
         let mut driver = Self { ebpf, program, frame: Vec::new(), context: [0, 0, 0, ifindex, 0, 0] };
         driver.order(packets)?;
         Ok(driver)

@@ -1,6 +1,6 @@
 //! The meter: nanoseconds a packet, net of the driver, with null programs in the same rounds.
 //!
-//! In each round all programs run in turn, a slice of the packets at a time, less than a millisecond: whatever the machine does
+//! In each round all programs run in turn, a slice of the packets at a time, some milliseconds: whatever the machine does
 //! meanwhile meets all of them alike. What the driver costs is measured by a program that does nothing, and subtracted
 //! slice by slice; the middle one of a round's slices counts.
 
@@ -16,8 +16,12 @@ use crate::{processor, room};
 /// For so many rounds of new connections there must be room: of few, no two buckets that one may go to are full.
 const LEAST_ROOM: u64 = 32;
 
-/// Parts of a round. Both numbers of packets are multiples of it.
+/// The most parts of a round, and the fewest packets of one: each begins with some microseconds in the kernel.
 const SLICES: u32 = 32;
+const LEAST_SLICE: u32 = 2048;
+
+/// This part of a slice of known flows runs before it is measured, in caches that another program has left.
+const WARMING: u32 = 8;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -35,13 +39,22 @@ fn one_round<const PROGRAMS: usize>(
     empty: &mut Driver,
     others: [&mut Driver; PROGRAMS],
     count: u32,
+    is_new: bool,
 ) -> Result<[f64; PROGRAMS]> {
-    let packets = count / SLICES;
+    let slices = (count / LEAST_SLICE).clamp(1, SLICES);
+    let packets = count / slices;
+    let slice = |driver: &mut Driver| -> Result<f64> {
+        // New flows are counted: none are sent beside.
+        if !is_new {
+            driver.run(packets / WARMING)?;
+        }
+        Ok(driver.run(packets)?.as_secs_f64() * 1e9 / f64::from(packets))
+    };
     let mut others = others.map(|driver| (driver, Vec::new()));
-    for _ in 0..SLICES {
-        let base = empty.run(packets)?.as_secs_f64();
+    for _ in 0..slices {
+        let base = slice(empty)?;
         for (driver, longer) in &mut others {
-            longer.push((driver.run(packets)?.as_secs_f64() - base) * 1e9 / f64::from(packets));
+            longer.push(slice(driver)? - base);
         }
     }
     Ok(others.map(|(_, longer)| Spread::of(longer).median))
@@ -157,7 +170,7 @@ impl Meter<'_> {
         let (mut net, mut net_null) = (Vec::new(), Vec::new());
         // The first round warms caches, and is not counted.
         for round in 0..=self.effort.rounds {
-            let [beside, own] = one_round(&mut empty, [&mut null, &mut ours], count)?;
+            let [beside, own] = one_round(&mut empty, [&mut null, &mut ours], count, is_new)?;
             if let Some(confirmer) = &mut confirmer {
                 // One more: the first of all was looked at before the first round.
                 confirmer.go_on_with(round * count)?;

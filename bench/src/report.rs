@@ -32,6 +32,9 @@ pub(crate) struct Report {
     pub(crate) packets: u32,
     pub(crate) figures: Vec<Figure>,
     pub(crate) programs: Vec<Program>,
+    /// What could not be measured, and why.
+    #[serde(default)]
+    pub(crate) failures: Vec<String>,
 }
 
 impl Report {

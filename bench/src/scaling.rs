@@ -54,12 +54,14 @@ pub(crate) fn measure(
                 flows: Flows::Bits(bits),
             };
             meter.open(&packets.with_kind(Kind::Syn), &packets, 1)?;
-            let driver = |target| Driver::new(object, target, &packets, bed.ifindex);
-            Ok(Lane {
-                processor,
-                empty: driver(Target::Null("null_tx"))?,
-                ours: driver(Target::Loaded(&bed.program))?,
-            })
+            bed.director.inside(|| {
+                let driver = |target| Driver::new(object, target, &packets, bed.ifindex);
+                Ok(Lane {
+                    processor,
+                    empty: driver(Target::Null("null_tx"))?,
+                    ours: driver(Target::Loaded(&bed.program))?,
+                })
+            })?
         };
         let mut lanes = [lane(first, 0)?, lane(second, 1)?];
         let [mut alone, mut both] = [Vec::new(), Vec::new()];

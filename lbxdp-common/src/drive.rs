@@ -146,13 +146,15 @@ pub fn restore<L: Layout, F: Frame>(frame: &mut F, bytes: u32) -> Option<()> {
 /// Writes the frame of a flow.
 #[inline(always)]
 pub fn write<L: Layout, F: Frame>(frame: &mut F, orders: &Orders, flow: u32) -> Option<()> {
-    let [first @ .., eighth, ninth, tenth] = orders.frame;
-    frame.write(0, first)?;
-    if L::BYTES == V4_BYTES {
-        // The half of a word: what follows is beyond the frame.
-        frame.write(size_of_val(&first), eighth as u32)?;
-    } else {
-        frame.write(size_of_val(&first), [eighth, ninth, tenth])?;
+    // A word at a time: as a whole it would be copied byte by byte.
+    let mut offset = 0;
+    for word in orders.frame {
+        if offset + 8 <= L::BYTES as usize {
+            frame.write(offset, word)?;
+        } else if offset + 4 <= L::BYTES as usize {
+            frame.write(offset, word as u32)?;
+        }
+        offset += 8;
     }
     let (client, port) = orders.client_of(flow);
     let service = orders.service.wrapping_add(orders.service_of(flow));
