@@ -16,21 +16,18 @@ mod processor;
 mod report;
 mod room;
 mod scaling;
+mod session;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use lbxdp_tests::{daemon, programs};
 
-use bed::Bed;
 use driver::Object;
-use figure::Figure;
-use machine::Machine;
-use meter::{Effort, Meter};
-use plan::Planned;
-use report::{Program, Report};
+use meter::Effort;
+use report::Report;
+use session::Session;
 
 /// Measure what lbxdp costs
 #[derive(Parser)]
@@ -100,71 +97,7 @@ fn measured(arguments: &Arguments) -> Result<Report> {
         Some(number) => number,
         None => processor::all()?.last().copied().context("there is no processor")?,
     };
-    let is_wanted = |name: &str| {
-        // Of a group of figures all are wanted, or those whose names go on as the pattern does.
-        let fits = |pattern: &String| {
-            name.contains(pattern.as_str()) || name.ends_with('/') && pattern.starts_with(name)
-        };
-        arguments.only.is_empty() || arguments.only.iter().any(fits)
-    };
-    let mut figures = Vec::new();
-    report::print_head();
-    let mut add = |more: Vec<Figure>| {
-        more.iter().for_each(report::print);
-        figures.extend(more);
-    };
-    // What cannot be measured is said, and the rest is measured: a run is long.
-    let mut failures = Vec::new();
-    for planned in plan::all(arguments.quick) {
-        failures.extend(in_bed(&object, effort, processor, planned, is_wanted, &mut add).err());
-    }
-    for group in [
-        live::measure(&object, effort, processor, is_wanted),
-        scaling::measure(&object, effort, is_wanted),
-        control::measure(&object, effort, processor, is_wanted),
-    ] {
-        match group {
-            Ok(figures) => add(figures),
-            Err(error) => failures.push(error),
-        }
-    }
-    let programs = if is_wanted("programs/") { programs()? } else { Vec::new() };
-    let Effort { rounds, packets, .. } = effort;
-    let failures = failures.iter().map(|error| format!("{error:#}")).collect();
-    let report = Report { machine: Machine::here(), rounds, packets, figures, programs, failures };
+    let report = Session::new(object, effort, processor, arguments.only.clone()).run(arguments.quick)?;
     report.print_programs();
     Ok(report)
-}
-
-/// Measures what is wanted of a bed's cases, if anything is.
-fn in_bed(
-    object: &Object,
-    effort: Effort,
-    processor: usize,
-    planned: Planned,
-    is_wanted: impl Fn(&str) -> bool,
-    add: &mut impl FnMut(Vec<Figure>),
-) -> Result<()> {
-    let Planned { size, rules, mut steps } = planned;
-    steps.retain(|step| is_wanted(&step.case.name));
-    if steps.is_empty() {
-        return Ok(());
-    }
-    let bed = Bed::make(object, size, &rules)?;
-    let meter = Meter { object, bed: &bed, effort, processor };
-    for step in &steps {
-        let figure = step.carry_out(&meter).with_context(|| format!("its log:\n{}", bed.daemon.log()));
-        add(vec![figure.with_context(|| step.case.name.clone())?]);
-    }
-    Ok(())
-}
-
-/// What the kernel says of the programs.
-fn programs() -> Result<Vec<Program>> {
-    let programs = programs::of(&daemon::binary()?)?;
-    let program = |program: programs::Program| {
-        let programs::Program { name, verified, translated, jited, stack } = program;
-        Program { name, verified, translated, jited, stack }
-    };
-    Ok(programs.into_iter().map(program).collect())
 }

@@ -127,8 +127,8 @@ impl Meter<'_> {
         let (family, tables, flows) = (first.family(), &self.bed.tables, 1_u32 << bits);
         room::make(tables, family, u64::from(flows) * entries)?;
         let (before, by_hash) = (room::connections(tables, family)?, self.bed.by_hash()?);
-        // Not shuffled by halves: some at a time are a part of all.
-        let step = u32::try_from(room::places(tables, family)? / 32 / entries)?.clamp(1, flows);
+        // Those of one step are not confirmed yet, and have two places of four in a bucket: they must be few.
+        let step = u32::try_from(room::places(tables, family)? / 256 / entries)?.clamp(1, flows);
         self.inside(|| {
             let (mut opener, mut confirmer) = (self.driver(first)?, self.driver(later)?);
             let mut opened = 0;
