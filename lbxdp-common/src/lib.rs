@@ -23,6 +23,7 @@ pub mod client_hop;
 pub mod connection;
 pub mod counters;
 pub mod decap;
+pub mod drive;
 pub mod forward;
 pub mod fragment;
 pub mod held;

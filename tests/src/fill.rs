@@ -36,17 +36,39 @@ impl<B, C: Cells, L: Fn(u32) -> Option<C>> Filler<B, C, L> {
         B: Buckets<A>,
     {
         let word = self.find(pattern)?;
-        let Some(load) = (self.load)(word.server().row()) else {
-            anyhow::bail!("the server of the pattern has no row");
-        };
-        let is_active = pattern.protocol().is_some_and(|protocol| word.state().is_active(protocol));
-        load.add(0, Load::gained(is_active).wrapping_mul(count.into()));
+        self.raise_load(pattern, word, count)?;
         wait::until("the table has grown", DEADLINE, || {
             let shape = self.settings.shape_of::<A>();
             // It doubles while it is half full, or less than twice at its limit, which is 62 in 100 of its places.
             let places = u64::from(shape.home()) * WAYS as u64;
             shape.is_steady() && u64::from(count) * 100 <= places * 65
         })?;
+        self.put_like(pattern, word, count)
+    }
+
+    /// As [`Filler::add_like`], into a table that has grown to its limit, however many of its places that takes.
+    pub fn add_however_full<A: Address>(&self, pattern: Key<A>, count: u32) -> Result<()>
+    where
+        B: Buckets<A>,
+    {
+        let word = self.find(pattern)?;
+        self.raise_load(pattern, word, count)?;
+        self.put_like(pattern, word, count)
+    }
+
+    fn raise_load<A: Address>(&self, pattern: Key<A>, word: Word, count: u32) -> Result<()> {
+        let Some(load) = (self.load)(word.server().row()) else {
+            anyhow::bail!("the server of the pattern has no row");
+        };
+        let is_active = pattern.protocol().is_some_and(|protocol| word.state().is_active(protocol));
+        load.add(0, Load::gained(is_active).wrapping_mul(count.into()));
+        Ok(())
+    }
+
+    fn put_like<A: Address>(&self, pattern: Key<A>, word: Word, count: u32) -> Result<()>
+    where
+        B: Buckets<A>,
+    {
         // Nothing is overdue at this time, so nothing has to make room.
         let long_ago = word.due() + 3 * (1 << 30);
         let (shape, seed) = (self.settings.shape_of::<A>(), self.settings.seed());

@@ -21,6 +21,7 @@ pub mod namespace;
 pub mod network;
 #[expect(unsafe_code, reason = "bpf(2) has no other way in for two raw instructions")]
 pub mod pass;
+pub mod programs;
 pub mod recorded;
 pub mod scale;
 pub mod service;

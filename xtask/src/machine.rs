@@ -62,6 +62,14 @@ fn require_kernel() -> Result<()> {
     Ok(())
 }
 
+/// The line of kernels that this one belongs to, such as `6.1`.
+pub(crate) fn kernel_line() -> Result<String> {
+    let release =
+        uname().context("asking the kernel for its version")?.release().to_string_lossy().into_owned();
+    let (major, minor) = version(&release).with_context(|| format!("which version is {release}?"))?;
+    Ok(format!("{major}.{minor}"))
+}
+
 /// Major and minor number of a kernel release such as `6.1.0-18-amd64`.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|character: char| !character.is_ascii_digit());

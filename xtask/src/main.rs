@@ -15,6 +15,7 @@ mod packages;
 mod project;
 mod run;
 mod setup;
+mod size;
 mod soak;
 mod step;
 mod test;
@@ -55,7 +56,7 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Measure what memory, listings, the sweep and configuring cost at size
+    /// Measure what a packet costs, and what memory, listings, the sweep and configuring do at size
     Bench {
         /// Arguments of the bench
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -69,6 +70,8 @@ enum Verb {
     },
     /// Make manual pages and shell completions, in target/docs
     Docs,
+    /// Compare how large the programs in the kernel are with what is committed
+    Size(size::Options),
     /// Check layout, lints and docs, with warnings denied
     Lint,
 }
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Verb::Bench { arguments } => bench::run(&arguments),
         Verb::Soak { arguments } => soak::run(&arguments),
         Verb::Docs => docs::run(),
+        Verb::Size(options) => size::run(&options),
         Verb::Lint => lint::run(),
     };
     match outcome {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use anyhow::{Result, bail};
 
-use crate::{build, machine, object, project, step};
+use crate::{build, machine, object, project, size, step};
 
 /// The variable that tells the root tests which binary is tested.
 pub(crate) const BINARY_VARIABLE: &str = "LBXDP_BIN";
@@ -34,6 +34,11 @@ fn root_tests(arguments: &[OsString]) -> Result<()> {
     machine::require_lab("test")?;
     machine::require_test_programs()?;
     let built = build::build()?;
+    step::say("the root tests: how large the programs are");
+    let sizes = size::check(&built.binary);
+    if let Err(error) = &sizes {
+        eprintln!("{error:#}");
+    }
     step::say("the root tests: what the kernel says of next hops");
     let mut next_hops = project::cargo();
     next_hops.args(["test", "--quiet", "--release", "--package", "lbxdp", "--lib"]);
@@ -44,5 +49,5 @@ fn root_tests(arguments: &[OsString]) -> Result<()> {
     cargo.args(["--", "--ignored"]).args(arguments);
     cargo.env(object::VARIABLE, &built.object).env(BINARY_VARIABLE, &built.binary);
     // A failure of the one does not hide what the other has to say.
-    step::run(&mut cargo).and(next_hops)
+    step::run(&mut cargo).and(next_hops).and(sizes)
 }

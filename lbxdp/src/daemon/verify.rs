@@ -31,9 +31,10 @@ fn print_of(ebpf: &Ebpf, object: &[u8]) -> Result<(), ProgramError> {
     for (name, program) in ebpf.programs() {
         let info = program.info()?;
         println!(
-            "packet program {name}: {} instructions verified, {} bytes translated, {} bytes of stack",
+            "packet program {name}: {} instructions verified, {} bytes translated, {} bytes of machine code, {} bytes of stack",
             info.verified_instruction_count().unwrap_or(0),
             info.size_translated().unwrap_or(0),
+            info.size_jitted(),
             stacks.get(name).copied().unwrap_or(0),
         );
     }

@@ -1,0 +1,156 @@
+//! `docs/performance.md`, made from a report.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::figure::Figure;
+use crate::report::{Program, Report, number};
+
+/// What stands above the tables: the method, and what it cannot show.
+const METHOD: &str = include_str!("document/method.md");
+
+/// A part of the document: what figures' names begin with, its heading, and what is to be said of it.
+const PARTS: [(&str, &str, &str); 12] = [
+    (
+        "packet/dr/",
+        "Direct routing",
+        "Known connections, from one to a million; new ones, each inserted; a flood of SYNs into a table with room for 65,536.",
+    ),
+    (
+        "packet/tun-",
+        "Tunnels",
+        "The null program puts a constant outer header of IPv4 (of IPv6 for `v6`) in front.",
+    ),
+    ("packet/nat-", "Address translation", "Requests and replies. A connection has two entries."),
+    ("packet/not-ours/", "Not ours", "Packets that go on to the director's own stack."),
+    ("packet/scheduler/", "Schedulers", "A new connection each packet, to one of ten servers."),
+    (
+        "packet/services/",
+        "Many services",
+        "65,536 known connections, spread over all services; and new ones. An instance has 8,192 services at most.",
+    ),
+    (
+        "packet/servers/",
+        "Many servers",
+        "The same with one service. `wlc` looks at all servers; an instance has 16,383 in all.",
+    ),
+    (
+        "packet/load/",
+        "A full table",
+        "32,768 known connections, in a table at its limit with so many percent of its places taken.",
+    ),
+    (
+        "live/",
+        "Live",
+        "Frames through a pair of veth, source, director and sink on one processor: millions a second of its time, with all that the kernel does for them. The null program rewrites MAC addresses.",
+    ),
+    ("processors/", "Two processors", "Each with connections of its own, at the same time."),
+    ("memory/", "Memory", "What the kernel has locked for the tables."),
+    ("control/", "The daemon", "Commands as processes, from start to end."),
+];
+
+/// Writes the document.
+pub(crate) fn write(report: &Report, path: &Path) -> Result<()> {
+    fs::write(path, text(report)?).with_context(|| format!("writing {}", path.display()))
+}
+
+fn text(report: &Report) -> Result<String> {
+    let machine = &report.machine;
+    let mut text = String::from("# Performance\n\n");
+    writeln!(
+        text,
+        "Made by `cargo xtask bench --document`; not to be edited. Measured {} at commit {} on {} ({} processors, {} of cache, {}), Linux {}; {} rounds of {} packets.\n",
+        machine.date,
+        machine.commit,
+        machine.processor,
+        machine.processors,
+        machine.cache,
+        machine.hypervisor,
+        machine.kernel,
+        report.rounds,
+        report.packets
+    )?;
+    text.push_str(METHOD);
+    for (prefix, heading, words) in PARTS {
+        let figures: Vec<&Figure> =
+            report.figures.iter().filter(|figure| figure.name.starts_with(prefix)).collect();
+        if !figures.is_empty() {
+            writeln!(text, "\n## {heading}\n\n{words}\n")?;
+            table(&mut text, &figures)?;
+        }
+    }
+    programs(&mut text, &report.programs)?;
+    Ok(text)
+}
+
+fn table(text: &mut String, figures: &[&Figure]) -> Result<()> {
+    let (has_null, has_notes) = (
+        figures.iter().any(|figure| figure.null.is_some()),
+        figures.iter().any(|figure| !figure.note.is_empty()),
+    );
+    let columns = [("null", has_null), ("ratio", has_null), ("", has_notes)];
+    let extra = || columns.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name);
+    let (mut head, mut rule) =
+        (String::from("| | min | median | max | unit |"), String::from("| --- | --: | --: | --: | --- |"));
+    for column in extra() {
+        write!(head, " {column} |")?;
+        rule.push_str(if column.is_empty() { " --- |" } else { " --: |" });
+    }
+    writeln!(text, "{head}\n{rule}")?;
+    for Figure { name, unit, spread, null, note } in figures {
+        let [min, median, max] = [spread.min, spread.median, spread.max].map(|value| number(value, *unit));
+        let name = name.split_once('/').map_or(name.as_str(), |(_, rest)| rest);
+        write!(text, "| {name} | {min} | **{median}** | {max} | {} |", unit.name())?;
+        if has_null {
+            match null {
+                Some(null) => {
+                    write!(text, " {} | {:.2} |", number(null.median, *unit), spread.median / null.median)?
+                }
+                None => text.push_str(" | |"),
+            }
+        }
+        if has_notes {
+            write!(text, " {note} |")?;
+        }
+        text.push('\n');
+    }
+    Ok(())
+}
+
+fn programs(text: &mut String, programs: &[Program]) -> Result<()> {
+    if programs.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "\n## Programs\n")?;
+    writeln!(
+        text,
+        "What the kernel's verifier looked at, and what it left; bytes. The stack is the program's own frame.\n"
+    )?;
+    writeln!(text, "| program | instructions verified | translated | machine code | stack |")?;
+    writeln!(text, "| --- | --: | --: | --: | --: |")?;
+    for Program { name, verified, translated, jited, stack } in programs {
+        writeln!(text, "| {name} | {verified} | {translated} | {jited} | {stack} |")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figure::{Spread, Unit};
+
+    #[test]
+    fn a_figure_stands_beside_its_null_program() {
+        let figure = Figure::new(
+            "packet/dr/v4/tcp/new",
+            Unit::Nanoseconds,
+            Spread { min: 8.0, median: 10.0, max: 12.0 },
+        );
+        let mut text = String::new();
+        table(&mut text, &[&figure.with_null(Spread::exactly(4.0))]).unwrap();
+        assert!(text.contains("| dr/v4/tcp/new | 8.0 | **10.0** | 12.0 | ns | 4.0 | 2.50 |"), "{text}");
+    }
+}
