@@ -1,4 +1,4 @@
-//! The settings of IPVS's `net.ipv4.vs.*`, under IPVS's names: one table, a row a setting.
+//! The settings of IPVS's `net.ipv4.vs.*`, under IPVS's names, and those of our own: one table, a row a setting.
 //!
 //! A [`Setting`] is checked when it is made. Its text, `NAME=VALUE`, is the same on the command line, on the socket and
 //! in a saved file.
@@ -22,13 +22,14 @@ pub struct Sysctls {
     pub secure_tcp: i32,
     pub sloppy_sctp: i32,
     pub sloppy_tcp: i32,
+    pub tunnel_spread: i32,
 }
 
 /// A setting that can be changed.
 pub struct Sysctl {
-    /// IPVS's name, without `net.ipv4.vs.`.
+    /// IPVS's name, without `net.ipv4.vs.`; or ours.
     pub name: &'static str,
-    /// IPVS's default.
+    /// IPVS's default; of ours, what makes it as IPVS has it.
     pub default: i32,
     /// What IPVS takes; all else is refused.
     pub allowed: RangeInclusive<i32>,
@@ -44,8 +45,12 @@ const ANY: RangeInclusive<i32> = i32::MIN..=i32::MAX;
 const SECONDS: RangeInclusive<i32> = -(i32::MAX / 250)..=i32::MAX / 250;
 const DAY_S: i32 = 86_400;
 
+/// The most bits of a tunnel's source address that may follow the connection: what an IPv4 network leaves, and enough for any
+/// number of receive queues.
+const MAX_SPREAD_BITS: i32 = 24;
+
 /// All of them, by name.
-pub static SYSCTLS: [Sysctl; 9] = [
+pub static SYSCTLS: [Sysctl; 10] = [
     Sysctl {
         name: "conn_reuse_mode",
         default: 1,
@@ -108,6 +113,13 @@ pub static SYSCTLS: [Sysctl; 9] = [
         allowed: ANY,
         meaning: "1: a TCP connection may begin with any packet but RST",
         field: |values| &mut values.sloppy_tcp,
+    },
+    Sysctl {
+        name: "tunnel_spread",
+        default: 0,
+        allowed: 0..=MAX_SPREAD_BITS,
+        meaning: "so many bits at the end of a tunnel's source address follow the connection; not IPVS's",
+        field: |values| &mut values.tunnel_spread,
     },
 ];
 
@@ -195,6 +207,7 @@ impl Default for Sysctls {
             secure_tcp: 0,
             sloppy_sctp: 0,
             sloppy_tcp: 0,
+            tunnel_spread: 0,
         };
         for sysctl in &SYSCTLS {
             *(sysctl.field)(&mut values) = sysctl.default;
@@ -315,7 +328,8 @@ mod tests {
                 ("pmtu_disc", 1),
                 ("secure_tcp", 0),
                 ("sloppy_sctp", 0),
-                ("sloppy_tcp", 0)
+                ("sloppy_tcp", 0),
+                ("tunnel_spread", 0)
             ]
         );
     }
@@ -390,7 +404,7 @@ mod tests {
             said("slopy_tcp=1"),
             "there is no setting `slopy_tcp`; there are conn_reuse_mode, expire_nodest_conn, \
              expire_quiescent_template, lblc_expiration, lblcr_expiration, pmtu_disc, secure_tcp, sloppy_sctp, \
-             sloppy_tcp"
+             sloppy_tcp, tunnel_spread"
         );
     }
 

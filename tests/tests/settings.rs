@@ -18,6 +18,7 @@ pmtu_disc = 1
 secure_tcp = 0
 sloppy_sctp = 0
 sloppy_tcp = 0
+tunnel_spread = 0
 ";
 
 /// The row that the packet path reads.

@@ -63,6 +63,7 @@ pmtu_disc = 1
 secure_tcp = 0
 sloppy_sctp = 0
 sloppy_tcp = 1
+tunnel_spread = 0
 "
         );
     }

@@ -34,7 +34,7 @@ pub(super) fn row(state: &State, kinds: Rules, seed: Seed, clock: &Clock) -> Set
         reusable_sctp: reusable_states(Protocol::Sctp, reuse_mode),
         hertz: clock.hertz(),
         lblcr_expiration: expiration(sysctls.lblcr_expiration, clock),
-        tunnel_spread: 0,
+        tunnel_spread: !u32::MAX.checked_shl(sysctls.tunnel_spread.cast_unsigned()).unwrap_or(0),
         shape_v6: 0,
         zero: 0,
     }
@@ -73,6 +73,7 @@ pub(super) fn meaning(row: &Settings, clock: &Clock) -> (Timeouts, Sysctls) {
         sloppy_sctp: has(Rules::SLOPPY_SCTP),
         sloppy_tcp: has(Rules::SLOPPY_TCP),
         lblcr_expiration: (row.lblcr_expiration / clock.hertz()).cast_signed(),
+        tunnel_spread: row.tunnel_spread.count_ones().cast_signed(),
         ..Sysctls::default()
     };
     (timeouts, sysctls)
@@ -147,6 +148,7 @@ mod tests {
                 sloppy_tcp: 1 - on,
                 sloppy_sctp: on,
                 lblcr_expiration: 3600,
+                tunnel_spread: 12 * on,
                 ..Sysctls::default()
             };
             let kinds = Rules::MARKS.and(Rules::IPV6);

@@ -330,7 +330,7 @@ fn settings(setup: &Setup) -> Settings {
         reusable_sctp: reusable_states(Protocol::Sctp, 1),
         hertz: HERTZ,
         lblcr_expiration: 100 * HERTZ,
-        tunnel_spread: 0,
+        tunnel_spread: setup.tunnel_spread,
         shape_v6: setup.shape_v6.0,
         zero: 0,
     }

@@ -48,6 +48,8 @@ pub struct Setup {
     pub shape_v6: Shape,
     pub rules: Rules,
     pub reusable_tcp: u16,
+    /// See [`lbxdp_common::settings::Settings`].
+    pub tunnel_spread: u32,
 }
 
 /// A service, and its servers in list order.
@@ -134,6 +136,7 @@ impl Default for Setup {
             shape_v6: Shape::steady(BUCKETS / 2),
             rules: Rules::default(),
             reusable_tcp: 1 << TcpState::TimeWait.raw() | 1 << TcpState::Close.raw(),
+            tunnel_spread: 0,
         }
     }
 }

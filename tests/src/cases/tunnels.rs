@@ -32,7 +32,7 @@ pub(super) const TUNNELS: [(TunnelKind, TunnelChecksum); 6] = [
 ];
 
 pub(super) fn all() -> Vec<Case> {
-    [lengths(), headers(), widths()].concat()
+    [lengths(), headers(), widths(), spreads()].concat()
 }
 
 /// Makes a server's row one of a tunnel whose ends are IPv6 addresses or IPv4 ones.
@@ -215,6 +215,36 @@ fn widths() -> Vec<Case> {
         cases.push(case.not(Reason::NoTunnel, frame::udp(PORT, DNS)));
         let case = Case::new(&format!("{name}, nearly"), of(least));
         cases.push(case.wraps(&frame::udp(PORT, DNS).payload(0).bytes(), &of(least).servers[0]));
+    }
+    cases
+}
+
+/// The outer source follows the connection where a setting says so.
+fn spreads() -> Vec<Case> {
+    const BITS: u32 = 0xfff;
+    let mut cases = of_all("outer sources that follow the connection", |case, row| {
+        let spread = |hash: Hash| {
+            let bits = u32::try_from(hash.0 >> 32).expect("the upper half") & BITS;
+            let mut row = *row;
+            let last = if row.flags.has(ServerFlags::IPV6) { 12..16 } else { 0..4 };
+            for (byte, bits) in row.tunnel_source[last].iter_mut().zip(bits.to_be_bytes()) {
+                *byte ^= bits;
+            }
+            row
+        };
+        (PORT..PORT + 4).fold(case, |case, port| {
+            let (v4, v6) = (Hash::of(key(Udp, port, DNS), SEED), Hash::of(key_v6(Udp, port, DNS), SEED));
+            let (frame, frame_v6) = (frame::udp(port, DNS).bytes(), v6::udp(port, DNS).bytes());
+            let (out, out_v6) = (wrapped(&frame, &spread(v4), v4), wrapped(&frame_v6, &spread(v6), v6));
+            // The second packet of each goes the shortest way.
+            case.tunnelled(Verdict::Transmit, frame.clone(), out.clone())
+                .tunnelled(Verdict::Transmit, frame, out)
+                .tunnelled(Verdict::Transmit, frame_v6.clone(), out_v6.clone())
+                .tunnelled(Verdict::Transmit, frame_v6, out_v6)
+        })
+    });
+    for case in &mut cases {
+        case.setup.tunnel_spread = BITS;
     }
     cases
 }
