@@ -10,11 +10,9 @@ use aya::programs::{TestRun, TestRunOptions, Xdp};
 use ipnet::IpNet;
 use lbxdp::daemon::load::{self, Interface, Sizes};
 use lbxdp::tables::{Fragments, Mapped, Ring, Tables};
-use lbxdp_common::cells::Cells;
 use lbxdp_common::client_hop::{CLIENT_HOP_CELLS, Wanted, Wish};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::held::HeldHeader;
-use lbxdp_common::limit::TOTAL_ROW;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::ServiceKey;
@@ -324,9 +322,8 @@ fn run_both(
         assert_eq!(in_kernel, on_host, "frame {number}, {setup:?}");
         assert_eq!(kernel.held(), host.held(), "frame {number}, {setup:?}");
         // What the limit of all clients takes is left to chance.
-        for row in [kernel.row(Table::Limits, TOTAL_ROW), host.row(Table::Limits, TOTAL_ROW)] {
-            row.expect("a row").store(0, 0);
-        }
+        memory::fill_total_limit(kernel);
+        memory::fill_total_limit(host);
     }
     let (in_kernel, on_host) = (memory::snapshot(kernel), memory::snapshot(host));
     assert_eq!(in_kernel.cells, on_host.cells, "{setup:?}");

@@ -7,9 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use lbxdp_common::cells::Cells;
 use lbxdp_common::forward::{TunnelChecksum, TunnelKind};
-use lbxdp_common::limit::TOTAL_ROW;
 use lbxdp_common::server::{Method, ServerFlags};
 use lbxdp_common::service::{ServiceKey, widened};
 use lbxdp_common::settings::Rules;
@@ -18,7 +16,7 @@ use lbxdp_common::{Protocol, Reason, Scheduler, Verdict};
 
 use super::VIP_V6;
 use super::host::Host;
-use super::memory::{self, Runner, Table};
+use super::memory::{self, Runner};
 use super::random::{Dice, v6_server};
 use super::setup::{Setup, key, server_row};
 use super::tunnels::through;
@@ -127,7 +125,7 @@ fn run(host: &mut Host, frame: &[u8]) -> Vec<u8> {
     let mut out = frame.to_vec();
     host.run(&mut out);
     host.held();
-    host.row(Table::Limits, TOTAL_ROW).expect("a row").store(0, 0);
+    memory::fill_total_limit(host);
     out
 }
 

@@ -9,7 +9,7 @@ use lbxdp_common::client_hop::{self, CLIENT_HOP_CELLS, ClientHop, WayOut, Wish};
 use lbxdp_common::connection::{Key, Phase, Word, kind};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::held::HeldHeader;
-use lbxdp_common::limit::{LIMIT_CELLS, LIMIT_ROWS};
+use lbxdp_common::limit::{LIMIT_CELLS, LIMIT_ROWS, TOTAL_ROW};
 use lbxdp_common::mark::{MARK_CELLS, MARK_ROWS, MarkRun};
 use lbxdp_common::overload::LoadRow;
 use lbxdp_common::pressure::PRESSURE_CELLS;
@@ -213,6 +213,7 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
         clear(runner, table, row);
     }
     runner.forget();
+    fill_total_limit(runner);
     put(runner.row(Table::Settings, 0), &settings(setup).cells());
     let bucket = vip::bucket(VIP, SEED);
     runner.set_rows().push((Table::Vips, bucket));
@@ -285,6 +286,13 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
     if setup.is_full {
         fill(runner, now);
     }
+}
+
+/// Lets all clients together have errors: how many they have left is drawn by lot. An empty row would do, but for some
+/// seconds after the kernel's clock has begun anew, five minutes after its start.
+pub fn fill_total_limit<R: Runner>(runner: &R) {
+    const PLENTY: u64 = 50;
+    runner.row(Table::Limits, TOTAL_ROW).expect("a row").store(0, PLENTY << 32);
 }
 
 /// Has the runner know these ways to clients, and no others.
