@@ -107,7 +107,7 @@ fn table(text: &mut String, figures: &[&Figure]) -> Result<()> {
         if has_null {
             match null {
                 Some(null) => {
-                    write!(text, " {} | {:.2} |", number(null.median, *unit), spread.median / null.median)?
+                    write!(text, " {} | {:.2} |", number(null.median, *unit), spread.median / null.median)?;
                 }
                 None => text.push_str(" | |"),
             }
