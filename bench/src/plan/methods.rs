@@ -108,7 +108,8 @@ fn planned(method: Method, family: Family, is_quick: bool) -> Planned {
         }));
     }
     // Of IPv6 there is room for half as many.
-    Planned { size: Size { connections: 1 << 22, servers: 1 }, rules, steps }
+    let connections = if method.entries() > 1 && family == Family::V6 { 1 << 23 } else { 1 << 22 };
+    Planned { size: Size { connections, servers: 1 }, rules, steps }
 }
 
 /// Packets of known connections; by VS/NAT their replies too.
