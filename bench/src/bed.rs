@@ -190,7 +190,7 @@ pub(crate) fn vip(family: Family, block: u32, number: u32) -> IpAddr {
     let number = block << 16 | number;
     match family {
         Family::V4 => Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 0, 1).to_bits() + number).into(),
-        Family::V6 => Ipv6Addr::from_bits(0x2001_0db8 << 96 | 0x1_0000_0001 + u128::from(number)).into(),
+        Family::V6 => Ipv6Addr::from_bits((0x2001_0db8 << 96) | (0x1_0000_0001 + u128::from(number))).into(),
     }
 }
 

@@ -83,6 +83,13 @@ fn text(report: &Report) -> Result<String> {
         }
     }
     programs(&mut text, &report.programs)?;
+    if !report.failures.is_empty() {
+        writeln!(text, "\n## Not measured\n\nWhat was meant could not be brought about in this run:\n")?;
+    }
+    for failure in &report.failures {
+        // Behind the name are the reason and the daemon's log, for whoever runs it.
+        writeln!(text, "- {}", failure.split_once(": ").map_or(failure.as_str(), |(name, _)| name))?;
+    }
     Ok(text)
 }
 
@@ -107,7 +114,7 @@ fn table(text: &mut String, figures: &[&Figure]) -> Result<()> {
         if has_null {
             match null {
                 Some(null) => {
-                    write!(text, " {} | {:.2} |", number(null.median, *unit), spread.median / null.median)?
+                    write!(text, " {} | {:.2} |", number(null.median, *unit), spread.median / null.median)?;
                 }
                 None => text.push_str(" | |"),
             }

@@ -95,7 +95,7 @@ impl Loop<'_> {
             processor::stay_on(processor)?;
             let (own, kernel) = (processor::time()?, softirq_time(processor)?);
             source.run(FRAMES)?;
-            Ok(processor::time()? - own + softirq_time(processor)?.saturating_sub(kernel))
+            Ok(processor::time()?.saturating_sub(own) + softirq_time(processor)?.saturating_sub(kernel))
         })??;
         let came_back = arrived(self.sink)? - before;
         ensure!(came_back * 100 >= u64::from(FRAMES) * 90, "of {FRAMES} frames only {came_back} came back");

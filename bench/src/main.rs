@@ -89,9 +89,9 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn measured(arguments: &Arguments) -> Result<Report> {
     let object = Object::read()?;
     let effort = if arguments.quick {
-        Effort { rounds: 5, packets: 1 << 19, new: 1 << 13 }
+        Effort { rounds: 3, packets: 1 << 18, new: 1 << 13 }
     } else {
-        Effort { rounds: 9, packets: 1 << 20, new: 1 << 13 }
+        Effort { rounds: 7, packets: 1 << 19, new: 1 << 13 }
     };
     let processor = match arguments.processor {
         Some(number) => number,

@@ -28,10 +28,9 @@ pub(crate) fn measure(
     is_wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<Figure>> {
     let name = |flows: &str, how: &str| format!("processors/dr/v4/tcp/established/{flows}/{how}");
-    let [first, second] = match processor::all()?[..] {
-        [first, second, ..] => [first, second],
+    let [first, second, ..] = processor::all()?[..] else {
         // There is nothing to be shown by one.
-        _ => return Ok(Vec::new()),
+        return Ok(Vec::new());
     };
     let is_any =
         FLOWS.iter().any(|(flows, _)| ["alone", "both"].iter().any(|how| is_wanted(&name(flows, how))));

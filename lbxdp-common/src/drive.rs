@@ -3,6 +3,8 @@
 //! The kernel can run a program on a frame again and again, but leaves the frame as the program left it: the second time a
 //! tunnel would go into a tunnel. So the driver goes first each time, and gives the program under test a frame that is new.
 
+use core::cmp::Ordering;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::wire::Frame;
@@ -134,12 +136,10 @@ impl Layout for RepliesV6 {
 /// Gives a frame back the bounds it had before a program added or took something at its front.
 #[inline(always)]
 pub fn restore<L: Layout, F: Frame>(frame: &mut F, bytes: u32) -> Option<()> {
-    if bytes > L::BYTES {
-        frame.cut_front(bytes - L::BYTES)
-    } else if bytes < L::BYTES {
-        frame.grow_front(L::BYTES - bytes)
-    } else {
-        Some(())
+    match bytes.cmp(&L::BYTES) {
+        Ordering::Greater => frame.cut_front(bytes - L::BYTES),
+        Ordering::Less => frame.grow_front(L::BYTES - bytes),
+        Ordering::Equal => Some(()),
     }
 }
 
@@ -163,7 +163,8 @@ pub fn write<L: Layout, F: Frame>(frame: &mut F, orders: &Orders, flow: u32) -> 
     frame.write(L::SERVICE, service.to_be_bytes())?;
     match L::CHECKSUM {
         Some(offset) => {
-            let sum = orders.sum as u64 + client.swap_bytes() as u64 + service.swap_bytes() as u64;
+            let addresses = u64::from(client.swap_bytes()) + u64::from(service.swap_bytes());
+            let sum = u64::from(orders.sum) + addresses;
             frame.write(offset, checksum::of_sum(sum))
         }
         None => Some(()),
@@ -224,11 +225,11 @@ mod tests {
         orders.frame = core::array::from_fn(|at| 0x0101_0101_0101_0101 * (at as u64 + 1));
         let written = |start: usize| -> Vec<u8> {
             let mut memory = [0xff; 128];
-            let mut buffer = Buffer::new(memory.get_mut(..64 + 60).unwrap(), start);
+            let mut buffer = Buffer::new(memory.get_mut(..64 + 60).expect("the frame is long enough"), start);
             let mut frame = &mut buffer;
             let bytes = frame.bytes();
-            restore::<RequestsV4, _>(&mut frame, bytes).unwrap();
-            write::<RequestsV4, _>(&mut frame, &orders, 17).unwrap();
+            restore::<RequestsV4, _>(&mut frame, bytes).expect("the frame is long enough");
+            write::<RequestsV4, _>(&mut frame, &orders, 17).expect("the frame is long enough");
             buffer.frame().to_vec()
         };
         assert_eq!(written(64).len(), V4_BYTES as usize);
@@ -249,7 +250,8 @@ mod tests {
         orders.frame = zerocopy::transmute!(bytes);
         for flow in [0, 1, 1023] {
             let mut memory = [0; 60];
-            write::<RequestsV4, _>(&mut &mut Buffer::new(&mut memory, 0), &orders, flow).unwrap();
+            write::<RequestsV4, _>(&mut &mut Buffer::new(&mut memory, 0), &orders, flow)
+                .expect("the frame is long enough");
             header.copy_from_slice(&memory[14..34]);
             let folded = (sum(&header) >> 16) + (sum(&header) & 0xffff);
             assert_eq!(folded, 0xffff, "flow {flow}: {header:02x?}");

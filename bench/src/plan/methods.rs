@@ -1,6 +1,7 @@
 //! Each forwarding method: known connections, from one to a million, and new ones.
 
 use std::fmt::Write as _;
+use std::iter;
 
 use super::{MANY, Planned, Step, flag};
 use crate::bed::{self, Size, at_port};
@@ -51,6 +52,12 @@ impl Method {
         if matches!(self, Self::Masquerade) { 2 } else { 1 }
     }
 
+    /// What all its cases have in common.
+    fn shape(self, case: &mut Case) {
+        case.null = self.null();
+        case.entries = self.entries();
+    }
+
     /// Whether many connections are worth while: the tunnels differ in what they write, not in the table.
     const fn has_many(self) -> bool {
         matches!(self, Self::Direct | Self::Ipip | Self::Masquerade)
@@ -65,40 +72,62 @@ pub(super) fn plan(is_quick: bool) -> Vec<Planned> {
 fn planned(method: Method, family: Family, is_quick: bool) -> Planned {
     let vip = bed::vip(family, 0, 0);
     let mut rules = String::new();
-    let mut steps = Vec::new();
     for protocol in Protocol::ALL {
         let (service, server) = (at_port(vip), at_port(bed::server(family, 0)));
         let (letter, flags) = (flag(protocol), method.flags());
         // Writing to a string does not fail.
         let _ = writeln!(rules, "-A {letter} {service} -s rr\n-a {letter} {service} -r {server} {flags}");
-        let named =
-            |name: &str, what: &str| format!("packet/{name}/{}/{}/{what}", family.name(), protocol.name());
-        let change = |case: &mut Case| {
-            case.null = method.null();
-            case.entries = method.entries();
-        };
-        for (bits, many) in MANY {
-            if bits > 10 && !method.has_many() || bits > 16 && (is_quick || protocol == Protocol::Udp) {
-                continue;
-            }
-            let what = format!("established/{many}");
-            let step = Step::established(named(method.name(), &what), vip, protocol, bits).with(change);
-            steps.push(step.clone());
-            if method == Method::Masquerade {
-                let reply = |packets: Packets| Packets {
-                    direction: Direction::Reply,
-                    service: bed::server(family, 0),
-                    ..packets
-                };
-                let name = named("nat-reply", &what);
-                steps.push(step.with(|case| {
-                    case.packets = reply(case.packets);
-                    case.name = name;
-                }));
-            }
+    }
+    // What needs a large table comes last: it never shrinks, and most of it is in no cache.
+    let (few, many) = MANY.split_at(2);
+    let known = |protocol, many: &[(u32, &str)]| {
+        let steps = many.iter().flat_map(|(bits, many)| established(method, family, protocol, *bits, many));
+        steps.collect::<Vec<_>>()
+    };
+    let new = |protocol, what| {
+        let step = Step::new(named(method.name(), family, protocol, what), vip, protocol);
+        step.with(|case| method.shape(case))
+    };
+    let mut steps = Vec::new();
+    for protocol in Protocol::ALL {
+        steps.extend(known(protocol, few));
+        steps.push(new(protocol, "new"));
+    }
+    if method.has_many() {
+        for protocol in Protocol::ALL {
+            let most = if is_quick || protocol == Protocol::Udp { 1 } else { many.len() };
+            steps.extend(known(protocol, many.split_at(most).0));
         }
-        steps.push(Step::new(named(method.name(), "new"), vip, protocol).with(change));
+    }
+    if method == Method::Direct && !is_quick {
+        let beside = new(Protocol::Tcp, "new-beside-1M");
+        steps.push(beside.with(|case| {
+            let client = bed::client(family, 2);
+            case.packets.client = client;
+            case.confirmed_by.iter_mut().for_each(|packets| packets.client = client);
+        }));
     }
     // Of IPv6 there is room for half as many.
-    Planned { size: Size { connections: 1 << 22, servers: 1 }, rules, steps }
+    let connections = if method.entries() > 1 && family == Family::V6 { 1 << 23 } else { 1 << 22 };
+    Planned { size: Size { connections, servers: 1 }, rules, steps }
+}
+
+/// Packets of known connections; by VS/NAT their replies too.
+fn established(method: Method, family: Family, protocol: Protocol, bits: u32, many: &str) -> Vec<Step> {
+    let what = format!("established/{many}");
+    let name = |name: &str| named(name, family, protocol, &what);
+    let vip = bed::vip(family, 0, 0);
+    let step = Step::established(name(method.name()), vip, protocol, bits).with(|case| method.shape(case));
+    let replies = (method == Method::Masquerade).then(|| {
+        step.clone().with(|case| {
+            let (direction, service) = (Direction::Reply, bed::server(family, 0));
+            case.packets = Packets { direction, service, ..case.packets };
+            case.name = name("nat-reply");
+        })
+    });
+    iter::once(step).chain(replies).collect()
+}
+
+fn named(name: &str, family: Family, protocol: Protocol, what: &str) -> String {
+    format!("packet/{name}/{}/{}/{what}", family.name(), protocol.name())
 }

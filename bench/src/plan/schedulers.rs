@@ -8,8 +8,12 @@ use super::{Planned, Step};
 use crate::bed::{self, Size, at_port};
 use crate::packet::{Family, Protocol};
 
-/// Servers of each service. Their weights differ, which matters to some schedulers.
+/// Servers of each service.
 const SERVERS: u32 = 10;
+
+/// The least of their weights, which differ: that matters to some schedulers. To ovf it is how many connections a server may
+/// have, so there must be room for all of them.
+const WEIGHT: u32 = 20_000;
 
 pub(super) fn plan() -> Vec<Planned> {
     let family = Family::V4;
@@ -29,7 +33,7 @@ pub(super) fn plan() -> Vec<Planned> {
                 rules,
                 "-a -t {service} -r {} -g -w {}",
                 at_port(bed::server(family, server)),
-                1 + server % 3
+                WEIGHT * (1 + server % 3)
             );
         }
         steps.push(Step::new(format!("packet/scheduler/{}/new", scheduler.name()), vip, Protocol::Tcp));
