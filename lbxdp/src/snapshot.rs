@@ -85,6 +85,8 @@ pub struct Status {
     pub repaired: u64,
     /// Why the configuration is not saved; `None` if it is.
     pub unsaved: Option<String>,
+    /// What of the configuration is kept and listed without an effect on packets, in words.
+    pub only_kept: Vec<String>,
     /// Where packets for the servers go, by the servers' addresses.
     pub next_hops: Vec<NextHop>,
     /// How many packets were not forwarded, by reason; all reasons, in their order.

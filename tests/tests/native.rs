@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lbxdp_tests::http::HTTP_PORT;
-use lbxdp_tests::service::serve;
+use lbxdp_tests::service::{serve, status};
 use lbxdp_tests::{Connection, Daemon, Lab, Plan, daemon, wait};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -147,6 +147,7 @@ fn daemons_of_synchronization_are_kept_over_restarts() -> Result<()> {
     assert_eq!(daemon.must("-L --daemon")?, listed);
     let said = |daemon: &Daemon| daemon.log().matches("connections are not synchronized yet").count();
     assert_eq!(said(&daemon), 1, "once: {}", daemon.log());
+    assert!(status(&daemon)?.contains("only kept    connections are not synchronized yet"));
     let again = daemon.ipvsadm("--start-daemon master")?;
     assert_eq!((again.code, again.stderr.as_str()), (Some(255), "Daemon has already run\n"));
     daemon.end_by(Signal::SIGKILL)?;
@@ -158,5 +159,6 @@ fn daemons_of_synchronization_are_kept_over_restarts() -> Result<()> {
     let none = daemon.ipvsadm("--stop-daemon backup")?;
     assert_eq!((none.code, none.stderr.as_str()), (Some(255), "No daemon is running\n"));
     assert_eq!(daemon.must("-L --daemon")?, "");
+    assert!(!status(&daemon)?.contains("only kept"));
     Ok(())
 }

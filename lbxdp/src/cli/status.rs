@@ -54,6 +54,9 @@ fn text(instance: &Instance, status: &Status, all_next_hops: bool, paint: Paint)
     if let Some(error) = &status.unsaved {
         lines.warn("saved", &format!("NO, the configuration would not outlive a reboot: {error}"));
     }
+    for words in &status.only_kept {
+        lines.warn("only kept", words);
+    }
     if status.repaired > 0 {
         let wrong = "rows of tables had been written by somebody else, and were put right";
         lines.row("repaired", format_args!("{}: so many {wrong}", status.repaired));
@@ -163,6 +166,7 @@ mod tests {
             overflows: vec![Counted { name: "hashed_full".into(), count: 0 }],
             repaired: 0,
             unsaved: None,
+            only_kept: vec![],
             next_hops: vec![hop([10, 0, 0, 12], Way::Local)],
             not_forwarded: vec![NotForwarded { reason: "fragment".into(), passed: true, packets: 0 }],
             notices: vec![Counted { name: "client_limit".into(), count: 0 }],
@@ -190,6 +194,7 @@ not forwarded: no packet for a VIP so far
         let mut status = calm();
         status.interfaces[0].path = PacketPath::Generic;
         (status.table.is_growing, status.table_v6.is_growing, status.is_pressed) = (true, true, true);
+        status.only_kept.push("this and that".into());
         status.next_hops.push(hop([10, 0, 0, 11], Way::Unknown));
         status.overflows.push(Counted { name: "hashed_half_open".into(), count: 12 });
         status.notices.push(Counted { name: "port_unreachable".into(), count: 5 });
@@ -205,6 +210,7 @@ places       1024, growing, at most 4096
 IPv6         2 connections, of them half open 0
 IPv6         512 places, growing, at most 2048
 pressure     NOW: some new connections find no place in the table and go by hash
+only kept    this and that
 next hop     UNKNOWN for server 10.0.0.11: nobody answers ARP, or there is no route
 for want of room in the connection table:
   hashed_half_open               12

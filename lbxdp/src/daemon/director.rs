@@ -1,5 +1,6 @@
 //! The director: the one owner of the configuration. Every request ends here, one after the other.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -70,14 +71,8 @@ pub(super) struct Director {
     interfaces: Vec<InterfaceStatus>,
     /// What packets are told to look for.
     pub(super) kinds: Rules,
-    said: Said,
-}
-
-/// What the log has said already.
-#[derive(Default)]
-struct Said {
-    synchronization: bool,
-    engines: bool,
+    /// What the log has said already.
+    said: BTreeSet<&'static str>,
 }
 
 /// What a director begins with.
@@ -116,7 +111,7 @@ impl Director {
             waited_last: None,
             interfaces: Vec::new(),
             kinds,
-            said: Said::default(),
+            said: BTreeSet::new(),
         }
     }
 
@@ -237,25 +232,18 @@ impl Director {
             _ => {}
         }
         tracing::info!(command = words(command), "done");
-        self.say_what_is_only_kept();
+        if may_be_only_kept(command) {
+            self.say_what_is_only_kept();
+        }
         Response::Done
     }
 
-    /// Says, once for each, what of the configuration is kept and listed without an effect on packets.
+    /// Says, once for each, what of the configuration is only kept.
     pub(super) fn say_what_is_only_kept(&mut self) {
-        if self.state.daemons.is_any() && !std::mem::replace(&mut self.said.synchronization, true) {
-            tracing::warn!(
-                "connections are not synchronized yet: the daemons of --start-daemon are kept and listed, but send and \
-                 receive nothing"
-            );
-        }
-        let has_engine =
-            |service: &Service| service.options.engine.is_some() && service.options.persistence.is_some();
-        if self.state.services.values().any(has_engine) && !std::mem::replace(&mut self.said.engines, true) {
-            tracing::warn!(
-                "--pe sip is kept and listed, but no packet is looked into for its Call-ID: clients stay at their servers by \
-                 their addresses (-p, -M), so all calls of a client are at one server"
-            );
+        for words in only_kept(&self.state) {
+            if self.said.insert(words) {
+                tracing::warn!("{words}");
+            }
         }
     }
 
@@ -683,6 +671,7 @@ impl Director {
             overflows: overflows.collect::<Result<_, TableError>>()?,
             repaired: self.drift.repaired,
             unsaved: self.saved.trouble().map(Into::into),
+            only_kept: only_kept(&self.state).into_iter().map(Into::into).collect(),
             next_hops: self
                 .state
                 .server_addresses()
@@ -753,6 +742,36 @@ impl Director {
             }
         }
     }
+}
+
+/// Whether a command may bring something of [`only_kept`]: looking for it is a walk through all services.
+fn may_be_only_kept(command: &Command) -> bool {
+    match command {
+        Command::StartDaemon { .. } => true,
+        Command::AddService { options, .. } | Command::EditService { options, .. } => {
+            options.engine.is_some()
+        }
+        _ => false,
+    }
+}
+
+/// What of the configuration is kept and listed without an effect on packets.
+fn only_kept(state: &State) -> Vec<&'static str> {
+    let goes_by_engine =
+        |service: &Service| service.options.engine.is_some() && service.options.persistence.is_some();
+    let kept = [
+        (
+            state.daemons.is_any(),
+            "connections are not synchronized yet: the daemons of --start-daemon are kept and listed, but send and receive \
+             nothing",
+        ),
+        (
+            state.services.values().any(goes_by_engine),
+            "--pe sip is kept and listed, but no packet is looked into for its Call-ID: clients stay at their servers by \
+             their addresses (-p, -M), so all calls of a client are at one server",
+        ),
+    ];
+    kept.into_iter().filter(|(is_there, _)| *is_there).map(|(_, words)| words).collect()
 }
 
 /// How often packets went by hash for want of room.

@@ -16,7 +16,7 @@ const MADE: &str = include_str!("../data/ipvsadm-made.jsonl");
 
 /// What there is to compare must not silently drop out.
 const LINES: usize = 287;
-const MADE_LINES: usize = 2221;
+const MADE_LINES: usize = 3061;
 
 #[derive(Deserialize)]
 struct Line {
