@@ -142,8 +142,7 @@ fn one_hop_of<A: Address, F: Frame, W: World>(
     mtu: u32,
     is_fragmented: bool,
 ) -> Result<(), Reason> {
-    let hops = Hops::of::<A, _>(frame).ok_or(Reason::Malformed)?;
-    let hops = hops.ok_or(Reason::TtlExpired)?;
+    let hops = Hops::of::<A, _>(frame)?;
     if ip_bytes > mtu {
         let reason = too_big(world, mtu);
         if A::IS_V6 {
@@ -163,15 +162,15 @@ pub(super) enum Hops {
 }
 
 impl Hops {
-    /// Of the packet in a frame; `Some(None)` if no hop is left.
+    /// Of the packet in a frame, if one is left.
     #[inline(always)]
-    pub(super) fn of<A: Address, F: Frame>(frame: &F) -> Option<Option<Self>> {
+    pub(super) fn of<A: Address, F: Frame>(frame: &F) -> Result<Self, Reason> {
         if A::IS_V6 {
-            let hops: u8 = frame.read(HOP_LIMIT)?;
-            return Some((hops > 1).then_some(Self::V6(hops.wrapping_sub(1))));
+            let hops: u8 = frame.read(HOP_LIMIT).ok_or(Reason::Malformed)?;
+            return if hops > 1 { Ok(Self::V6(hops - 1)) } else { Err(Reason::TtlExpired) };
         }
-        let ttl: TtlAndChecksum = frame.read(TTL)?;
-        Some(ttl.decremented().map(Self::V4))
+        let ttl: TtlAndChecksum = frame.read(TTL).ok_or(Reason::Malformed)?;
+        ttl.decremented().map(Self::V4).ok_or(Reason::TtlExpired)
     }
 
     #[inline(always)]
