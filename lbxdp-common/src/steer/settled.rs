@@ -145,7 +145,7 @@ pub(super) fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     let mtu = u32::from(server.change().mtu);
     match word.method() {
         Method::DIRECT => {
-            let hops = Hops::of::<A, _>(frame).ok()?;
+            let hops = Hops::<A>::of(frame).ok()?;
             if ip_bytes > mtu || moves && !slot.change(word, word.until(due)) {
                 return None;
             }
@@ -160,7 +160,7 @@ pub(super) fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
             }
             let shim = Shim { has_checksum: false, ..shim };
             let more = MIN_HEADER_BYTES as u32 + shim.bytes();
-            let hops = Hops::of::<A, _>(frame).ok()?;
+            let hops = Hops::<A>::of(frame).ok()?;
             if ip_bytes + more > mtu
                 || mtu < more + tunnel::MIN_V4_MTU
                 || moves && !slot.change(word, word.until(due))
@@ -182,7 +182,7 @@ pub(super) fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
             if moves {
                 return None;
             }
-            let hops = Hops::of::<A, _>(frame).ok()?;
+            let hops = Hops::<A>::of(frame).ok()?;
             if ip_bytes > mtu {
                 return None;
             }
@@ -224,7 +224,7 @@ pub(super) fn send_back<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     }
     let key = Key::<A>::from_cells(key);
     let row = client::remembered(world, key, now)?;
-    let hops = Hops::of::<A, _>(frame).ok()?;
+    let hops = Hops::<A>::of(frame).ok()?;
     if ip_bytes > row.mtu() || row.tags() != [Tag::default(); 2] {
         return None;
     }

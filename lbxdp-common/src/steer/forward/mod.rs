@@ -5,6 +5,8 @@ mod direct;
 pub(super) mod masquerade;
 pub(super) mod tunnel;
 
+use core::marker::PhantomData;
+
 use super::follow::Way;
 use super::{Desk, Stage, Stages, World, tagged};
 use crate::address::{Address, V4, V6};
@@ -142,7 +144,7 @@ fn one_hop_of<A: Address, F: Frame, W: World>(
     mtu: u32,
     is_fragmented: bool,
 ) -> Result<(), Reason> {
-    let hops = Hops::of::<A, _>(frame)?;
+    let hops = Hops::<A>::of(frame)?;
     if ip_bytes > mtu {
         let reason = too_big(world, mtu);
         if A::IS_V6 {
@@ -154,40 +156,45 @@ fn one_hop_of<A: Address, F: Frame, W: World>(
     hops.write(frame).ok_or(Reason::Malformed)
 }
 
-/// One hop less, as it stands in a packet's header.
+/// One hop less, as it stands in a packet's header. A number: what the compiler keeps on the kernel's stack must be aligned.
 #[derive(Clone, Copy)]
-pub(super) enum Hops {
-    V4(TtlAndChecksum),
-    V6(u8),
+pub(super) struct Hops<A> {
+    /// [`TtlAndChecksum`]'s bytes, the first one lowest; of IPv6 the hop limit.
+    number: u32,
+    width: PhantomData<A>,
 }
 
-impl Hops {
+impl<A: Address> Hops<A> {
     /// Of the packet in a frame, if one is left.
     #[inline(always)]
-    pub(super) fn of<A: Address, F: Frame>(frame: &F) -> Result<Self, Reason> {
-        if A::IS_V6 {
+    pub(super) fn of<F: Frame>(frame: &F) -> Result<Self, Reason> {
+        let number = if A::IS_V6 {
             let hops: u8 = frame.read(HOP_LIMIT).ok_or(Reason::Malformed)?;
-            return if hops > 1 { Ok(Self::V6(hops - 1)) } else { Err(Reason::TtlExpired) };
-        }
-        let ttl: TtlAndChecksum = frame.read(TTL).ok_or(Reason::Malformed)?;
-        ttl.decremented().map(Self::V4).ok_or(Reason::TtlExpired)
+            if hops <= 1 {
+                return Err(Reason::TtlExpired);
+            }
+            u32::from(hops - 1)
+        } else {
+            let ttl: TtlAndChecksum = frame.read(TTL).ok_or(Reason::Malformed)?;
+            let ttl = ttl.decremented().ok_or(Reason::TtlExpired)?;
+            u32::from_le_bytes(zerocopy::transmute!(ttl))
+        };
+        Ok(Self { number, width: PhantomData })
     }
 
     #[inline(always)]
     pub(super) fn write<F: Frame>(self, frame: &mut F) -> Option<()> {
-        match self {
-            Self::V4(ttl) => frame.write(TTL, ttl),
-            Self::V6(hops) => frame.write(HOP_LIMIT, hops),
+        if A::IS_V6 {
+            frame.write(HOP_LIMIT, self.left())
+        } else {
+            frame.write(TTL, self.number.to_le_bytes())
         }
     }
 
     /// How many are left.
     #[inline(always)]
     pub(super) const fn left(self) -> u8 {
-        match self {
-            Self::V4(ttl) => ttl.ttl,
-            Self::V6(hops) => hops,
-        }
+        self.number as u8
     }
 }
 
