@@ -62,7 +62,7 @@ fn text(report: &Report) -> Result<String> {
     let mut text = String::from("# Performance\n\n");
     writeln!(
         text,
-        "Made by `cargo xtask bench --document`; not to be edited. Measured {} at commit {} on {} ({} processors, {} of cache, {}), Linux {}; {} rounds of {} packets.\n",
+        "Made by `cargo xtask bench --document`; not to be edited. Measured {} at commit {} on {} ({} processors, {} of cache, {}), Linux {}; {} rounds of {} packets. {} processes wanted a processor meanwhile.\n",
         machine.date,
         machine.commit,
         machine.processor,
@@ -71,7 +71,8 @@ fn text(report: &Report) -> Result<String> {
         machine.hypervisor,
         machine.kernel,
         report.rounds,
-        report.packets
+        report.packets,
+        machine.load
     )?;
     text.push_str(METHOD);
     for (prefix, heading, words) in PARTS {

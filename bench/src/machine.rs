@@ -14,11 +14,14 @@ pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) processors: usize,
     pub(crate) kernel: String,
-    /// Bytes of huge pages and of the last cache, and whether it is a virtual machine, as the kernel tells.
+    /// The last cache, and whether it is a virtual machine, as the kernel tells.
     pub(crate) cache: String,
     pub(crate) hypervisor: String,
     /// The commit that was measured; with a `+` if the tree was changed.
     pub(crate) commit: String,
+    /// How many processes wanted a processor, at the end of the run: with more than there are, figures are worse than they need be.
+    #[serde(default)]
+    pub(crate) load: String,
     /// When, in UTC.
     pub(crate) date: String,
 }
@@ -40,9 +43,16 @@ impl Machine {
             cache: field("cache size").unwrap_or_default(),
             hypervisor: if is_virtual { "a virtual machine".into() } else { "no hypervisor".into() },
             commit: commit(),
+            load: load(),
             date: said_by(Command::new("date").args(["--utc", "+%Y-%m-%d"])),
         }
     }
+}
+
+/// The average of the last five minutes.
+fn load() -> String {
+    let averages = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    averages.split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
 fn commit() -> String {

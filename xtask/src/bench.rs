@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
             object::VARIABLE
         );
     }
-    step::say("measuring: some ten minutes for all of it, a few with --quick; --only PATTERN is a part");
+    step::say("measuring: half an hour for all of it, some minutes with --quick; --only PATTERN is a part");
     let mut bench = bench();
     bench.args(arguments).env(BENCH_OBJECT_VARIABLE, &drivers).env(test::BINARY_VARIABLE, &built.binary);
     // The same as for the binary before: else its library would be compiled again.

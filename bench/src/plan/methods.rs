@@ -107,8 +107,10 @@ fn planned(method: Method, family: Family, is_quick: bool) -> Planned {
             case.confirmed_by.iter_mut().for_each(|packets| packets.client = client);
         }));
     }
-    // Of IPv6 there is room for half as many.
-    let connections = if method.entries() > 1 && family == Family::V6 { 1 << 23 } else { 1 << 22 };
+    // A million of them are to fill no more than a third. Of IPv6 there is room for half as many.
+    let most = if method.has_many() { 1 << 21 } else { 1 << 19 };
+    let connections = most * u32::from(method == Method::Masquerade).saturating_add(1);
+    let connections = if family == Family::V6 { 2 * connections } else { connections };
     Planned { size: Size { connections, servers: 1 }, rules, steps }
 }
 

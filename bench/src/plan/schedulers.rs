@@ -38,5 +38,5 @@ pub(super) fn plan() -> Vec<Planned> {
         }
         steps.push(Step::new(format!("packet/scheduler/{}/new", scheduler.name()), vip, Protocol::Tcp));
     }
-    vec![Planned { size: Size { connections: 1 << 22, servers: SERVERS }, rules, steps }]
+    vec![Planned { size: Size { connections: 1 << 21, servers: SERVERS }, rules, steps }]
 }
