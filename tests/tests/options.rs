@@ -5,9 +5,9 @@ use lbxdp_tests::service::status;
 use lbxdp_tests::{Daemon, Lab, Plan, daemon};
 use nix::sys::signal::Signal;
 
-/// In ipvsadm's order: a mark above 2^31 - 1 counts as negative.
+/// In ipvsadm's order, and as it writes them: a mark above 2^31 - 1 counts as negative.
 const SERVICES: &str = "\
--A -f 4294967295 -s wlc
+-A -f -1 -s wlc
 -A -t 10.0.0.2:0 -s wlc -p 360
 -a -t 10.0.0.2:0 -r 127.0.0.1:0 -g -w 1
 -A -t 10.0.0.3:80 -s rr -p 60 -M 255.255.255.0
