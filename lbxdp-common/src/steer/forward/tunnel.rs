@@ -213,7 +213,7 @@ pub(in crate::steer) fn wrap<F: Frame, W: World, C: Cells>(
             destination: narrowed(server.address()),
         };
         put_shim::<_, _, { IP_OFFSET + MIN_HEADER_BYTES }>(frame, world, shim, inner, hash, ip.pseudo_sum())
-            .and_then(|()| frame.write(IP_OFFSET, Ipv4 { checksum: ip.right_checksum(), ..ip }))
+            .and_then(|()| frame.write(IP_OFFSET, ip.finished()))
     };
     let [destination, source]: [[u8; 6]; 2] = zerocopy::transmute!(server.hop().macs);
     let ethertype = if is_v6 { ethernet::IPV6 } else { ethernet::IPV4 };

@@ -101,5 +101,5 @@ pub(in crate::steer) fn turn_into<F: Frame, W: World>(
         source: quote.destination,
         destination: quote.source,
     };
-    frame.write(IP_OFFSET, Ipv4 { checksum: ip.right_checksum(), ..ip })
+    frame.write(IP_OFFSET, ip.finished())
 }
