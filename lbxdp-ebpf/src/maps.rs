@@ -307,7 +307,7 @@ impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
     }
 
     #[inline(always)]
-    fn count(&self, server: ServerId, more: ServerCounters) {
+    fn count(&self, server: ServerId, more: ServerCounters) -> u64 {
         if let Some(row) = COUNTERS.get_ptr_mut(server.row()) {
             // SAFETY: the row is this CPU's own, and an XDP program is not interrupted by another one.
             let row = unsafe { &mut *row };
@@ -316,7 +316,9 @@ impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
             row.connections += more.connections;
             row.reply_packets += more.reply_packets;
             row.reply_bytes += more.reply_bytes;
+            return row.packets;
         }
+        0
     }
 }
 

@@ -118,7 +118,7 @@ pub static SYSCTLS: [Sysctl; 10] = [
         name: "tunnel_spread",
         default: 0,
         allowed: 0..=MAX_SPREAD_BITS,
-        meaning: "so many bits at the end of a tunnel's source address follow the connection; not IPVS's",
+        meaning: "so many bits at the end of a tunnel's source address follow the connection: these addresses must be nobody else's; not IPVS's",
         field: |values| &mut values.tunnel_spread,
     },
 ];

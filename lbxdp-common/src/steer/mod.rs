@@ -3,8 +3,8 @@
 //! Each step says `Result<_, Reason>`, and `?` joins them. What happens to a packet is decided here and only here, in
 //! the kernel, in tests and in the daemon alike.
 //!
-//! The path of known IPv4 connections by VS/DR is straight. Whatever else there is leaves it: for a [stage](Stage), that
-//! takes over the frame, or for a [part](Ways), that answers a question about the connection.
+//! The next packet of a settled connection is sent at once, whatever its method and family. Whatever else there is enters a
+//! [stage](Stage), that takes over the frame, or asks a [part](Ways), that answers a question about the connection.
 
 mod answer;
 mod arrival;
@@ -114,8 +114,8 @@ pub trait World: Pool {
     fn note(&self, overflow: Overflow);
     /// Counts what a packet's sender was told, or why it was not.
     fn count_notice(&self, notice: Notice);
-    /// Adds to a server's counters.
-    fn count(&self, server: ServerId, more: ServerCounters);
+    /// Adds to a server's counters; how many packets this CPU has counted for it now.
+    fn count(&self, server: ServerId, more: ServerCounters) -> u64;
     /// The server by hash; 0: none.
     fn by_hash(&self, index: u32, hash: Hash) -> u64 {
         parts::by_hash(self, index, hash)

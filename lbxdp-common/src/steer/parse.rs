@@ -145,6 +145,7 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
         return Err(Reason::Fragment);
     }
     let end = headers.ip_bytes;
+    is_whole(frame, end)?;
     let Transport { ports: [client_port, vip_port], kind } =
         transport(frame, headers.protocol, headers.ip_header_bytes, end)?;
     let key = Key {
@@ -157,6 +158,14 @@ pub(super) fn packet<F: Frame>(frame: &F, headers: &Headers) -> Result<Packet, R
         pad: [0; 2],
     };
     Ok(Packet { key: key.cells(), kind, ip_bytes: headers.ip_bytes })
+}
+
+/// Refuses a packet that says it has more bytes than have come: it was cut off on its way, and the stack drops it
+/// (`ip_rcv_core`, `ip6_rcv_core`), so IPVS never sees it.
+#[inline(always)]
+pub(super) fn is_whole<F: Frame>(frame: &F, ip_bytes: u32) -> Result<(), Reason> {
+    let bytes = IP_OFFSET as u32 + ip_bytes;
+    if frame.reaches(bytes) || bytes <= frame.bytes() { Ok(()) } else { Err(Reason::Malformed) }
 }
 
 /// What a transport header says.
@@ -174,8 +183,13 @@ pub(super) fn transport<F: Frame>(
     start: u32,
     end: u32,
 ) -> Result<Transport, Reason> {
+    let least = least_bytes(protocol).ok_or(Reason::OtherProtocol)?;
     let protocol = Protocol::from_raw(protocol).ok_or(Reason::OtherProtocol)?;
     let offset = IP_OFFSET + start as usize;
+    // What stands behind the packet's end is what Ethernet's shortest frame is filled up with.
+    if end < start + least {
+        return Err(Reason::Malformed);
+    }
     // Numbers in the packet's order, made of their bytes at once: bytes that are carried apart are loaded apart.
     let (client_port, vip_port, event) = match protocol {
         Protocol::Tcp => {
@@ -373,6 +387,7 @@ pub(super) fn v6_packet<F: Frame, W: Walker>(frame: &F, world: &W) -> Result<Pac
         return Err(Reason::Fragment);
     }
     let ip_bytes = u32::from(front.payload_bytes.get()) + HEADER_BYTES as u32;
+    is_whole(frame, ip_bytes)?;
     let Transport { ports: [client_port, vip_port], kind } = transport(frame, protocol, offset, ip_bytes)?;
     let key = Key {
         client: [0; 4],

@@ -6,9 +6,9 @@
 use super::follow::counted;
 use super::forward::client;
 use super::forward::masquerade::{self, End, Place};
-use super::forward::tunnel::{self, Inner, Shim};
+use super::forward::tunnel::{self, Inner, Outer, Shim};
 use super::forward::{Hops, ODD, leave};
-use super::parse::{Front, FrontV6, Head, HeadV6, IP_OFFSET};
+use super::parse::{Front, FrontV6, Head, HeadV6, is_whole};
 use super::{Stages, Ways};
 use crate::address::{Address, V4, V6};
 use crate::connection::Key;
@@ -47,7 +47,7 @@ impl Plain<V4> {
         const PLAIN: u8 = 0x45;
         let Head { front: Front { ip, .. }, tcp } = head;
         let ip_bytes = u32::from(ip.total_bytes.get());
-        if ip.version_and_length != PLAIN || ip.is_fragment() || !frame.reaches(IP_OFFSET as u32 + ip_bytes) {
+        if ip.version_and_length != PLAIN || ip.is_fragment() || is_whole(frame, ip_bytes).is_err() {
             return None;
         }
         let (protocol, settled) = settled::<Ipv4>(ip.protocol, &tcp, ip_bytes)?;
@@ -77,7 +77,7 @@ impl Plain<V6> {
     pub(super) fn of<F: Frame>(frame: &F, head: HeadV6) -> Option<Self> {
         let HeadV6 { front: FrontV6 { ip, .. }, addresses: [client, vip], tcp } = head;
         let ip_bytes = u32::from(ip.payload_bytes.get()) + size_of::<Ipv6>() as u32;
-        if ip.version_class_flow.get() >> 28 != 6 || !frame.reaches(IP_OFFSET as u32 + ip_bytes) {
+        if ip.version_class_flow.get() >> 28 != 6 || is_whole(frame, ip_bytes).is_err() {
             return None;
         }
         let (protocol, settled) = settled::<Ipv6>(ip.next, &tcp, ip_bytes)?;
@@ -167,7 +167,9 @@ pub(super) fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
             {
                 return None;
             }
-            hops.write(frame)?;
+            // The first thing that is done; nothing of what follows can fail.
+            frame.grow_front(more)?;
+            hops.write_behind(frame, more)?;
             let inner = Inner {
                 is_v6: A::IS_V6,
                 bytes: ip_bytes,
@@ -175,7 +177,12 @@ pub(super) fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
                 traffic_class: plain.traffic_class,
                 must_not_fragment: plain.must_not_fragment,
             };
-            tunnel::wrap(frame, world, server, tunnel::Outer { is_v6: false, shim, hash }, inner).ok()?;
+            let packets = world.count(word.server(), counted(ip_bytes, 0));
+            // Numbers in a row: packets that may be cut must not be taken for each other while their parts are on their way.
+            let identification = (packets as u16).wrapping_add(settings.seed().offset as u16);
+            tunnel::wrap(frame, world, server, Outer { is_v6: false, shim, hash, identification }, inner)
+                .ok()?;
+            return Some(leave(world, hop, ifindex));
         }
         _ => {
             // What is due later is the reply entry's time too: that is for the stage.

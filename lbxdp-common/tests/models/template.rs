@@ -308,7 +308,9 @@ impl World for Director {
 
     fn count_notice(&self, _: Notice) {}
 
-    fn count(&self, _: ServerId, _: ServerCounters) {}
+    fn count(&self, _: ServerId, _: ServerCounters) -> u64 {
+        0
+    }
 }
 
 impl Ways<V4> for Director {

@@ -49,6 +49,11 @@ pub enum ClientError {
     Unreachable { instance: Instance, error: io::Error },
     #[error("the daemon of instance `{0}` has gone away in the middle of an answer")]
     GoneAway(Instance),
+    #[error(
+        "the daemon of instance `{0}` has not answered for {secs} seconds: what it was asked for may still be done, see `lbxdp status`",
+        secs = PATIENCE.as_secs()
+    )]
+    Silent(Instance),
     #[error("the daemon does not answer as this version expects: {0}")]
     Misunderstood(String),
     #[error("the daemon could not do it: {0}")]
@@ -93,6 +98,7 @@ impl Client {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => {
                 ClientError::GoneAway(instance)
             }
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ClientError::Silent(instance),
             _ => ClientError::Unreachable { instance, error },
         }
     }
@@ -268,6 +274,15 @@ mod tests {
             let (_, end) = pieces(&answer[..length]);
             assert!(matches!(end, Err(ClientError::GoneAway(_))), "{length}: {end:?}");
         }
+    }
+
+    #[test]
+    fn a_daemon_that_is_silent_is_said_to_be_so() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut client = Client { instance: Instance::default(), stream: Some(BufReader::new(near)) };
+        let said = client.receive().unwrap_err().to_string();
+        assert!(said.contains("has not answered for 30 seconds"), "{said}");
     }
 
     #[test]

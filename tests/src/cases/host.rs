@@ -362,7 +362,7 @@ impl<'a> World for &'a Host {
         self.notices.borrow_mut()[notice.raw() as usize] += 1;
     }
 
-    fn count(&self, server: ServerId, more: ServerCounters) {
+    fn count(&self, server: ServerId, more: ServerCounters) -> u64 {
         let mut counters = self.counters.borrow_mut();
         let row = counters.entry(server.row()).or_default();
         row.packets += more.packets;
@@ -370,6 +370,7 @@ impl<'a> World for &'a Host {
         row.connections += more.connections;
         row.reply_packets += more.reply_packets;
         row.reply_bytes += more.reply_bytes;
+        row.packets
     }
 }
 

@@ -12,8 +12,8 @@ use super::frame::{IP, Packet, TIME_EXCEEDED, other, tcp, udp};
 use super::memory::BUCKETS;
 use super::setup::{Setup, key};
 use super::{
-    SEED, fragments, icmp, life, marks, masquerade, one_packet, persistence, ports, refusal, replies,
-    schedulers, sctp, thresholds, transitions, tunnels, v6, vlans,
+    SEED, fragments, icmp, lengths, life, marks, masquerade, one_packet, persistence, ports, refusal,
+    replies, schedulers, sctp, thresholds, transitions, tunnels, v6, vlans,
 };
 
 use Protocol::{Tcp, Udp};
@@ -25,6 +25,7 @@ pub fn all() -> Vec<Case> {
     [
         not_ours(),
         malformed(),
+        lengths::all(),
         scheduled(),
         states(),
         servers(),

@@ -10,6 +10,7 @@ mod fragments;
 pub mod frame;
 mod host;
 mod icmp;
+mod lengths;
 mod life;
 mod list;
 mod marks;

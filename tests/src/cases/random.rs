@@ -121,6 +121,7 @@ impl Dice {
         let [one, two, three, _] = CLIENT;
         let client = [one, two, three, 10 + self.byte() % 8];
         let packet = packet.from_address(client).to_address(self.one_of(&ADDRESSES));
+        let packet = if self.once_in(20) { packet.ttl(self.byte() % 3) } else { packet };
         let mut frame = if self.once_in(3) { self.v6(from, to) } else { packet.bytes() };
         match self.below(10) {
             0 => frame.iter_mut().for_each(|byte| *byte = self.byte()),

@@ -97,9 +97,9 @@ fn unanswered() -> Vec<Case> {
         case("nobody is told at a group's MAC address").not(NoServer, dns().from_mac([3, 0, 0, 0, 0, 1])),
         case("nobody is told of a packet that is broken")
             .not_frame(NoServer, wrong_checksum)
-            .not_frame(NoServer, longer_than_its_frame)
-            .not_frame(NoServer, shorter_than_its_header)
-            .then(Fact::Told(Notice::Unanswerable, 3))
+            .not_frame(Reason::Malformed, longer_than_its_frame)
+            .not_frame(Reason::Malformed, shorter_than_its_header)
+            .then(Fact::Told(Notice::Unanswerable, 1))
             .then(Fact::Told(Notice::PortUnreachable, 0)),
     ]
 }

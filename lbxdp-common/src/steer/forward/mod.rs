@@ -191,6 +191,17 @@ impl<A: Address> Hops<A> {
         }
     }
 
+    /// Writes them into a packet that stands so many bytes further behind.
+    #[inline(always)]
+    pub(super) fn write_behind<F: Frame>(self, frame: &mut F, bytes: u32) -> Option<()> {
+        let bytes = bytes as usize;
+        if A::IS_V6 {
+            frame.write(HOP_LIMIT + bytes, self.left())
+        } else {
+            frame.write(TTL + bytes, self.number.to_le_bytes())
+        }
+    }
+
     /// How many are left.
     #[inline(always)]
     pub(super) const fn left(self) -> u8 {

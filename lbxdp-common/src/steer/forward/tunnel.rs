@@ -161,7 +161,10 @@ pub(super) fn rewrite<F: Frame, W: World, C: Cells>(
     let heeds_path = settings.rules().has(Rules::PMTU_DISC);
     one_hop(frame, world, ip_bytes, mtu, !heeds_path)?;
     let inner = Inner::of(frame, heeds_path).ok_or(Reason::Malformed)?;
-    wrap(frame, world, server, Outer { is_v6: is_outer_v6, shim, hash }, inner)
+    let may_be_cut = !is_outer_v6 && !inner.must_not_fragment;
+    let identification = if may_be_cut { world.random() as u16 } else { 0 };
+    frame.grow_front(more).ok_or(Reason::NoTunnel)?;
+    wrap(frame, world, server, Outer { is_v6: is_outer_v6, shim, hash, identification }, inner)
 }
 
 /// What a packet is put into.
@@ -171,22 +174,22 @@ pub(in crate::steer) struct Outer {
     pub(in crate::steer) shim: Shim,
     /// The connection's.
     pub(in crate::steer) hash: Hash,
+    /// Of an IPv4 packet that may be fragmented.
+    pub(in crate::steer) identification: u16,
 }
 
-/// Puts a packet, whose hops are counted, into another one that goes to the server.
+/// Puts a packet, whose hops are counted and before which there is room now, into another one that goes to the server.
 #[inline(always)]
 pub(in crate::steer) fn wrap<F: Frame, W: World, C: Cells>(
     frame: &mut F,
     world: &W,
     server: Server<C>,
-    Outer { is_v6, shim, hash }: Outer,
+    Outer { is_v6, shim, hash, identification }: Outer,
     inner: Inner,
 ) -> Result<(), Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let spread = settings.tunnel_spread() & (hash.0 >> 32) as u32;
     let source = spread_source(server.tunnel_source(), is_v6, spread);
-    let ip_header_bytes = if is_v6 { ipv6::HEADER_BYTES } else { MIN_HEADER_BYTES } as u32;
-    frame.grow_front(ip_header_bytes + shim.bytes()).ok_or(Reason::NoTunnel)?;
     let length = shim.bytes() + inner.bytes;
     let done = if is_v6 {
         let ip = Ipv6 {
@@ -204,7 +207,7 @@ pub(in crate::steer) fn wrap<F: Frame, W: World, C: Cells>(
             version_and_length: 0x45,
             traffic_class: inner.outer_class(),
             total_bytes: U16::new((MIN_HEADER_BYTES as u32 + length) as u16),
-            identification: U16::new(if inner.must_not_fragment { 0 } else { world.random() as u16 }),
+            identification: U16::new(if inner.must_not_fragment { 0 } else { identification }),
             fragment: if inner.must_not_fragment { DONT_FRAGMENT } else { U16::new(0) },
             ttl: inner.ttl,
             protocol: shim.protocol(inner),

@@ -100,7 +100,9 @@ fn server_words(service: ServiceKey, server: Server, naming: &mut Naming<'_>) ->
     words
 }
 
-fn tunnel_words(Tunnel { kind, port, checksum }: Tunnel) -> String {
+/// A tunnel that came by the socket may have more than its kind has, and such words would not be read again.
+fn tunnel_words(tunnel: Tunnel) -> String {
+    let Tunnel { kind, port, checksum } = tunnel.without_surplus();
     let checksum = format!(" --tun-{checksum}");
     match kind {
         TunnelKind::Ipip => format!(" --tun-type {kind}"),

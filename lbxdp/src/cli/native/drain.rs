@@ -29,8 +29,8 @@ pub enum DrainError {
     Refused(#[from] CommandError),
     #[error("the server was deleted or given weight again meanwhile")]
     ChangedByOthers,
-    #[error("{left} connections are left after {} s; the weight stays 0", waited.as_secs())]
-    TimedOut { left: u64, waited: Duration },
+    #[error("{left} connections and {templates} templates are left after {} s; the weight stays 0", waited.as_secs())]
+    TimedOut { left: u64, templates: u32, waited: Duration },
 }
 
 /// Drains a server; what goes on is told on standard error.
@@ -56,16 +56,18 @@ pub(super) fn run(
             return Err(DrainError::ChangedByOthers);
         }
         let left = u64::from(current.active) + u64::from(current.inactive);
+        // A persistent client's template sends new connections here even so, as in IPVS, and each of them renews it.
+        let templates = current.persistent;
         let waited = begun.elapsed();
-        if left == 0 {
+        if left == 0 && templates == 0 {
             progress.end(&format!("{service} {name}: drained after {} s", waited.as_secs()));
             return Ok(());
         }
         if timeout.is_some_and(|timeout| waited >= timeout) {
             progress.end("");
-            return Err(DrainError::TimedOut { left, waited });
+            return Err(DrainError::TimedOut { left, templates, waited });
         }
-        progress.count(left, current);
+        progress.count(left + u64::from(templates), current);
         let left_to_wait = timeout.map_or(LOOK_EVERY, |timeout| timeout.saturating_sub(waited));
         std::thread::sleep(LOOK_EVERY.min(left_to_wait));
     }
@@ -120,7 +122,9 @@ impl Progress {
             return;
         }
         self.last = Some((left, Instant::now()));
-        let words = format!("{left} connections left ({} active)", server.active);
+        let ServerSnapshot { active, inactive, persistent, .. } = server;
+        let connections = u64::from(*active) + u64::from(*inactive);
+        let words = format!("{connections} connections ({active} active) and {persistent} templates left");
         if self.is_terminal {
             eprint!("\r\x1b[K{words}");
             // Where nobody looks nothing is missed.
