@@ -95,6 +95,8 @@ impl Director for Emptying {
             return Ok(Response::Done);
         }
         if found.server.weight == 0 {
+            // Templates outlive the connections.
+            found.persistent -= u32::from(found.inactive + found.active == 0).min(found.persistent);
             found.inactive = (found.inactive + found.active).saturating_sub(1);
             found.active = 0;
         }
