@@ -177,7 +177,7 @@ fn put_stages(ebpf: &mut Ebpf) -> Result<(), LoadError> {
     let slots = ebpf.take_map("stages").ok_or(LoadError::NoProgram)?;
     let mut slots = ProgramArray::try_from(slots).map_err(LoadError::Stages)?;
     // The last one first: slots of a version that had fewer are refused before anything has changed.
-    for stage in Stage::ALL.into_iter().rev() {
+    for stage in Stage::ALL.iter().rev() {
         let program = ebpf.program(stage.name()).ok_or(LoadError::NoProgram)?;
         let program = program.fd().map_err(LoadError::Verifier)?;
         slots.set(stage.raw(), program, 0).map_err(LoadError::Stages)?;

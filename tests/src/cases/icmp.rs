@@ -176,7 +176,7 @@ fn not_told() -> Vec<Case> {
             .not_frame(NoServer, from([0; 16]))
             .not_frame(NoServer, from(loopback))
             .not_frame(NoServer, from(VIP_V6))
-            .not_frame(Reason::Malformed, longer_than_its_frame)
+            .not_frame(Malformed, longer_than_its_frame)
             .then(Fact::Told(Notice::Unanswerable, 4)),
     ]
 }
