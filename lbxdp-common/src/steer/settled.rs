@@ -116,8 +116,8 @@ fn settled<I>(protocol: u8, tcp: &Tcp, ip_bytes: u32) -> Option<(Protocol, Settl
     (ip_bytes >= least as u32).then_some((protocol, settled))
 }
 
-/// Sends a packet to its server if its connection is settled, and the server's way is known and fits; else nothing has
-/// happened.
+/// Sends a packet to its server if its connection is settled, and the server's way is known and fits; else the packet is as it
+/// was, and all that may have changed is when its connection ends.
 #[inline(always)]
 pub(super) fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     frame: &mut F,
