@@ -81,7 +81,7 @@ macro_rules! for_each_map {
                 /// How often a sender was told why its packet was not forwarded, by [`Notice`]($crate::Notice).
                 NOTICES: "notices", PerCpuArray<u64>, $crate::Notice::COUNT as u32;
                 /// The programs of the stages, by [`steer::Stage`]($crate::steer::Stage).
-                STAGES: "stages", ProgramArray, $crate::steer::Stage::COUNT as u32;
+                STAGES: "stages", ProgramArray, $crate::steer::STAGE_SLOTS;
                 /// The interfaces packets may be redirected to.
                 PORTS: "ports", DevMap, 64;
             }

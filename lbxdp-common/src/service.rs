@@ -58,7 +58,11 @@ impl ServiceKey {
     /// The key of a service at an IPv4 address.
     #[inline(always)]
     pub const fn address(vip: [u8; 4], port: [u8; 2], protocol: u8) -> Self {
-        Self { vip: widened(vip), port, protocol, kind: 0, pad: [0; 4] }
+        // In cells: the compiler would fill an array in by a loop.
+        let ([a, b, c, d], [high, low]) = (vip, port);
+        let first = u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]);
+        let last = u64::from_ne_bytes([high, low, protocol, 0, 0, 0, 0, 0]);
+        zerocopy::transmute!([first, 0, last])
     }
 
     /// The key of a service at an IPv6 address.

@@ -71,6 +71,8 @@ macro_rules! stages {
 // Each is called as its stage; the daemon puts it into that one's slot.
 stages! {
     v4 = V4;
+    fresh_v4 = FreshV4;
+    fresh_v6 = FreshV6;
     rare_v4 = RareV4;
     v6 = V6;
     rare_v6 = RareV6;

@@ -286,6 +286,11 @@ impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
     }
 
     #[inline(always)]
+    fn by_scheduler(&self, index: u32, client: u32, vip: u32, client_port: u16) -> u64 {
+        parts::by_scheduler(index, client, vip, client_port.into())
+    }
+
+    #[inline(always)]
     fn by_hash(&self, index: u32, hash: Hash) -> u64 {
         parts::by_hash(index, hash.0)
     }
@@ -341,7 +346,7 @@ fn prefix_of<A: Address>(address: A) -> Option<&'static Prefix<A>> {
 
 macro_rules! ways {
     ($width:ty: $connections:ident, $mark_runs:ident, $meet:ident, $confirm:ident, $expect_reply:ident, $publish_reply:ident,
-        $plan:ident, $claim:ident, $template:ident, $consult:ident, $by_scheduler:ident, $remember:ident,
+        $plan:ident, $claim:ident, $template:ident, $consult:ident, $remember:ident,
         $remember_fragment:ident, $finish:ident) => {
         impl<const AT_PORT: bool> Buckets<$width> for Kernel<AT_PORT> {
             type Bucket = Row;
@@ -400,11 +405,6 @@ macro_rules! ways {
             }
 
             #[inline(always)]
-            fn by_scheduler(&self, index: u32) -> u64 {
-                parts::$by_scheduler(index)
-            }
-
-            #[inline(always)]
             fn remember(&self, place: u64, index: u32, is_datagram: u32, choice: u64) -> u64 {
                 parts::$remember(place, index, is_datagram, choice)
             }
@@ -423,9 +423,9 @@ macro_rules! ways {
 }
 
 ways!(V4: CONNECTIONS, MARK_RUNS, meet_v4, confirm_v4, expect_reply_v4, publish_reply_v4, plan_v4, claim_v4, template_v4,
-    consult_v4, by_scheduler_v4, remember_v4, remember_fragment_v4, finish_v4);
+    consult_v4, remember_v4, remember_fragment_v4, finish_v4);
 ways!(V6: CONNECTIONS_V6, MARK_RUNS_V6, meet_v6, confirm_v6, expect_reply_v6, publish_reply_v6, plan_v6, claim_v6,
-    template_v6, consult_v6, by_scheduler_v6, remember_v6, remember_fragment_v6, finish_v6);
+    template_v6, consult_v6, remember_v6, remember_fragment_v6, finish_v6);
 
 impl<const AT_PORT: bool> Stages<Packet> for Kernel<AT_PORT> {
     #[inline(always)]

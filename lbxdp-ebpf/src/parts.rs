@@ -30,7 +30,6 @@ parts! { V4:
     claim_v4 = claim(hash: u64 => Hash(hash));
     template_v4 = template(index: u32 => index);
     consult_v4 = consult(index: u32 => index, is_datagram: u32 => is_datagram);
-    by_scheduler_v4 = by_scheduler(index: u32 => index);
     remember_v4 = remember(place: u64 => place, index: u32 => index, is_datagram: u32 => is_datagram, choice: u64 => choice);
     remember_fragment_v4 = remember_fragment(fortune: u64 => fortune);
     finish_v4 = finish(place: u64 => place, plan: u64 => plan, choice: u64 => choice);
@@ -45,7 +44,6 @@ parts! { V6:
     claim_v6 = claim(hash: u64 => Hash(hash));
     template_v6 = template(index: u32 => index);
     consult_v6 = consult(index: u32 => index, is_datagram: u32 => is_datagram);
-    by_scheduler_v6 = by_scheduler(index: u32 => index);
     remember_v6 = remember(place: u64 => place, index: u32 => index, is_datagram: u32 => is_datagram, choice: u64 => choice);
     remember_fragment_v6 = remember_fragment(fortune: u64 => fortune);
     finish_v6 = finish(place: u64 => place, plan: u64 => plan, choice: u64 => choice);
@@ -56,4 +54,11 @@ parts! { V6:
 #[inline(never)]
 pub(crate) extern "C" fn by_hash(index: u32, hash: u64) -> u64 {
     parts::by_hash(&Kernel::<false>, index, Hash(hash))
+}
+
+/// The server by a service's scheduler, whatever the width of addresses.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn by_scheduler(index: u32, client: u32, vip: u32, client_port: u32) -> u64 {
+    parts::by_scheduler(&Kernel::<false>, index, client, vip, client_port as u16)
 }

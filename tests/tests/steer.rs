@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use lbxdp_common::server::{ServerFlags, ServerId};
+use lbxdp_common::settings::Rules;
 use lbxdp_common::steer::Stage;
 use lbxdp_common::table::Hash;
 use lbxdp_common::wire::sctp::ChunkKind;
@@ -215,6 +216,49 @@ fn connections_and_templates_are_counted_exactly_once_whatever_the_services() {
         templates += memory::snapshot(&host).entries.iter().filter(|(_, word)| word.is_template()).count();
     }
     assert!(templates > 100, "only {templates} templates");
+}
+
+/// The short ways decide what the long ones would: of the next packet of a settled connection, and of the first one.
+#[test]
+fn short_ways_lead_where_the_long_ones_do() {
+    let (mut short, mut long, mut dice) = (Host::default(), Host::default(), Dice::new(44));
+    long.go_round();
+    let (mut settled, mut fresh) = (0, 0);
+    for _ in 0..600 {
+        let mut setup = dice.setup(Scheduler::ALL);
+        if dice.below(4) > 0 {
+            setup.marks.clear();
+            setup.services.retain(|service| service.key.mark().is_none());
+            setup.rules = Rules(setup.rules.0 & !Rules::MARKS.0 & !Rules::MARKED_NETS.0);
+        }
+        memory::write(&mut short, &setup);
+        memory::write(&mut long, &setup);
+        for _ in 0..100 {
+            // Few connections, so that they go on.
+            let before = if dice.below(2) == 0 { dice.frame() } else { dice.frame_of_one_in(4) };
+            let (mut by_short, mut by_long) = (before.clone(), before.clone());
+            let outcome = short.run(&mut by_short);
+            let stages = short.stages();
+            let is_sent = matches!(short.last(), Some(Ok(Verdict::Transmit | Verdict::Redirect(_))));
+            let is_settled = stages.is_empty() && is_sent;
+            let long_outcome = if is_settled {
+                long.run_round(if is_v6(&before) { Stage::V6 } else { Stage::V4 }, &mut by_long)
+            } else {
+                long.run(&mut by_long)
+            };
+            settled += u32::from(is_settled);
+            let is_fresh = matches!(stages.first(), Some(Stage::FreshV4 | Stage::FreshV6))
+                && !matches!(stages.get(1), Some(Stage::V4 | Stage::V6));
+            fresh += u32::from(is_fresh);
+            assert_eq!(outcome, long_outcome, "{before:02x?} by {stages:?} and {:?}", long.stages());
+            // A tunnel's identification may be any number.
+            if by_short != by_long {
+                assert_eq!(frame::settled(by_short), frame::settled(by_long), "{before:02x?}");
+            }
+        }
+        assert_eq!(memory::snapshot(&short), memory::snapshot(&long));
+    }
+    assert!(settled > 500 && fresh > 500, "only {settled} settled ones and {fresh} first ones");
 }
 
 /// No server goes while these frames come, so no template leads elsewhere once a connection has followed it, but for those

@@ -105,8 +105,29 @@ impl<P: Pool> Step<P> for Attempt {
     }
 }
 
+/// Takes the turn for the server after the last one, which nearly always can be used; `None`: nothing has happened.
+#[inline(always)]
+fn next<P: Pool>(pool: &P, service: u32, list: List, flags: ServiceFlags) -> Option<ServerId> {
+    let turn = pool.turn(service)?;
+    let seen = turn.load(0);
+    let last = Turn::from_cell(seen);
+    if last.server == 0 || member_at(pool, list, last.index)?.server().0 != last.server {
+        return None;
+    }
+    let index = if last.index + 1 < u32::from(list.length) { last.index + 1 } else { 0 };
+    let member = member_at(pool, list, index)?;
+    if weight_of(pool, member, flags) == 0 {
+        return None;
+    }
+    let server = member.server();
+    turn.replace(0, seen, Turn { server: server.0, index }.cell()).then_some(server)
+}
+
 #[inline(always)]
 pub(super) fn pick<P: Pool>(pool: &P, service: u32, list: List, flags: ServiceFlags) -> Option<ServerId> {
+    if let Some(server) = next(pool, service, list, flags) {
+        return Some(server);
+    }
     let walk = Walk { list, flags, index: 0, chosen: Turn::default() };
     let mut attempt = Attempt { service, walk };
     pool.repeat(MAX_ATTEMPTS, &mut attempt);

@@ -157,6 +157,23 @@ impl<P: Pool> Step<P> for Attempt {
     }
 }
 
+/// Takes the turn for the server where the walk stands, if it reaches the bar; `None`: nothing has happened.
+#[inline(always)]
+fn next<P: Pool>(pool: &P, service: u32, list: List, flags: ServiceFlags) -> Option<ServerId> {
+    let turn = pool.turn(service)?;
+    let seen = turn.load(0);
+    let Turn { next, bar } = Turn::from_cell(seen);
+    if next >= u32::from(list.length) {
+        return None;
+    }
+    let member = member_at(pool, list, next)?;
+    let weight = weight_of(pool, member, flags);
+    if weight == 0 || weight < bar {
+        return None;
+    }
+    turn.replace(0, seen, Turn { next: next + 1, bar }.cell()).then_some(member.server())
+}
+
 #[inline(always)]
 pub(super) fn pick<P: Pool>(
     pool: &P,
@@ -167,6 +184,9 @@ pub(super) fn pick<P: Pool>(
 ) -> Option<ServerId> {
     if shares.top == 0 {
         return None;
+    }
+    if let Some(server) = next(pool, service, list, flags) {
+        return Some(server);
     }
     let walk = Walk { list, flags, shares, index: 0, bar: 0, greatest: 0, is_whole: 0, chosen: 0 };
     let mut attempt = Attempt { service, walk };

@@ -14,6 +14,7 @@ mod error;
 mod follow;
 mod forward;
 mod fragment;
+mod fresh;
 mod hold;
 mod kind;
 mod meet;
@@ -39,7 +40,7 @@ mod stage;
 
 pub use arrival::{ARRIVAL_CELLS, Arrival, Desk, PREFIX_CELL, Task};
 pub use fragment::key_of_later;
-pub use stage::{Route, Stage, Stages};
+pub use stage::{Route, STAGE_SLOTS, Stage, Stages};
 pub use tagged::retagged;
 
 use follow::Look;
@@ -116,6 +117,11 @@ pub trait World: Pool {
     fn count_notice(&self, notice: Notice);
     /// Adds to a server's counters; how many packets this CPU has counted for it now.
     fn count(&self, server: ServerId, more: ServerCounters) -> u64;
+    /// The server by the scheduler of a service, for a client and its port at a VIP (addresses as numbers, see
+    /// [`schedule::Request`](crate::schedule::Request)); 0: none.
+    fn by_scheduler(&self, index: u32, client: u32, vip: u32, client_port: u16) -> u64 {
+        parts::by_scheduler(self, index, client, vip, client_port)
+    }
     /// The server by hash; 0: none.
     fn by_hash(&self, index: u32, hash: Hash) -> u64 {
         parts::by_hash(self, index, hash)
@@ -163,10 +169,6 @@ pub trait Ways<A: Address>: World + Buckets<A> {
     fn consult(&self, index: u32, is_datagram: u32) -> u64 {
         parts::consult::<A, _>(self, index, is_datagram)
     }
-    /// The server by the service's scheduler; 0: none.
-    fn by_scheduler(&self, index: u32) -> u64 {
-        parts::by_scheduler::<A, _>(self, index)
-    }
     /// Has the client's template lead to the chosen server, a new one in `place`; the choice that follows: where there is
     /// neither a template nor a place for one, it is made by hash.
     fn remember(&self, place: u64, index: u32, is_datagram: u32, choice: u64) -> u64 {
@@ -197,12 +199,10 @@ pub fn steer<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict
     if let Err(reason) = classify::is_for_a_vip(world, settings, &headers) {
         return elsewhere(frame, world, settings, &headers, reason);
     }
-    if let Some(plain) = Plain::<V4>::of(frame, head)
-        && let Some(verdict) = settled::send(frame, world, settings, plain)
-    {
-        return Ok(verdict);
+    match Plain::<V4>::of(frame, head) {
+        Some(plain) => settled::go_on(frame, world, settings, plain, Stage::FreshV4, Stage::V4),
+        None => world.enter(Stage::V4, frame),
     }
-    world.enter(Stage::V4, frame)
 }
 
 /// The way of a frame that is shorter than Ethernet's shortest one: only virtual interfaces have such.

@@ -23,7 +23,7 @@ use crate::time::Ticks;
 use crate::verdict::Reason;
 
 /// Active FTP's data connections come from here (RFC 959, 3.2).
-const FTP_DATA_PORT: [u8; 2] = 20u16.to_be_bytes();
+pub(super) const FTP_DATA_PORT: [u8; 2] = 20u16.to_be_bytes();
 
 /// Opens a new connection for the packet on the desk, by its service's scheduler; or, for want of room, sends the packet
 /// where its hash leads.
@@ -49,7 +49,7 @@ pub(super) fn open<A: Address, W: Ways<A>>(world: &W) -> u64 {
             let hash = if is_persistent { Hash(world.template(plan.index())) } else { hash_of(world) };
             Choice(world.by_hash(plan.index(), hash))
         } else {
-            Choice(world.by_scheduler(plan.index()))
+            scheduled::<A, _>(world, plan.index())
         };
         if plan.has(Plan::REMEMBERS) && !has_no_room && choice != Choice::NONE {
             let place = world.claim(Hash(world.template(plan.index())));
@@ -211,15 +211,25 @@ fn planned<A: Address, W: Ways<A>>(world: &W) -> Result<Plan, Reason> {
         .with_if(Plan::FTP_DATA, is_ftp_data))
 }
 
-/// See [`Ways::by_scheduler`].
+/// The server by the scheduler, for the packet on the desk.
 #[inline(always)]
-pub fn by_scheduler<A: Address, W: Ways<A>>(world: &W, index: u32) -> u64 {
-    let Some(key) = world.desk().map(|desk| Desk(desk).key::<A>()) else {
-        return 0;
+fn scheduled<A: Address, W: Ways<A>>(world: &W, index: u32) -> Choice {
+    let Some(desk) = world.desk().map(Desk) else {
+        return Choice::NONE;
     };
-    let [client, vip] = [key.client.folded(), key.vip.folded()];
-    let port = u16::from_be_bytes(key.client_port);
-    schedule::pick(world, index, client, vip, port).map_or(0, |server| server.0.into())
+    Choice(by_scheduler_of::<A, _>(world, index, desk.key::<A>()))
+}
+
+/// The server by the scheduler of a service, for a packet with this key; 0: none.
+#[inline(always)]
+pub(super) fn by_scheduler_of<A: Address, W: World>(world: &W, index: u32, key: Key<A>) -> u64 {
+    world.by_scheduler(index, key.client.folded(), key.vip.folded(), u16::from_be_bytes(key.client_port))
+}
+
+/// See [`World::by_scheduler`].
+#[inline(always)]
+pub fn by_scheduler<W: World>(world: &W, index: u32, client: u32, vip: u32, client_port: u16) -> u64 {
+    schedule::pick(world, index, client, vip, client_port).map_or(0, |server| server.0.into())
 }
 
 /// See [`World::by_hash`].

@@ -8,33 +8,36 @@ use super::forward::client;
 use super::forward::masquerade::{self, End, Place};
 use super::forward::tunnel::{self, Inner, Outer, Shim};
 use super::forward::{Hops, ODD, leave};
+use super::kind::Kind;
 use super::parse::{Front, FrontV6, Head, HeadV6, is_whole};
-use super::{Stages, Ways};
+use super::{Stage, Stages, Ways};
 use crate::address::{Address, V4, V6};
-use crate::connection::Key;
+use crate::cells::Cells;
+use crate::connection::{Key, Word};
 use crate::counters::ServerCounters;
 use crate::protocol::Protocol;
 use crate::reply::{self, Owner, port_of};
 use crate::server::{Method, Server, ServerFlags};
 use crate::settings::{Rules, SettingsView};
-use crate::state::Settled;
-use crate::table::{self, Hash};
-use crate::verdict::Verdict;
+use crate::state::{Event, Settled};
+use crate::table::{self, Buckets, Hash, Slot};
+use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
 use crate::wire::ethernet::Tag;
 use crate::wire::ipv4::{Ipv4, MIN_HEADER_BYTES};
 use crate::wire::ipv6::Ipv6;
-use crate::wire::tcp::Tcp;
+use crate::wire::tcp::{Flags, Tcp};
 use crate::wire::udp::Udp;
 
-/// A packet whose transport header stands where it does in nearly all packets, and that begins nothing and ends nothing.
+/// A packet of TCP or UDP whose transport header stands where it does in nearly all packets.
 #[derive(Clone, Copy)]
 pub(super) struct Plain<A: Address> {
-    key: A::Cells,
+    pub(super) key: A::Cells,
     protocol: Protocol,
-    settled: Settled,
+    /// Of TCP.
+    flags: Flags,
     /// Bytes from the IP header on, all of which are there.
-    ip_bytes: u32,
+    pub(super) ip_bytes: u32,
     traffic_class: u8,
     must_not_fragment: bool,
 }
@@ -50,7 +53,7 @@ impl Plain<V4> {
         if ip.version_and_length != PLAIN || ip.is_fragment() || is_whole(frame, ip_bytes).is_err() {
             return None;
         }
-        let (protocol, settled) = settled::<Ipv4>(ip.protocol, &tcp, ip_bytes)?;
+        let protocol = balanced::<Ipv4>(ip.protocol, ip_bytes)?;
         let key = Key::<V4> {
             client: ip.source,
             vip: ip.destination,
@@ -63,7 +66,7 @@ impl Plain<V4> {
         Some(Self {
             key: key.cells(),
             protocol,
-            settled,
+            flags: tcp.flags,
             ip_bytes,
             traffic_class: ip.traffic_class,
             must_not_fragment: ip.must_not_fragment(),
@@ -80,7 +83,7 @@ impl Plain<V6> {
         if ip.version_class_flow.get() >> 28 != 6 || is_whole(frame, ip_bytes).is_err() {
             return None;
         }
-        let (protocol, settled) = settled::<Ipv6>(ip.next, &tcp, ip_bytes)?;
+        let protocol = balanced::<Ipv6>(ip.next, ip_bytes)?;
         // In cells, see `parse::v6_packet`.
         let rest = Key::<V4> {
             client: [0; 4],
@@ -95,7 +98,7 @@ impl Plain<V6> {
         Some(Self {
             key: [client[0], client[1], vip[0], vip[1], rest],
             protocol,
-            settled,
+            flags: tcp.flags,
             ip_bytes,
             traffic_class: (ip.version_class_flow.get() >> 20) as u8,
             must_not_fragment: false,
@@ -103,32 +106,92 @@ impl Plain<V6> {
     }
 }
 
-/// The state that such a packet of a protocol leaves as it is, behind an IP header of type `I`.
-#[inline(always)]
-fn settled<I>(protocol: u8, tcp: &Tcp, ip_bytes: u32) -> Option<(Protocol, Settled)> {
-    let (protocol, settled, least) = match Protocol::from_raw(protocol)? {
-        Protocol::Tcp if Settled::is_plain_tcp(tcp.flags) => {
-            (Protocol::Tcp, Settled::TCP, size_of::<I>() + size_of::<Tcp>())
+impl<A: Address> Plain<A> {
+    /// What it is to its connection.
+    #[inline(always)]
+    pub(super) const fn kind(&self) -> Kind {
+        let event = match self.protocol {
+            Protocol::Tcp => Event::tcp(self.flags),
+            _ => Event::UDP,
+        };
+        Kind { protocol: self.protocol, event }
+    }
+
+    /// The hash of its key.
+    #[inline(always)]
+    pub(super) fn hash<C: Cells>(&self, settings: SettingsView<C>) -> Hash {
+        Hash::of_cells::<A>(self.key, settings.seed())
+    }
+
+    /// The state that it leaves as it is; `None` if it begins or ends something.
+    #[inline(always)]
+    const fn settled(&self) -> Option<Settled> {
+        match self.protocol {
+            Protocol::Tcp if Settled::is_plain_tcp(self.flags) => Some(Settled::TCP),
+            Protocol::Udp => Some(Settled::UDP),
+            _ => None,
         }
-        Protocol::Udp => (Protocol::Udp, Settled::UDP, size_of::<I>() + size_of::<Udp>()),
-        _ => return None,
+    }
+}
+
+/// TCP or UDP, if so many bytes from an IP header of type `I` on are enough for its header.
+#[inline(always)]
+fn balanced<I>(protocol: u8, ip_bytes: u32) -> Option<Protocol> {
+    let (protocol, least) = match Protocol::from_raw(protocol)? {
+        Protocol::Tcp => (Protocol::Tcp, size_of::<I>() + size_of::<Tcp>()),
+        Protocol::Udp => (Protocol::Udp, size_of::<I>() + size_of::<Udp>()),
+        Protocol::Sctp => return None,
     };
-    (ip_bytes >= least as u32).then_some((protocol, settled))
+    (ip_bytes >= least as u32).then_some(protocol)
+}
+
+/// Sends a packet for a VIP at once if its connection is settled; else a stage takes it over: `fresh` if it may be the first one of
+/// its connection, else `other`.
+#[inline(always)]
+pub(super) fn go_on<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
+    frame: &mut F,
+    world: &W,
+    settings: SettingsView<W::Row>,
+    plain: Plain<A>,
+    fresh: Stage,
+    other: Stage,
+) -> Result<Verdict, Reason> {
+    let Some(settled) = plain.settled() else {
+        return world.enter(if plain.kind().begins() { fresh } else { other }, frame);
+    };
+    let hash = plain.hash(settings);
+    let Some((slot, word)) = table::find_at_home::<A, _>(world, settings.shape_of::<A>(), hash, plain.key)
+    else {
+        return world.enter(if matches!(plain.protocol, Protocol::Udp) { fresh } else { other }, frame);
+    };
+    match send(frame, world, settings, plain, settled, Known { hash, slot, word }) {
+        Some(verdict) => Ok(verdict),
+        None => world.enter(other, frame),
+    }
+}
+
+/// A packet's connection.
+struct Known<C, A> {
+    hash: Hash,
+    slot: Slot<C, A>,
+    word: Word,
 }
 
 /// Sends a packet to its server if its connection is settled, and the server's way is known and fits; else the packet is as it
 /// was, and all that may have changed is when its connection ends.
 #[inline(always)]
-pub(super) fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
+#[expect(clippy::needless_pass_by_value, reason = "it is inlined: its parts are what is passed")]
+fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     frame: &mut F,
     world: &W,
     settings: SettingsView<W::Row>,
     plain: Plain<A>,
+    settled: Settled,
+    known: Known<<W as Buckets<A>>::Bucket, A>,
 ) -> Option<Verdict> {
-    let Plain { key, settled, ip_bytes, .. } = plain;
+    let Plain { key, ip_bytes, .. } = plain;
+    let Known { hash, slot, word } = known;
     let now = world.now();
-    let hash = Hash::of_cells::<A>(key, settings.seed());
-    let (slot, word) = table::find_at_home::<A, _>(world, settings.shape_of::<A>(), hash, key)?;
     if !word.is_settled_in(settled.state) || table::is_overdue(word, now) {
         return None;
     }
@@ -214,7 +277,8 @@ pub(super) fn send_back<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     settings: SettingsView<W::Row>,
     plain: Plain<A>,
 ) -> Option<Verdict> {
-    let Plain { key, settled, ip_bytes, protocol, .. } = plain;
+    let Plain { key, ip_bytes, protocol, .. } = plain;
+    let settled = plain.settled()?;
     let now = world.now();
     let reply = reply::cells_from::<A>(key);
     let hash = Hash::of_cells::<A>(reply, settings.seed());

@@ -2,7 +2,7 @@
 //! tail call, with all of the stack; whoever enters one is done. What a stage must know lies on the [desk](super::Desk).
 
 use super::forward::masquerade;
-use super::{Ways, back, error, forward, fragment, hold, rare, refuse, tagged, v6};
+use super::{Ways, back, error, forward, fragment, fresh, hold, rare, refuse, tagged, v6};
 use crate::address::{Address, V4, V6};
 use crate::client_hop::ClientHop;
 use crate::held::HeldHeader;
@@ -65,8 +65,16 @@ named_enum! {
         BackPieceV6 = 24 => "back_piece_v6",
         /// An IPv4 packet for a VIP that is not simply the next one of a settled connection.
         V4 = 25 => "v4",
+        /// An IPv4 packet for a VIP that may be the first one of its connection.
+        FreshV4 = 26 => "fresh_v4",
+        /// The same of IPv6.
+        FreshV6 = 27 => "fresh_v6",
     }
 }
+
+/// How many slots the table of programs has: more than there are stages, so that a later build can have some more and still take
+/// the tables over.
+pub const STAGE_SLOTS: u32 = 64;
 
 /// A world with stages.
 pub trait Stages<F: Frame>: Ways<V4> + Ways<V6> {
@@ -130,6 +138,8 @@ impl Stage {
             Self::RareV4 => rare::depart::<V4, _, _>(world, frame),
             Self::V4 => super::arrive_v4(world, frame),
             Self::V6 => v6::arrive(world, frame),
+            Self::FreshV4 => fresh::arrive_v4(world, frame),
+            Self::FreshV6 => fresh::arrive_v6(world, frame),
             Self::RareV6 => rare::depart::<V6, _, _>(world, frame),
             Self::Carry => forward::carry(world, frame),
             Self::Answer => return refuse::answer(world, frame),

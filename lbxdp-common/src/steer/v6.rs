@@ -38,9 +38,8 @@ pub(super) fn enter<F: Frame, W: Stages<F>>(
     if let Some(head) = frame.read::<HeadV6>(0)
         && classify::is_v6_vip(world, settings, &head)
         && let Some(plain) = Plain::<V6>::of(frame, head)
-        && let Some(verdict) = settled::send(frame, world, settings, plain)
     {
-        return Ok(verdict);
+        return settled::go_on(frame, world, settings, plain, Stage::FreshV6, Stage::V6);
     }
     world.enter(Stage::V6, frame)
 }

@@ -114,8 +114,66 @@ pub enum Wish {
     PlaceOfHalfOpen,
 }
 
-/// Claims a place in one of two buckets: an empty one in the emptier bucket (that is what keeps both from filling up),
-/// else an empty one in the other, else an overdue one, else what else it may have.
+/// A bucket a key may stand in, and which of its places it may have.
+struct Room<C> {
+    bucket: C,
+    index: u32,
+    /// Empty places that it may have.
+    empty: Ways,
+    half_open: Ways,
+    /// Whether half-open connections have not used up their share, if that matters.
+    is_open: bool,
+}
+
+impl<C: Cells> Room<C> {
+    #[inline(always)]
+    fn of<A: Address, B: Buckets<A, Bucket = C>>(table: &B, index: u32, wish: Wish) -> Option<Self> {
+        let bucket = table.bucket(index)?;
+        let (empty, half_open) = Words::of::<A, _>(bucket).empty_and_half_open();
+        let is_open = wish != Wish::Share || half_open.count() < HALF_OPEN_WAYS;
+        Some(Self { bucket, index, empty: empty.if_(is_open), half_open, is_open })
+    }
+
+    /// Whether an empty place is to be taken here whatever the other bucket is like. The emptier one of two would keep both from
+    /// filling up best; but who looks for the connection looks into the first one first. Half full, such a table has 19 % of
+    /// its connections in their second buckets instead of 28 %, and 4 keys of 100,000 find both full instead of 1.
+    #[inline(always)]
+    const fn is_roomy(&self) -> bool {
+        self.empty.count() >= WAYS as u32 - 1
+    }
+
+    /// Claims the first empty place.
+    #[inline(always)]
+    fn claim<A: Address>(&self, empty: Ways) -> Option<Claim<C, A>> {
+        let slot = Slot::new(self.bucket, empty.lowest());
+        if empty.is_none() || !slot.change(Word(0), CLAIMED) {
+            return None;
+        }
+        Some(Claim { slot, index: self.index, replaced: None })
+    }
+}
+
+/// Claims an empty place in one of two buckets, as [`claim`] does. `None`: nothing has happened; [`claim`] tries more.
+#[inline(always)]
+pub fn claim_empty<A: Address, B: Buckets<A>>(
+    table: &B,
+    pair: Pair,
+    wish: Wish,
+) -> Option<Claim<B::Bucket, A>> {
+    let first = Room::of::<A, B>(table, pair.first, wish)?;
+    if first.is_roomy() {
+        return first.claim(first.empty);
+    }
+    let second = Room::of::<A, B>(table, pair.second, wish)?;
+    if first.empty.count() >= second.empty.count() {
+        first.claim(first.empty)
+    } else {
+        second.claim(second.empty)
+    }
+}
+
+/// Claims a place in one of two buckets: an empty one in the better bucket, else an empty one in the other, else an overdue
+/// one, else what else it may have.
 #[inline(always)]
 pub fn claim<A: Address, B: Buckets<A>>(
     table: &B,
@@ -123,33 +181,21 @@ pub fn claim<A: Address, B: Buckets<A>>(
     wish: Wish,
     now: Ticks,
 ) -> Result<Claim<B::Bucket, A>, NoRoom> {
-    let (Some(first), Some(second)) = (table.bucket(pair.first), table.bucket(pair.second)) else {
+    let (Some(first), Some(second)) =
+        (Room::of::<A, B>(table, pair.first, wish), Room::of::<A, B>(table, pair.second, wish))
+    else {
         return Err(NoRoom::Full);
     };
-    let (empty_in_first, half_open_in_first) = Words::of::<A, _>(first).empty_and_half_open();
-    let (empty_in_second, half_open_in_second) = Words::of::<A, _>(second).empty_and_half_open();
-    let is_open = |half_open: Ways| wish != Wish::Share || half_open.count() < HALF_OPEN_WAYS;
-    let (is_first_open, is_second_open) = (is_open(half_open_in_first), is_open(half_open_in_second));
-    let empty_in_first = empty_in_first.if_(is_first_open);
-    let empty_in_second = empty_in_second.if_(is_second_open);
-    let place = |in_first: bool| if in_first { (first, pair.first) } else { (second, pair.second) };
-    if !(empty_in_first.is_none() && empty_in_second.is_none()) {
-        let in_first = empty_in_first.count() >= empty_in_second.count();
-        let empty = if in_first { empty_in_first } else { empty_in_second };
-        let (bucket, index) = place(in_first);
-        let slot = Slot::new(bucket, empty.lowest());
-        if slot.change(Word(0), CLAIMED) {
-            return Ok(Claim { slot, index, replaced: None });
-        }
-        // Another CPU took it. It would be odd if it took the next one too, but what is odd happens.
-        let rest = empty.without_lowest();
-        let other = if in_first { empty_in_second } else { empty_in_first };
-        let (in_first, rest) = if rest.is_none() { (!in_first, other) } else { (in_first, rest) };
-        let (bucket, index) = place(in_first);
-        let slot = Slot::new(bucket, rest.lowest());
-        if !rest.is_none() && slot.change(Word(0), CLAIMED) {
-            return Ok(Claim { slot, index, replaced: None });
-        }
+    let is_first = first.is_roomy() || first.empty.count() >= second.empty.count();
+    let (better, other) = if is_first { (&first, &second) } else { (&second, &first) };
+    if let Some(claim) = better.claim(better.empty) {
+        return Ok(claim);
+    }
+    // Another CPU took it. It would be odd if it took the next one too, but what is odd happens.
+    let rest = better.empty.without_lowest();
+    let again = if rest.is_none() { other.claim(other.empty) } else { better.claim(rest) };
+    if let Some(claim) = again {
+        return Ok(claim);
     }
     let may_go = |bucket, half_open: Ways, is_open: bool| {
         let words = Words::of::<A, _>(bucket);
@@ -161,10 +207,10 @@ pub fn claim<A: Address, B: Buckets<A>>(
             _ => overdue,
         }
     };
-    let in_first = may_go(first, half_open_in_first, is_first_open);
+    let in_first = may_go(first.bucket, first.half_open, first.is_open);
     let is_first = !in_first.is_none();
-    let ways = if is_first { in_first } else { may_go(second, half_open_in_second, is_second_open) };
-    let (bucket, index) = place(is_first);
+    let ways = if is_first { in_first } else { may_go(second.bucket, second.half_open, second.is_open) };
+    let (bucket, index) = if is_first { (first.bucket, first.index) } else { (second.bucket, second.index) };
     let slot = Slot::new(bucket, ways.lowest());
     if !ways.is_none()
         && let Some((key, word)) = slot.read_cells()
@@ -175,7 +221,7 @@ pub fn claim<A: Address, B: Buckets<A>>(
     {
         return Ok(Claim { slot, index, replaced: Some(Replaced { key, word }) });
     }
-    Err(if is_first_open && is_second_open { NoRoom::Full } else { NoRoom::HalfOpen })
+    Err(if first.is_open && second.is_open { NoRoom::Full } else { NoRoom::HalfOpen })
 }
 
 impl<A: Address, C: Cells> Claim<C, A> {
@@ -316,13 +362,13 @@ impl Ways {
     }
 
     #[inline(always)]
-    pub(super) fn is_none(self) -> bool {
+    pub(super) const fn is_none(self) -> bool {
         self.0 == 0
     }
 
     /// How many: a number of four bits for each of the sixteen sets.
     #[inline(always)]
-    pub(super) fn count(self) -> u32 {
+    pub(super) const fn count(self) -> u32 {
         (0x4332_3221_3221_2110_u64 >> (self.0 * 4)) as u32 & 7
     }
 

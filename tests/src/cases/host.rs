@@ -51,6 +51,8 @@ pub struct Host {
     next: Cell<Option<Stage>>,
     /// Those that the last frame went through.
     stages: RefCell<Vec<Stage>>,
+    /// Frames take no short way.
+    goes_round: bool,
     set_rows: Vec<(Table, u32)>,
     client_hops: Vec<AtomicU64>,
     wanted: Vec<AtomicU64>,
@@ -85,6 +87,38 @@ impl Host {
     /// The stages that the last frame went through.
     pub fn stages(&self) -> Vec<Stage> {
         self.stages.borrow().clone()
+    }
+
+    /// From now on no frame takes the short way of a connection's first packet, and one that is known to be sent at once otherwise
+    /// enters its stage instead ([`Host::run_round`]).
+    pub fn go_round(&mut self) {
+        self.goes_round = true;
+    }
+
+    /// Runs a frame as if the program's entry had given it over to a stage.
+    pub fn run_round(&mut self, stage: Stage, frame: &mut Vec<u8>) -> Outcome {
+        self.run_by(frame, |world, packet| Stages::enter(&world, stage, packet))
+    }
+
+    fn run_by(
+        &mut self,
+        frame: &mut Vec<u8>,
+        entry: impl FnOnce(&Self, &mut &mut Buffer<'_>) -> Result<Verdict, Reason>,
+    ) -> Outcome {
+        let mut memory = [&[0; HEADROOM], &frame[..]].concat();
+        let mut buffer = Buffer::new(&mut memory, HEADROOM);
+        let (world, mut packet) = (&&*self, &mut buffer);
+        self.stages.borrow_mut().clear();
+        let mut result = entry(self, &mut packet);
+        // In the kernel a stage that was entered is what decides; who entered it is done.
+        while let Some(stage) = self.next.take() {
+            self.stages.borrow_mut().push(stage);
+            result = stage.run(world, &mut packet);
+        }
+        let result = retagged(&mut packet, world, result);
+        *frame = buffer.frame().to_vec();
+        self.last = Some(result);
+        result.into()
     }
 
     /// Lets time pass, in ticks.
@@ -123,6 +157,7 @@ impl Default for Host {
             held: RefCell::default(),
             next: Cell::default(),
             stages: RefCell::default(),
+            goes_round: false,
             desk: zeros(ARRIVAL_CELLS),
             client_hops: zeros(CLIENT_HOP_CELLS * CLIENT_HOPS as usize),
             wanted: zeros(WANTED_CELLS * WANTED as usize),
@@ -191,20 +226,7 @@ impl Runner for Host {
     }
 
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
-        let mut memory = [&[0; HEADROOM], &frame[..]].concat();
-        let mut buffer = Buffer::new(&mut memory, HEADROOM);
-        let (world, mut packet) = (&&*self, &mut buffer);
-        self.stages.borrow_mut().clear();
-        let mut result = steer(&mut packet, world);
-        // In the kernel a stage that was entered is what decides; who entered it is done.
-        while let Some(stage) = self.next.take() {
-            self.stages.borrow_mut().push(stage);
-            result = stage.run(world, &mut packet);
-        }
-        let result = retagged(&mut packet, world, result);
-        *frame = buffer.frame().to_vec();
-        self.last = Some(result);
-        result.into()
+        self.run_by(frame, |world, packet| steer(packet, &world))
     }
 
     fn held(&mut self) -> Vec<HeldFrame> {
@@ -406,7 +428,11 @@ fn first_bits(address: IpAddr, bits: u32) -> IpAddr {
 impl<F: Frame> Stages<F> for &Host {
     /// It is entered when whoever asked for it is done.
     fn enter(&self, stage: Stage, _: &mut F) -> Result<Verdict, Reason> {
-        self.next.set(Some(stage));
+        self.next.set(Some(match stage {
+            Stage::FreshV4 if self.goes_round => Stage::V4,
+            Stage::FreshV6 if self.goes_round => Stage::V6,
+            stage => stage,
+        }));
         Err(Reason::NotReady)
     }
 

@@ -141,6 +141,22 @@ impl Dice {
     }
 }
 
+impl Dice {
+    /// A packet of one of so many connections of each protocol and family to services that nearly all setups have: it begins the
+    /// connection, or goes on with it.
+    pub fn frame_of_one_in(&mut self, connections: u16) -> Vec<u8> {
+        let from = 41_000 + self.below(connections);
+        match self.below(6) {
+            0 => tcp(from, 80).syn().bytes(),
+            1 => tcp(from, 80).ack().bytes(),
+            2 => udp(from, 53).bytes(),
+            3 => v6::tcp(from, 80).syn().bytes(),
+            4 => v6::tcp(from, 80).ack().bytes(),
+            _ => v6::udp(from, 53).bytes(),
+        }
+    }
+}
+
 /// How many frames that left are remembered, for what comes back of them.
 const REMEMBERED: usize = 24;
 

@@ -1,0 +1,112 @@
+//! The first packet of a connection, where nothing is out of the ordinary: its service is the one of its address and port, has
+//! no templates, and the table has an empty place. All of it in one go, and nothing laid down in between; what is decided is
+//! what [`open`](super::open) decides. Whatever is not so simple leaves untouched, to be looked at in full.
+
+use super::arrival::{Desk, Task};
+use super::follow::{counted, way_to};
+use super::forward;
+use super::kind::{OPENING, clients_view};
+use super::open::{FTP_DATA_PORT, by_scheduler_of};
+use super::parse::{Head, HeadV6};
+use super::settled::Plain;
+use super::{Stage, Stages, Ways};
+use crate::address::{Address, V4, V6};
+use crate::connection::{Course, Key, Word};
+use crate::overload::LoadRow;
+use crate::pressure::Pressure;
+use crate::server::{Method, Server, ServerId};
+use crate::service::{Service, ServiceFlags};
+use crate::settings::{Rules, SettingsView};
+use crate::table::{self, Entry, Published, Wish};
+use crate::verdict::{Reason, Verdict};
+use crate::wire::Frame;
+
+/// The stage of IPv4.
+#[inline(always)]
+pub(super) fn arrive_v4<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    if let Some(head) = frame.read::<Head>(0)
+        && let Some(plain) = Plain::<V4>::of(frame, head)
+        && let Some(decided) = open(frame, world, settings, plain)
+    {
+        return decided;
+    }
+    world.enter(Stage::V4, frame)
+}
+
+/// That of IPv6.
+#[inline(always)]
+pub(super) fn arrive_v6<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
+    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
+    if let Some(head) = frame.read::<HeadV6>(0)
+        && let Some(plain) = Plain::<V6>::of(frame, head)
+        && let Some(decided) = open(frame, world, settings, plain)
+    {
+        return decided;
+    }
+    world.enter(Stage::V6, frame)
+}
+
+/// Opens the connection of a packet that has none, and sends the packet to its server.
+#[inline(always)]
+fn open<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
+    frame: &mut F,
+    world: &W,
+    settings: SettingsView<W::Row>,
+    plain: Plain<A>,
+) -> Option<Result<Verdict, Reason>> {
+    let (kind, rules) = (plain.kind(), settings.rules());
+    let (now, shape, hash) = (world.now(), settings.shape_of::<A>(), plain.hash(settings));
+    if !shape.is_steady() || !kind.opens(rules) || rules.has(Rules::MARKS) {
+        return None;
+    }
+    if table::find_at_home::<A, _>(world, shape, hash, plain.key).is_some() {
+        return None;
+    }
+    let key = Key::<A>::from_cells(plain.key);
+    if key.client_port == FTP_DATA_PORT {
+        return None;
+    }
+    let index = world.service(key.vip.service(key.vip_port, key.protocol))?;
+    let service = Service(world.service_row(index)?);
+    let flags = service.flags();
+    if flags.has(ServiceFlags::PERSISTENT) || flags.has(ServiceFlags::ONE_PACKET) {
+        return None;
+    }
+    // Another one of its packets may have gone by hash.
+    let concern = if kind.begins() { settings.timeout(OPENING) / 16 } else { settings.timeout(kind.longest()) };
+    if Pressure::<_, A>::new(world.pressure()?).is_recent(now, concern) {
+        return None;
+    }
+    let claim = table::claim_empty::<A, _>(world, shape.home_of(hash), Wish::Share)?;
+    let server = ServerId(by_scheduler_of(world, index, key) as u32);
+    if server == ServerId::NONE {
+        claim.give_back();
+        return Some(Err(Reason::NoServer));
+    }
+    let method = world.server_row(server).map_or(Method::DIRECT, |row| Server(row).hop().flags.method());
+    let state = kind.first_state(clients_view(method), rules);
+    let due = now + settings.timeout(state.timer(kind.protocol));
+    let word = Word::live(server, state, due).by(method).half_open();
+    let (course, is_new) = match claim.publish(world, shape, hash, Entry::new(key, word)) {
+        Published::Existing(theirs) => (theirs.course(), false),
+        Published::New => (Course::new(server, method), true),
+    };
+    if is_new && let Some(row) = world.load_row(server) {
+        LoadRow(row).gain(state.is_active(kind.protocol));
+    }
+    if course.method() == Method::MASQUERADE {
+        let Some(desk) = world.desk().map(Desk) else {
+            return Some(Err(Reason::NotReady));
+        };
+        desk.put_connection::<A>(plain.key, hash, now);
+        desk.set_word(word);
+        desk.set_task(if is_new { Task::Begin } else { Task::Require });
+    }
+    let way = match way_to(world, course, plain.ip_bytes, hash) {
+        Ok(way) => way,
+        Err(reason) => return Some(Err(reason)),
+    };
+    world.count(course.server(), counted(plain.ip_bytes, is_new.into()));
+    Some(forward::forward::<A, _, _>(frame, world, &way))
+}
