@@ -27,6 +27,7 @@ use lbxdp_common::{Fate, Reason, Verdict, steer};
 
 /// The entry. `frags`: frames of several buffers (jumbo) are welcome; all headers are in the first.
 #[xdp(frags)]
+#[inline(always)]
 fn lbxdp(context: XdpContext) -> u32 {
     act(steer::steer(&mut frame::Packet(context), &maps::Kernel::<true>))
 }

@@ -2,8 +2,7 @@
 
 use super::arrival::Desk;
 use super::follow::{Advanced, Known, Sender, advance};
-use super::parse::{Head, HeadV6, Packet, headers, packet, v6_packet};
-use super::settled::{self, Plain};
+use super::parse::{Packet, headers, packet, v6_packet};
 use super::{Stage, Stages, Ways};
 use crate::address::{Address, V4, V6};
 use crate::connection::Course;
@@ -19,13 +18,6 @@ use crate::wire::Frame;
 #[inline(always)]
 pub(super) fn arrive_v4<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
     // Whatever is no packet of a connection is the stack's, as it would be from any other host.
-    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    if let Some(head) = frame.read::<Head>(0)
-        && let Some(plain) = Plain::<V4>::of(frame, head)
-        && let Some(verdict) = settled::send_back(frame, world, settings, plain)
-    {
-        return Ok(verdict);
-    }
     let Ok(headers) = headers(frame) else {
         return Err(Reason::NotOurs);
     };
@@ -39,13 +31,6 @@ pub(super) fn arrive_v4<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Res
 /// An IPv6 packet from such a server.
 #[inline(always)]
 pub(super) fn arrive_v6<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
-    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    if let Some(head) = frame.read::<HeadV6>(0)
-        && let Some(plain) = Plain::<V6>::of(frame, head)
-        && let Some(verdict) = settled::send_back(frame, world, settings, plain)
-    {
-        return Ok(verdict);
-    }
     match v6_packet(frame, world) {
         Ok(packet) => arrive::<V6, _, _>(world, frame, &packet, Stage::ReplyV6),
         Err(Reason::Fragment) => world.enter(Stage::BackPieceV6, frame),

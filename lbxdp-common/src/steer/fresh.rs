@@ -74,7 +74,8 @@ fn open<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
         return None;
     }
     // Another one of its packets may have gone by hash.
-    let concern = if kind.begins() { settings.timeout(OPENING) / 16 } else { settings.timeout(kind.longest()) };
+    let concern =
+        if kind.begins() { settings.timeout(OPENING) / 16 } else { settings.timeout(kind.longest()) };
     if Pressure::<_, A>::new(world.pressure()?).is_recent(now, concern) {
         return None;
     }

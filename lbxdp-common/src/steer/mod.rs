@@ -63,7 +63,7 @@ use crate::settings::SettingsView;
 use crate::table::{Buckets, Hash};
 use crate::tend::Errand;
 use crate::verdict::{Reason, Verdict};
-use crate::wire::{Frame, ethernet};
+use crate::wire::Frame;
 
 /// All that `steer` may ask beside the packet, whatever the width of its addresses.
 pub trait World: Pool {
@@ -188,34 +188,18 @@ pub trait Ways<A: Address>: World + Buckets<A> {
 /// is for the stages.
 #[inline(always)]
 pub fn steer<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict, Reason> {
-    let Some(head) = frame.read::<Head>(0) else {
-        return short(frame, world);
-    };
-    if head.front.ethertype != ethernet::IPV4 {
-        return v6::enter(frame, world, head.front.ethertype);
-    }
-    let headers = head.front.headers();
-    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    if let Err(reason) = classify::is_for_a_vip(world, settings, &headers) {
-        return elsewhere(frame, world, settings, &headers, reason);
-    }
-    match Plain::<V4>::of(frame, head) {
-        Some(plain) => settled::go_on(frame, world, settings, plain, Stage::FreshV4, Stage::V4),
-        None => world.enter(Stage::V4, frame),
-    }
-}
-
-/// The way of a frame that is shorter than Ethernet's shortest one: only virtual interfaces have such.
-#[inline(always)]
-fn short<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict, Reason> {
     let headers = match parse::headers(frame) {
         Ok(headers) => headers,
         Err(ethertype) => return v6::enter(frame, world, ethertype),
     };
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    match classify::is_for_a_vip(world, settings, &headers) {
-        Ok(()) => world.enter(Stage::V4, frame),
-        Err(reason) => elsewhere(frame, world, settings, &headers, reason),
+    if let Err(reason) = classify::is_for_a_vip(world, settings, &headers) {
+        return elsewhere(frame, world, settings, reason);
+    }
+    // All of it is read again, here and below: that costs less than to keep it while the VIP is looked up.
+    match frame.read::<Head>(0).and_then(|head| Plain::<V4>::of(frame, head)) {
+        Some(plain) => settled::go_on(frame, world, settings, plain, Stage::FreshV4, Stage::V4),
+        None => world.enter(Stage::V4, frame),
     }
 }
 
@@ -233,13 +217,18 @@ fn elsewhere<F: Frame, W: Stages<F>>(
     frame: &mut F,
     world: &W,
     settings: SettingsView<W::Row>,
-    headers: &parse::Headers,
     reason: Reason,
 ) -> Result<Verdict, Reason> {
+    let headers = &parse::headers(frame).map_err(|_| reason)?;
     if classify::may_be_stray_error(world, settings, headers) {
         return world.enter(Stage::ErrorBackV4, frame);
     }
     if classify::is_from_a_server(world, settings, headers) {
+        if let Some(plain) = frame.read::<Head>(0).and_then(|head| Plain::<V4>::of(frame, head))
+            && let Some(verdict) = settled::send_back(frame, world, settings, plain)
+        {
+            return Ok(verdict);
+        }
         return world.enter(Stage::BackV4, frame);
     }
     Err(reason)

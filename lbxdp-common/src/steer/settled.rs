@@ -243,8 +243,9 @@ fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
             let packets = world.count(word.server(), counted(ip_bytes, 0));
             // Numbers in a row: packets that may be cut must not be taken for each other while their parts are on their way.
             let identification = (packets as u16).wrapping_add(settings.seed().offset as u16);
-            tunnel::wrap(frame, world, server, Outer { is_v6: false, shim, hash, identification }, inner)
-                .ok()?;
+            let spread = settings.tunnel_spread();
+            let outer = Outer { is_v6: false, shim, hash, spread, identification };
+            tunnel::wrap(frame, world, server, outer, inner).ok()?;
             return Some(leave(world, hop, ifindex));
         }
         _ => {

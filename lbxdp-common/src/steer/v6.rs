@@ -35,11 +35,18 @@ pub(super) fn enter<F: Frame, W: Stages<F>>(
     if !settings.rules().has(Rules::IPV6) || ethernet::number(destination) != world.ingress_mac() {
         return Err(Reason::NotOurs);
     }
-    if let Some(head) = frame.read::<HeadV6>(0)
-        && classify::is_v6_vip(world, settings, &head)
-        && let Some(plain) = Plain::<V6>::of(frame, head)
-    {
-        return settled::go_on(frame, world, settings, plain, Stage::FreshV6, Stage::V6);
+    if let Some(head) = frame.read::<HeadV6>(0) {
+        if classify::is_v6_vip(world, settings, &head) {
+            if let Some(plain) = Plain::<V6>::of(frame, head) {
+                return settled::go_on(frame, world, settings, plain, Stage::FreshV6, Stage::V6);
+            }
+        } else if !settings.rules().has(Rules::MARKED_NETS)
+            && classify::is_from_a_v6_server(world, settings, frame)
+            && let Some(plain) = Plain::<V6>::of(frame, head)
+            && let Some(verdict) = settled::send_back(frame, world, settings, plain)
+        {
+            return Ok(verdict);
+        }
     }
     world.enter(Stage::V6, frame)
 }

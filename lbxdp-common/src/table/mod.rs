@@ -46,7 +46,9 @@ mod tests;
 pub use carry::{Carried, Stray, carry};
 pub use find::{Found, find, find_cells};
 pub use hash::{Hash, Seed};
-pub use insert::{Claim, Entry, HALF_OPEN_WAYS, Inserted, NoRoom, Published, Replaced, Wish, claim, claim_empty, insert};
+pub use insert::{
+    Claim, Entry, HALF_OPEN_WAYS, Inserted, NoRoom, Published, Replaced, Wish, claim, claim_empty, insert,
+};
 pub use shape::{Pair, Shape};
 
 use core::marker::PhantomData;

@@ -1,7 +1,7 @@
 //! IPv6 (RFC 8200), and as many of its extension headers as stand before a transport header.
 
 use zerocopy::big_endian::{U16, U32};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = size_of::<Ipv6>();
@@ -11,7 +11,7 @@ pub const HOP_LIMIT_OFFSET: usize = 7;
 pub const MIN_MTU: u32 = 1280;
 
 /// The header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Ipv6 {
     /// Version (4 bits, 6), traffic class (8), flow label (20).

@@ -2,6 +2,7 @@
 //! (`ip_vs_tunnel_xmit`, `ip_vs_tunnel_xmit_v6`, 6.1 to 6.12).
 
 use zerocopy::big_endian::{U16, U32};
+use zerocopy::{Immutable, IntoBytes, Unaligned};
 
 use super::{ip_bytes, is_v6, one_hop};
 use crate::cells::Cells;
@@ -13,7 +14,7 @@ use crate::steer::World;
 use crate::steer::parse::IP_OFFSET;
 use crate::table::Hash;
 use crate::verdict::Reason;
-use crate::wire::ethernet::{self, Ethernet};
+use crate::wire::ethernet;
 use crate::wire::gre::{self, Gre};
 use crate::wire::gue::Gue;
 use crate::wire::ipv4::{DONT_FRAGMENT, Ipv4, MIN_HEADER_BYTES};
@@ -158,13 +159,14 @@ pub(super) fn rewrite<F: Frame, W: World, C: Cells>(
         return Err(Reason::Malformed);
     }
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    let heeds_path = settings.rules().has(Rules::PMTU_DISC);
+    let (rules, spread) = (settings.rules(), settings.tunnel_spread());
+    let heeds_path = rules.has(Rules::PMTU_DISC);
     one_hop(frame, world, ip_bytes, mtu, !heeds_path)?;
     let inner = Inner::of(frame, heeds_path).ok_or(Reason::Malformed)?;
     let may_be_cut = !is_outer_v6 && !inner.must_not_fragment;
     let identification = if may_be_cut { world.random() as u16 } else { 0 };
     frame.grow_front(more).ok_or(Reason::NoTunnel)?;
-    wrap(frame, world, server, Outer { is_v6: is_outer_v6, shim, hash, identification }, inner)
+    wrap(frame, world, server, Outer { is_v6: is_outer_v6, shim, hash, spread, identification }, inner)
 }
 
 /// What a packet is put into.
@@ -174,6 +176,8 @@ pub(in crate::steer) struct Outer {
     pub(in crate::steer) shim: Shim,
     /// The connection's.
     pub(in crate::steer) hash: Hash,
+    /// The bits of the source's end that follow the connection ([`SettingsView::tunnel_spread`]).
+    pub(in crate::steer) spread: u32,
     /// Of an IPv4 packet that may be fragmented.
     pub(in crate::steer) identification: u16,
 }
@@ -184,12 +188,11 @@ pub(in crate::steer) fn wrap<F: Frame, W: World, C: Cells>(
     frame: &mut F,
     world: &W,
     server: Server<C>,
-    Outer { is_v6, shim, hash, identification }: Outer,
+    Outer { is_v6, shim, hash, spread, identification }: Outer,
     inner: Inner,
 ) -> Result<(), Reason> {
-    let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    let spread = settings.tunnel_spread() & (hash.0 >> 32) as u32;
-    let source = spread_source(server.tunnel_source(), is_v6, spread);
+    let source = spread_source(server.tunnel_source(), is_v6, spread & (hash.0 >> 32) as u32);
+    let macs = server.hop().macs;
     let length = shim.bytes() + inner.bytes;
     let done = if is_v6 {
         let ip = Ipv6 {
@@ -201,7 +204,7 @@ pub(in crate::steer) fn wrap<F: Frame, W: World, C: Cells>(
             destination: server.address(),
         };
         put_shim::<_, _, { IP_OFFSET + ipv6::HEADER_BYTES }>(frame, world, shim, inner, hash, ip.pseudo_sum())
-            .and_then(|()| frame.write(IP_OFFSET, ip))
+            .and_then(|()| frame.write(0, Front { macs, ethertype: ethernet::IPV6, ip }))
     } else {
         let ip = Ipv4 {
             version_and_length: 0x45,
@@ -216,11 +219,18 @@ pub(in crate::steer) fn wrap<F: Frame, W: World, C: Cells>(
             destination: narrowed(server.address()),
         };
         put_shim::<_, _, { IP_OFFSET + MIN_HEADER_BYTES }>(frame, world, shim, inner, hash, ip.pseudo_sum())
-            .and_then(|()| frame.write(IP_OFFSET, ip.finished()))
+            .and_then(|()| frame.write(0, Front { macs, ethertype: ethernet::IPV4, ip: ip.finished() }))
     };
-    let [destination, source]: [[u8; 6]; 2] = zerocopy::transmute!(server.hop().macs);
-    let ethertype = if is_v6 { ethernet::IPV6 } else { ethernet::IPV4 };
-    done.and_then(|()| frame.write(0, Ethernet { destination, source, ethertype })).ok_or(Reason::Malformed)
+    done.ok_or(Reason::Malformed)
+}
+
+/// What a frame begins with, in one write.
+#[derive(IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct Front<I> {
+    macs: [u8; 12],
+    ethertype: U16,
+    ip: I,
 }
 
 /// The outer source: the bits that may differ follow the connection's hash, so that the server's receive queues share the
