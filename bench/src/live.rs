@@ -50,7 +50,8 @@ pub(crate) fn measure(
     let _null = bed::attach(&mut null, "null_rewrite", &bed.network.director, NULL_NEAR)?;
     let (sink, _sink) = bed::put_sink(object, &bed.network.far, NULL_FAR)?;
     let meter = Meter { object, bed: &bed, effort, processor };
-    let ifindex = |name: &'static str| -> Result<u32> { Ok(bed.network.far.inside(|| if_nametoindex(name))??) };
+    let ifindex =
+        |name: &'static str| -> Result<u32> { Ok(bed.network.far.inside(|| if_nametoindex(name))??) };
     let (ours, beside) = (ifindex(FAR)?, ifindex(NULL_FAR)?);
     let mut figures = Vec::new();
     for (flows, bits) in FLOWS {
@@ -94,7 +95,8 @@ impl Loop<'_> {
             processor::stay_on(processor)?;
             let (own, kernel) = (processor::time()?, processor::softirq_time(processor)?);
             source.run(FRAMES)?;
-            Ok(processor::time()?.saturating_sub(own) + processor::softirq_time(processor)?.saturating_sub(kernel))
+            Ok(processor::time()?.saturating_sub(own)
+                + processor::softirq_time(processor)?.saturating_sub(kernel))
         })??;
         let came_back = arrived(self.sink)?.frames - before;
         ensure!(came_back * 100 >= u64::from(FRAMES) * 90, "of {FRAMES} frames only {came_back} came back");

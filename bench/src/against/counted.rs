@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 /// Counts of all services, or how much they have grown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     pub(super) connections: u64,
     pub(super) incoming: u64,
     pub(super) outgoing: u64,
@@ -23,7 +23,8 @@ impl Counted {
             if u32::from_str_radix(processor, 16).is_err() {
                 continue;
             }
-            let number = |word| u64::from_str_radix(word, 16).with_context(|| format!("what is this: {line}"));
+            let number =
+                |word| u64::from_str_radix(word, 16).with_context(|| format!("what is this: {line}"));
             sum.connections += number(connections)?;
             sum.incoming += number(incoming)?;
             sum.outgoing += number(outgoing)?;

@@ -32,7 +32,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 
 /// What a figure is to be compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Null {
+pub(crate) enum Null {
     /// A program of the bench's object, which transmits.
     Program(&'static str),
     /// The kernel's forwarding of what is none of the director's business.
@@ -70,7 +70,7 @@ impl<'a> Course<'a> {
     /// The instructions of a packet by the director and by what it is compared with, both net of the generator.
     pub(super) fn measure(
         &self,
-        case: &Case,
+        case: Case,
         null: Null,
         counted: &dyn Fn() -> Result<Counted>,
     ) -> Result<[Spread; 2]> {

@@ -18,7 +18,10 @@ const REPORT: &str = "report.json";
 /// Measures in a guest. `arguments` are what the bench there is to be told beside.
 pub(crate) fn measured(arguments: &[String]) -> Result<Report> {
     let kernel = Kernel::given()?;
-    println!("in a virtual machine with Linux {}: some minutes, for each instruction is counted", kernel.release());
+    println!(
+        "in a virtual machine with Linux {}: some minutes, for each instruction is counted",
+        kernel.release()
+    );
     let mut bench = Command::new(env::current_exe().context("finding this program's own file")?);
     bench.args(["--against-ipvs", "--in-guest", "--json"]).arg(Path::new(SHARE).join(REPORT)).args(arguments);
     bench.env(OBJECT_VARIABLE, env::var_os(OBJECT_VARIABLE).unwrap_or_default());

@@ -20,7 +20,7 @@ use crate::driver::Object;
 /// The most that the module takes, as a power of two.
 const BUCKETS: &str = "conn_tab_bits=20";
 
-pub(super) struct Ipvs {
+pub(crate) struct Ipvs {
     network: Network,
     _passing: (Ebpf, FdLink),
 }
@@ -57,7 +57,7 @@ impl Contender for Ipvs {
         Counted::read(&text.with_context(|| format!("reading {file}"))?)
     }
 
-    fn null(_: &Case) -> Null {
+    fn null(_: Case) -> Null {
         Null::Forwarding
     }
 }

@@ -55,8 +55,8 @@ impl<'a> Lane<'a> {
             // The last of them may be left to the kernel's thread for received packets.
             let are_there = || arrived(sink).is_ok_and(|now| now.frames - before.frames >= u64::from(frames));
             let waited = wait::until("all frames arrive", DEADLINE, are_there);
-            let took =
-                processor::time()?.saturating_sub(own) + processor::softirq_time(PROCESSOR)?.saturating_sub(kernel);
+            let took = processor::time()?.saturating_sub(own)
+                + processor::softirq_time(PROCESSOR)?.saturating_sub(kernel);
             waited.with_context(|| format!("of {frames} frames"))?;
             Ok(took)
         })??;

@@ -25,14 +25,14 @@ pub(crate) use case::Case;
 use counted::Counted;
 use course::{Course, Null};
 pub(crate) use host::measured;
-use ipvs::Ipvs;
-use ours::Ours;
+pub(crate) use ipvs::Ipvs;
+pub(crate) use ours::Ours;
 
 /// What names of these figures begin with.
 pub(crate) const PREFIX: &str = "against-ipvs/";
 
 /// A director that is measured.
-trait Contender {
+pub(crate) trait Contender {
     /// The last part of its figures' names.
     const NAME: &'static str;
 
@@ -47,14 +47,14 @@ trait Contender {
     fn counted(&self) -> Result<Counted>;
 
     /// What a case is to be compared with.
-    fn null(case: &Case) -> Null;
+    fn null(case: Case) -> Null;
 }
 
 /// Measures cases with both, and hands over each figure, or the reason why there is none, with its name.
 pub(crate) fn measure(object: &Object, cases: &[Case], mut take: impl FnMut(&str, Result<Figure>)) {
     let theirs = of_contender::<Ipvs>(object, cases, &mut take, |_| None);
     of_contender::<Ours>(object, cases, &mut take, |case| {
-        theirs.iter().find(|(other, _)| other == case).map(|(_, spread)| *spread)
+        theirs.iter().find(|(other, _)| *other == case).map(|(_, spread)| *spread)
     });
 }
 
@@ -63,16 +63,16 @@ fn of_contender<C: Contender>(
     object: &Object,
     cases: &[Case],
     mut take: impl FnMut(&str, Result<Figure>),
-    other: impl Fn(&Case) -> Option<Spread>,
+    other: impl Fn(Case) -> Option<Spread>,
 ) -> Vec<(Case, Spread)> {
     let mut measured = Vec::new();
     let mut all = || -> Result<()> {
         let contender = C::start(object, &case::rules())?;
         let course = Course::new(object, contender.network())?;
-        for case in cases {
+        for &case in cases {
             let name = format!("{PREFIX}{case}/{}", C::NAME);
             let figure = course.measure(case, C::null(case), &|| contender.counted()).map(|[own, null]| {
-                measured.push((*case, own));
+                measured.push((case, own));
                 let figure = Figure::new(&name, Unit::Instructions, own).with_null(null);
                 other(case).map_or(figure.clone(), |other| figure.with_note(times(other, own)))
             });

@@ -15,7 +15,7 @@ const CONNECTIONS: u32 = 1 << 20;
 /// Entries that the table has room for from the beginning: those of all rounds.
 const ENTRIES: u64 = 1 << 18;
 
-pub(super) struct Ours(Bed);
+pub(crate) struct Ours(Bed);
 
 impl Contender for Ours {
     const NAME: &'static str = "lbxdp";
@@ -37,7 +37,7 @@ impl Contender for Ours {
         Ok(Counted { mishaps: self.0.mishaps()?, ..counted })
     }
 
-    fn null(case: &Case) -> Null {
+    fn null(case: Case) -> Null {
         Null::Program(match (case.work, case.family) {
             (Work::Direct | Work::Request | Work::Reply, _) => "null_rewrite",
             (Work::Tunnel, Family::V4) => "null_tunnel_v4",

@@ -78,7 +78,8 @@ pub(crate) fn module(file: &Path) -> Result<Vec<u8>> {
     if file.extension().is_none_or(|extension| extension != "xz") {
         return fs::read(file).with_context(|| format!("reading {}", file.display()));
     }
-    let output = Command::new("xz").args(["--decompress", "--stdout"]).arg(file).output().context("starting xz")?;
+    let output =
+        Command::new("xz").args(["--decompress", "--stdout"]).arg(file).output().context("starting xz")?;
     ensure!(output.status.success(), "xz cannot unpack {}", file.display());
     Ok(output.stdout)
 }

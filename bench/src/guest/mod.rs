@@ -8,6 +8,7 @@ mod archive;
 mod kernel;
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -38,6 +39,9 @@ const PROCESSOR: &str = "max,-erms,-fsrm";
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet panic=-1 no_timer_check tsc=reliable random.trust_cpu=on";
 
 const MEMORY_MIB: u32 = 2048;
+
+/// What a program that needs libraries asks for.
+const LINKER: &[u8] = b"/lib64/ld-linux-x86-64.so.2";
 
 /// How long the guest may be at work. Translated instructions are some hundred times slower than the processor's.
 const DEADLINE: Duration = Duration::from_hours(1);
@@ -88,7 +92,11 @@ impl Guest {
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-smp", "1"]);
         qemu.args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]);
         qemu.args(["-cpu", PROCESSOR, "-m", &MEMORY_MIB.to_string()]);
-        qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(initial).args(["-append", KERNEL_ARGUMENTS]);
+        qemu.arg("-kernel")
+            .arg(kernel.image())
+            .arg("-initrd")
+            .arg(initial)
+            .args(["-append", KERNEL_ARGUMENTS]);
         qemu.arg("-serial").arg(format!("file:{}", self.directory.join("console").display()));
         qemu.args(["-device", "virtio-serial-pci", "-chardev", "stdio,id=output"]);
         qemu.args(["-device", "virtserialport,chardev=output,name=output"]);
@@ -154,6 +162,10 @@ fn initial_files(kernel: &Kernel) -> Result<Vec<u8>> {
         archive.directory(directory);
     }
     let busybox = fs::read("/bin/busybox").context("reading /bin/busybox (Debian: busybox-static)")?;
+    ensure!(
+        !names(&busybox, LINKER),
+        "/bin/busybox needs libraries, which are not there yet: install busybox-static"
+    );
     archive.program("bin/busybox", &busybox);
     archive.program("init", INIT.as_bytes());
     let modules = kernel.with_dependencies(&MODULES)?;
@@ -164,15 +176,21 @@ fn initial_files(kernel: &Kernel) -> Result<Vec<u8>> {
     Ok(archive.finish())
 }
 
+/// Whether some bytes are in a file.
+fn names(file: &[u8], text: &[u8]) -> bool {
+    file.windows(text.len()).any(|window| window == text)
+}
+
 /// The script that runs a command.
 fn script(command: &Command) -> Result<String> {
     let mut script = String::new();
     for (name, value) in command.get_envs() {
-        let (name, value) = (name.to_str().context("a variable with a strange name")?, value.unwrap_or_default());
-        script.push_str(&format!("export {name}={}\n", quoted(value)?));
+        let (name, value) =
+            (name.to_str().context("a variable with a strange name")?, value.unwrap_or_default());
+        writeln!(script, "export {name}={}", quoted(value)?)?;
     }
     let words = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted);
-    script.push_str(&format!("exec {}\n", words.collect::<Result<Vec<_>>>()?.join(" ")));
+    writeln!(script, "exec {}", words.collect::<Result<Vec<_>>>()?.join(" "))?;
     Ok(script)
 }
 
