@@ -105,3 +105,34 @@ pub(crate) fn number(value: f64, unit: Unit) -> String {
         Unit::Instructions => format!("{value:.0}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(commit: &str, figures: &[&str], failures: &[&str]) -> Report {
+        let figure = |name: &&str| Figure::new(*name, Unit::Instructions, Spread::exactly(1.0));
+        Report {
+            machine: Machine { commit: commit.into(), ..Machine::here() },
+            guest: None,
+            rounds: 1,
+            packets: 1,
+            figures: figures.iter().map(figure).collect(),
+            programs: Vec::new(),
+            failures: failures.iter().map(|failure| (*failure).into()).collect(),
+        }
+    }
+
+    #[test]
+    fn figures_take_the_place_of_those_of_their_kind_and_leave_all_others() {
+        let old = report("old", &["packet/x", "beside/a", "beside/b"], &["packet/y: why", "beside/c: why"]);
+        let mut new = report("new", &["beside/b", "beside/c"], &[]);
+        new.guest = Some(new.machine.clone());
+        let both = new.in_the_place_of("beside/", old);
+        let names: Vec<&str> = both.figures.iter().map(|figure| figure.name.as_str()).collect();
+        assert_eq!(names, ["packet/x", "beside/b", "beside/c"]);
+        assert_eq!(both.failures, ["packet/y: why"]);
+        assert_eq!(both.machine.commit, "old");
+        assert_eq!(both.guest.unwrap().commit, "new");
+    }
+}

@@ -76,7 +76,7 @@ fn depended_on(said: &str) -> Option<&str> {
 
 /// Fetches a package and unpacks it. The directory is there only when all is in it.
 fn fetch(package: &str, release: &str, directory: &Path) -> Result<()> {
-    let unfinished = directory.with_extension("unfinished");
+    let unfinished = directory.with_file_name(format!("{package}.unfinished"));
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).with_context(|| format!("removing {}", unfinished.display()))?;
     }
