@@ -42,11 +42,31 @@ pub(crate) struct Bed {
     pub(crate) program: ProgramFd,
     /// The index of the director's interface, in its namespace.
     pub(crate) ifindex: u32,
+    pub(crate) network: Network,
+}
+
+/// A host that is to be a director, and the other end of its link.
+pub(crate) struct Network {
     /// The object of the sink, with what it has counted.
     pub(crate) sink: Ebpf,
     _sink_link: FdLink,
     pub(crate) director: Namespace,
     pub(crate) far: Namespace,
+}
+
+impl Network {
+    /// With so many servers of each family.
+    pub(crate) fn make(object: &Object, servers: u32) -> Result<Self> {
+        leftovers::remove()?;
+        let label = Label::unique();
+        let director = Namespace::create(format!("{label}-director"))?;
+        let far = Namespace::create(format!("{label}-far"))?;
+        link(&director, NEAR, &far, FAR)?;
+        address(&director)?;
+        neighbours(&director, servers)?;
+        let (sink, sink_link) = put_sink(object, &far, FAR)?;
+        Ok(Self { sink, _sink_link: sink_link, director, far })
+    }
 }
 
 /// What a bed is to have room for.
@@ -61,22 +81,16 @@ pub(crate) struct Size {
 impl Bed {
     /// Builds the network, starts the daemon there, and gives it commands in ipvsadm's save format.
     pub(crate) fn make(object: &Object, size: Size, rules: &str) -> Result<Self> {
-        leftovers::remove()?;
-        let label = Label::unique();
-        let director = Namespace::create(format!("{label}-director"))?;
-        let far = Namespace::create(format!("{label}-far"))?;
-        link(&director, NEAR, &far, FAR)?;
+        let network = Network::make(object, size.servers)?;
+        let director = &network.director;
         for number in (0..ASIDE).step_by(2) {
             let (one, other) = (aside(number), aside(number + 1));
             director.ip(&format!("link add {one} type veth peer name {other}"))?;
         }
-        address(&director)?;
-        neighbours(&director, size.servers)?;
-        let (sink, sink_link) = put_sink(object, &far, FAR)?;
         let daemon = Daemon::start(
             &daemon::binary()?,
-            &director,
-            &label.to_string(),
+            director,
+            &Label::unique().to_string(),
             &[NEAR],
             &["--connections", &size.connections.to_string()],
         )?;
@@ -94,7 +108,7 @@ impl Bed {
         let pinned = ProgramInfo::from_pin(&pin).with_context(|| format!("opening {}", pin.display()))?;
         let program = pinned.fd()?;
         let ifindex = director.inside(|| if_nametoindex(NEAR))??;
-        Ok(Self { daemon, tables, program, ifindex, sink, _sink_link: sink_link, director, far })
+        Ok(Self { daemon, tables, program, ifindex, network })
     }
 
     /// How often packets were refused, went by hash for want of room, or were answered: nothing of that is to happen while

@@ -36,6 +36,12 @@ pub(crate) fn print(new: &Report, old: &Report) {
     if (&old.machine.processor, &old.machine.kernel) != (&new.machine.processor, &new.machine.kernel) {
         println!("that was another machine or kernel: compare the ratios to the null programs, not these");
     }
+    let kernel = |report: &Report| report.guest.as_ref().map(|guest| guest.kernel.clone());
+    if let (Some(before), Some(now)) = (kernel(old), kernel(new))
+        && before != now
+    {
+        println!("beside IPVS: then under Linux {before}, now under {now}");
+    }
     println!("{:<48} {:>10} {:>10} {:>7}  rounds against rounds", "measured", "old", "new", "ratio");
     for figure in &new.figures {
         if let Some(line) = old.figures.iter().find_map(|other| line(figure, other)) {

@@ -1,19 +1,23 @@
 //! `docs/performance.md`, made from a report.
 
+mod beside;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::against;
 use crate::figure::Figure;
+use crate::machine::Machine;
 use crate::report::{Program, Report, number};
 
 /// What stands above the tables: the method, and what it cannot show.
 const METHOD: &str = include_str!("document/method.md");
 
 /// A part of the document: what figures' names begin with, its heading, and what is to be said of it.
-const PARTS: [(&str, &str, &str); 12] = [
+const PARTS: [(&str, &str, &str); 13] = [
     (
         "packet/dr/",
         "Direct routing",
@@ -47,6 +51,7 @@ const PARTS: [(&str, &str, &str); 12] = [
         "Live",
         "Frames through a pair of veth, source, director and sink on one processor: millions a second of its time, with all that the kernel does for them. The null program rewrites MAC addresses.",
     ),
+    (against::PREFIX, "Beside the kernel's IPVS", include_str!("document/against.md").trim_ascii_end()),
     ("processors/", "Two processors", "Each with connections of its own, at the same time."),
     ("memory/", "Memory", "What the kernel has locked for the tables."),
     ("control/", "The daemon", "Commands as processes, from start to end."),
@@ -80,7 +85,12 @@ fn text(report: &Report) -> Result<String> {
             report.figures.iter().filter(|figure| figure.name.starts_with(prefix)).collect();
         if !figures.is_empty() {
             writeln!(text, "\n## {heading}\n\n{words}\n")?;
-            table(&mut text, &figures)?;
+            if prefix == against::PREFIX {
+                guest(&mut text, report.guest.as_ref())?;
+                beside::table(&mut text, &figures)?;
+            } else {
+                table(&mut text, &figures)?;
+            }
         }
     }
     programs(&mut text, &report.programs)?;
@@ -92,6 +102,14 @@ fn text(report: &Report) -> Result<String> {
         writeln!(text, "- {}", failure.split_once(": ").map_or(failure.as_str(), |(name, _)| name))?;
     }
     Ok(text)
+}
+
+/// Says what the virtual machine is.
+fn guest(text: &mut String, guest: Option<&Machine>) -> Result<()> {
+    if let Some(Machine { kernel, commit, date, .. }) = guest {
+        writeln!(text, "Medians, measured {date} at commit {commit} under Linux {kernel}.\n")?;
+    }
+    Ok(())
 }
 
 fn table(text: &mut String, figures: &[&Figure]) -> Result<()> {

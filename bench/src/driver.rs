@@ -15,7 +15,7 @@ use crate::packet::{Direction, Family, Packets};
 use crate::processor;
 
 /// The variable that names the object with the drivers and null programs: `cargo xtask bench` sets it.
-const OBJECT_VARIABLE: &str = "LBXDP_BENCH_OBJECT";
+pub(crate) const OBJECT_VARIABLE: &str = "LBXDP_BENCH_OBJECT";
 
 /// How much longer than it was a frame may be left by a program.
 const MOST_GROWTH: usize = 128;
@@ -170,23 +170,35 @@ impl Driver {
 pub(crate) struct Source {
     ebpf: Ebpf,
     program: &'static str,
+    /// What the frames are made of: perhaps bytes that are cut off, and the first flow's frame.
     frame: Vec<u8>,
 }
 
 /// Frames that a source sends at once.
 const BATCH: u32 = 64;
 
+/// So many bytes in front of a frame are cut off, if that is wanted.
+const HEADROOM: usize = 64;
+
 impl Source {
     /// `ifindex` is the interface's, of the namespace that the runs are made in.
     pub(crate) fn new(object: &Object, packets: &Packets, ifindex: u32) -> Result<Self> {
-        let program = match packets.family() {
-            Family::V4 => "source_v4",
-            Family::V6 => "source_v6",
+        let program = match (packets.family(), packets.direction) {
+            (Family::V4, Direction::Request) => "source_v4",
+            (Family::V4, Direction::Reply) => "source_replies_v4",
+            (Family::V6, Direction::Request) => "source_v6",
+            (Family::V6, Direction::Reply) => "source_replies_v6",
         };
         let mut ebpf = object.load(&[program])?;
         let orders = ebpf.map_mut("orders").context("the bench's object has no orders")?;
         Array::<_, [u64; ORDERS_WORDS]>::try_from(orders)?.set(0, packets.orders(ifindex), 0)?;
         Ok(Self { ebpf, program, frame: packets.frame() })
+    }
+
+    /// With more room in front of frames than the kernel makes. One in which a tunnel's header has taken some of the kernel's
+    /// would be copied before another XDP program sees it.
+    pub(crate) fn with_headroom(self) -> Self {
+        Self { frame: [vec![0; HEADROOM], self.frame].concat(), ..self }
     }
 
     /// Sends so many frames.
@@ -203,9 +215,17 @@ impl Source {
     }
 }
 
-/// How many frames the sink of an object has got, on all processors.
-pub(crate) fn arrived(ebpf: &Ebpf) -> Result<u64> {
+/// What the sink of an object has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What the sink of an object has got, on all processors.
+pub(crate) fn arrived(ebpf: &Ebpf) -> Result<Arrived> {
     let map = ebpf.map("arrived").context("the bench's object has no counter")?;
-    let counts = PerCpuArray::<_, u64>::try_from(map)?.get(&0, 0)?;
-    Ok(counts.iter().sum())
+    let counts = PerCpuArray::<_, [u64; 2]>::try_from(map)?.get(&0, 0)?;
+    let sum = |place: usize| counts.iter().filter_map(|counted| counted.get(place)).sum();
+    Ok(Arrived { frames: sum(0), bytes: sum(1) })
 }

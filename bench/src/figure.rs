@@ -33,6 +33,9 @@ pub(crate) enum Unit {
     /// Millions of packets a second of CPU time.
     #[serde(rename = "Mpps")]
     Rate,
+    /// Instructions of the processor for a packet, without the generator's.
+    #[serde(rename = "instructions")]
+    Instructions,
     #[serde(rename = "ms")]
     Milliseconds,
     #[serde(rename = "bytes")]
@@ -47,6 +50,7 @@ impl Unit {
         match self {
             Self::Nanoseconds => "ns",
             Self::Rate => "Mpps",
+            Self::Instructions => "instructions",
             Self::Milliseconds => "ms",
             Self::Bytes => "bytes",
             Self::Percent => "%",

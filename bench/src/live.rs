@@ -2,10 +2,9 @@
 //!
 //! One processor is source, director and sink; what the rest costs is the same for both programs.
 
-use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use aya::Ebpf;
 use lbxdp_common::drive::V4_BYTES;
 use nix::net::if_::if_nametoindex;
@@ -46,12 +45,13 @@ pub(crate) fn measure(
     let (service, server) = (bed::vip(Family::V4, 0, 0), bed::server(Family::V4, 0));
     let rules = format!("-A -t {0} -s rr\n-a -t {0} -r {1} -g\n", at_port(service), at_port(server));
     let bed = Bed::make(object, Size { connections: 1 << 20, servers: 1 }, &rules)?;
-    bed::link(&bed.director, NULL_NEAR, &bed.far, NULL_FAR)?;
+    bed::link(&bed.network.director, NULL_NEAR, &bed.network.far, NULL_FAR)?;
     let mut null = object.load(&["null_rewrite"])?;
-    let _null = bed::attach(&mut null, "null_rewrite", &bed.director, NULL_NEAR)?;
-    let (sink, _sink) = bed::put_sink(object, &bed.far, NULL_FAR)?;
+    let _null = bed::attach(&mut null, "null_rewrite", &bed.network.director, NULL_NEAR)?;
+    let (sink, _sink) = bed::put_sink(object, &bed.network.far, NULL_FAR)?;
     let meter = Meter { object, bed: &bed, effort, processor };
-    let ifindex = |name: &'static str| -> Result<u32> { Ok(bed.far.inside(|| if_nametoindex(name))??) };
+    let ifindex =
+        |name: &'static str| -> Result<u32> { Ok(bed.network.far.inside(|| if_nametoindex(name))??) };
     let (ours, beside) = (ifindex(FAR)?, ifindex(NULL_FAR)?);
     let mut figures = Vec::new();
     for (flows, bits) in FLOWS {
@@ -64,7 +64,7 @@ pub(crate) fn measure(
             flows: Flows::Bits(bits),
         };
         meter.open(&packets.with_kind(Kind::Syn), &packets, 1)?;
-        let mut ours = Loop { source: Source::new(object, &packets, ours)?, sink: &bed.sink };
+        let mut ours = Loop { source: Source::new(object, &packets, ours)?, sink: &bed.network.sink };
         let mut beside = Loop { source: Source::new(object, &packets, beside)?, sink: &sink };
         let (mut rates, mut nulls) = (Vec::new(), Vec::new());
         for round in 0..=effort.rounds {
@@ -89,31 +89,18 @@ pub(crate) fn measure(
 impl Loop<'_> {
     /// Millions of frames that have come back, a second of CPU time.
     fn rate(&mut self, bed: &Bed, processor: usize) -> Result<f64> {
-        let before = arrived(self.sink)?;
+        let before = arrived(self.sink)?.frames;
         let source = &mut self.source;
-        let took = bed.far.inside(|| -> Result<Duration> {
+        let took = bed.network.far.inside(|| -> Result<Duration> {
             processor::stay_on(processor)?;
-            let (own, kernel) = (processor::time()?, softirq_time(processor)?);
+            let (own, kernel) = (processor::time()?, processor::softirq_time(processor)?);
             source.run(FRAMES)?;
-            Ok(processor::time()?.saturating_sub(own) + softirq_time(processor)?.saturating_sub(kernel))
+            Ok(processor::time()?.saturating_sub(own)
+                + processor::softirq_time(processor)?.saturating_sub(kernel))
         })??;
-        let came_back = arrived(self.sink)? - before;
+        let came_back = arrived(self.sink)?.frames - before;
         ensure!(came_back * 100 >= u64::from(FRAMES) * 90, "of {FRAMES} frames only {came_back} came back");
         #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 frames")]
         Ok(came_back as f64 / took.as_secs_f64() / 1e6)
     }
-}
-
-/// What the processor's kernel thread for received packets has had of it: work that the source's thread has left to it.
-fn softirq_time(processor: usize) -> Result<Duration> {
-    let wanted = format!("ksoftirqd/{processor}");
-    for process in fs::read_dir("/proc").context("reading /proc")?.flatten() {
-        let path = process.path();
-        if fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == wanted) {
-            let times = fs::read_to_string(path.join("schedstat"))?;
-            let on_processor = times.split_whitespace().next().context("an empty schedstat")?;
-            return Ok(Duration::from_nanos(on_processor.parse()?));
-        }
-    }
-    anyhow::bail!("there is no {wanted}")
 }

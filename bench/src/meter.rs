@@ -117,7 +117,7 @@ impl Meter<'_> {
 
     /// Does the work on a thread of the director's namespace, on the processor that is measured on.
     pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        self.bed.director.inside(|| processor::stay_on(self.processor).and_then(|()| work()))?
+        self.bed.network.director.inside(|| processor::stay_on(self.processor).and_then(|()| work()))?
     }
 
     /// Opens all flows of these packets and has `later` packets confirm them, some at a time, when the table has room.

@@ -1,8 +1,9 @@
 //! The processor that a thread is measured on, and how much of its time the thread had.
 
+use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -24,4 +25,18 @@ pub(crate) fn stay_on(number: usize) -> Result<()> {
 pub(crate) fn time() -> Result<Duration> {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("reading the thread's clock")?;
     Ok(time.into())
+}
+
+/// What the processor's kernel thread for received packets has had of it: work that the source's thread has left to it.
+pub(crate) fn softirq_time(processor: usize) -> Result<Duration> {
+    let wanted = format!("ksoftirqd/{processor}");
+    for process in fs::read_dir("/proc").context("reading /proc")?.flatten() {
+        let path = process.path();
+        if fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == wanted) {
+            let times = fs::read_to_string(path.join("schedstat"))?;
+            let on_processor = times.split_whitespace().next().context("an empty schedstat")?;
+            return Ok(Duration::from_nanos(on_processor.parse()?));
+        }
+    }
+    bail!("there is no {wanted}")
 }

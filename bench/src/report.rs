@@ -27,6 +27,9 @@ pub(crate) struct Program {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
+    /// The virtual machine that the figures beside IPVS are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) guest: Option<Machine>,
     /// Rounds of each figure, packets of a round.
     pub(crate) rounds: u32,
     pub(crate) packets: u32,
@@ -41,6 +44,16 @@ impl Report {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is no report of the bench", path.display()))
+    }
+
+    /// All of another run, but with these figures and failures in the place of those whose names begin so.
+    pub(crate) fn in_the_place_of(self, prefix: &str, other: Self) -> Self {
+        let Self { mut figures, mut failures, programs, .. } = other;
+        figures.retain(|figure| !figure.name.starts_with(prefix));
+        figures.extend(self.figures);
+        failures.retain(|failure| !failure.starts_with(prefix));
+        failures.extend(self.failures);
+        Self { figures, failures, programs, guest: self.guest, ..other }
     }
 
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
@@ -66,7 +79,7 @@ impl Report {
 /// Prints what stands above all figures.
 pub(crate) fn print_head() {
     println!(
-        "{:<48} {:>10} {:>10} {:>10} {:<6} {:>10}  note",
+        "{:<48} {:>10} {:>10} {:>10} {:<12} {:>10}  note",
         "measured", "min", "median", "max", "unit", "null"
     );
 }
@@ -76,7 +89,7 @@ pub(crate) fn print(figure: &Figure) {
     let Figure { name, unit, spread: Spread { min, median, max }, null, note } = figure;
     let null = null.map_or(String::new(), |null| number(null.median, *unit));
     println!(
-        "{name:<48} {:>10} {:>10} {:>10} {:<6} {null:>10}  {note}",
+        "{name:<48} {:>10} {:>10} {:>10} {:<12} {null:>10}  {note}",
         number(*min, *unit),
         number(*median, *unit),
         number(*max, *unit),
@@ -89,5 +102,37 @@ pub(crate) fn number(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Rate | Unit::Percent => format!("{value:.2}"),
         Unit::Nanoseconds | Unit::Milliseconds | Unit::Bytes => format!("{value:.1}"),
+        Unit::Instructions => format!("{value:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(commit: &str, figures: &[&str], failures: &[&str]) -> Report {
+        let figure = |name: &&str| Figure::new(*name, Unit::Instructions, Spread::exactly(1.0));
+        Report {
+            machine: Machine { commit: commit.into(), ..Machine::here() },
+            guest: None,
+            rounds: 1,
+            packets: 1,
+            figures: figures.iter().map(figure).collect(),
+            programs: Vec::new(),
+            failures: failures.iter().map(|failure| (*failure).into()).collect(),
+        }
+    }
+
+    #[test]
+    fn figures_take_the_place_of_those_of_their_kind_and_leave_all_others() {
+        let old = report("old", &["packet/x", "beside/a", "beside/b"], &["packet/y: why", "beside/c: why"]);
+        let mut new = report("new", &["beside/b", "beside/c"], &[]);
+        new.guest = Some(new.machine.clone());
+        let both = new.in_the_place_of("beside/", old);
+        let names: Vec<&str> = both.figures.iter().map(|figure| figure.name.as_str()).collect();
+        assert_eq!(names, ["packet/x", "beside/b", "beside/c"]);
+        assert_eq!(both.failures, ["packet/y: why"]);
+        assert_eq!(both.machine.commit, "old");
+        assert_eq!(both.guest.unwrap().commit, "new");
     }
 }

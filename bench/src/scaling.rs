@@ -53,7 +53,7 @@ pub(crate) fn measure(
                 flows: Flows::Bits(bits),
             };
             meter.open(&packets.with_kind(Kind::Syn), &packets, 1)?;
-            bed.director.inside(|| {
+            bed.network.director.inside(|| {
                 let driver = |target| Driver::new(object, target, &packets, bed.ifindex);
                 Ok(Lane {
                     processor,
@@ -94,7 +94,7 @@ fn together<'a>(
     let lanes: Vec<&mut Lane> = lanes.into_iter().collect();
     let start = Barrier::new(lanes.len());
     let run = |lane: &mut Lane| -> Result<f64> {
-        bed.director.inside(|| {
+        bed.network.director.inside(|| {
             processor::stay_on(lane.processor)?;
             start.wait();
             let empty = lane.empty.run(effort.packets)?;

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use lbxdp_tests::{daemon, programs};
 
+use crate::against::{self, Case};
 use crate::bed::Bed;
 use crate::driver::Object;
 use crate::figure::Figure;
@@ -46,9 +47,23 @@ impl Session {
                 Err(error) => self.add(group, Err(error)),
             }
         }
+        Ok(self.report(programs))
+    }
+
+    /// Measures the same work by lbxdp and by IPVS. This is to be the guest, whose clock counts instructions.
+    pub(crate) fn run_against_ipvs(mut self, is_quick: bool) -> Report {
+        report::print_head();
+        let is_wanted = |case: &Case| is_wanted(&self.only, &format!("{}{case}", against::PREFIX));
+        let cases: Vec<Case> = Case::all(is_quick).into_iter().filter(is_wanted).collect();
+        let object = self.object.clone();
+        against::measure(&object, &cases, |name, figure| self.add(name, figure));
+        self.report(Vec::new())
+    }
+
+    fn report(self, programs: Vec<Program>) -> Report {
         let Effort { rounds, packets, .. } = self.effort;
         let Self { figures, failures, .. } = self;
-        Ok(Report { machine: Machine::here(), rounds, packets, figures, programs, failures })
+        Report { machine: Machine::here(), guest: None, rounds, packets, figures, programs, failures }
     }
 
     /// Measures what is wanted of a bed's cases, if anything is.

@@ -86,11 +86,27 @@ fn source_v6(context: XdpContext) -> u32 {
     send::<RequestsV6>(context)
 }
 
+#[xdp(frags)]
+fn source_replies_v4(context: XdpContext) -> u32 {
+    send::<RepliesV4>(context)
+}
+
+#[xdp(frags)]
+fn source_replies_v6(context: XdpContext) -> u32 {
+    send::<RepliesV6>(context)
+}
+
 /// Counts what comes in, and drops it.
 #[xdp(frags)]
-fn sink(_: XdpContext) -> u32 {
-    count();
+fn sink(context: XdpContext) -> u32 {
+    count(Packet(context).bytes());
     xdp_action::XDP_DROP
+}
+
+/// Lets the kernel's own network stack have the frame.
+#[xdp(frags)]
+fn null_pass(_: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
 }
 
 /// Nothing but the answer: run by a driver, it costs what the driver costs.

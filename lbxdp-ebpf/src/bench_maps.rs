@@ -15,9 +15,9 @@ static DRIVEN: Array<u32> = Array::with_max_entries(1, 0);
 /// The program under test.
 #[map(name = "target")]
 static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
-/// How many frames the sink got.
+/// How many frames the sink got, and how many bytes these had.
 #[map(name = "arrived")]
-static ARRIVED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+static ARRIVED: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 
 #[inline(always)]
 pub(crate) fn orders() -> Option<&'static Orders> {
@@ -52,9 +52,11 @@ pub(crate) fn out_by(ifindex: u32) -> u32 {
 
 /// Counts a frame that has arrived.
 #[inline(always)]
-pub(crate) fn count() {
-    if let Some(count) = ARRIVED.get_ptr_mut(0) {
+pub(crate) fn count(bytes: u32) {
+    if let Some(counted) = ARRIVED.get_ptr_mut(0) {
         // SAFETY: the pointer is to this CPU's own value, and XDP programs do not interrupt each other.
-        unsafe { *count += 1 };
+        let [frames, all_bytes] = unsafe { &mut *counted };
+        *frames += 1;
+        *all_bytes += u64::from(bytes);
     }
 }

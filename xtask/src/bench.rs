@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{build, machine, object, project, step, test};
+use crate::{build, kernel, machine, object, project, step, test};
 
 /// The variable that names the object with drivers and null programs (`bench/src/driver.rs`).
 const BENCH_OBJECT_VARIABLE: &str = "LBXDP_BENCH_OBJECT";
@@ -15,10 +15,16 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
     if arguments.iter().any(|argument| argument == "--from" || argument == "--help") {
         return step::run(bench().args(arguments));
     }
-    if !machine::is_root() {
+    let guest_kernel = if arguments.iter().any(|argument| argument == "--against-ipvs") {
+        // Nothing is done to this machine, so no root is needed, but to install what is missing.
+        machine::require_guest_programs()?;
+        Some(kernel::require()?)
+    } else if machine::is_root() {
+        machine::require_lab("bench")?;
+        None
+    } else {
         bail!("a bench needs root: run `sudo -E env PATH=\"$PATH\" cargo xtask bench`");
-    }
-    machine::require_lab("bench")?;
+    };
     let built = build::build()?;
     let drivers = built.object.with_file_name("bench");
     if !drivers.exists() {
@@ -28,8 +34,16 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
             object::VARIABLE
         );
     }
-    step::say("measuring: half an hour for all of it, some minutes with --quick; --only PATTERN is a part");
+    step::say(match guest_kernel {
+        Some(_) => {
+            "measuring in a virtual machine: a quarter of an hour, some minutes with --quick; --only PATTERN is a part"
+        }
+        None => "measuring: half an hour for all of it, some minutes with --quick; --only PATTERN is a part",
+    });
     let mut bench = bench();
+    if let Some(directory) = guest_kernel {
+        bench.env(kernel::VARIABLE, directory);
+    }
     bench.args(arguments).env(BENCH_OBJECT_VARIABLE, &drivers).env(test::BINARY_VARIABLE, &built.binary);
     // The same as for the binary before: else its library would be compiled again.
     step::run(bench.env(object::VARIABLE, &built.object))

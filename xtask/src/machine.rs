@@ -33,10 +33,23 @@ pub(crate) fn require_root(verb: &str) -> Result<()> {
 pub(crate) fn require_lab(verb: &str) -> Result<()> {
     require_root(verb)?;
     require_kernel()?;
+    require_lab_programs()?;
+    mount_bpffs()
+}
+
+fn require_lab_programs() -> Result<()> {
     packages::require_program("ip", "iproute2", "the lab's networks are made with ip")?;
     packages::require_program("ethtool", "ethtool", "checksum offload is set on the lab's links with it")?;
-    packages::require_program("nsenter", "util-linux", "commands are run inside namespaces with it")?;
-    mount_bpffs()
+    packages::require_program("nsenter", "util-linux", "commands are run inside namespaces with it")
+}
+
+/// Makes sure of what a virtual machine is made with, and of what is run in it: it has the files of this one.
+pub(crate) fn require_guest_programs() -> Result<()> {
+    require_lab_programs()?;
+    packages::require_program("qemu-system-x86_64", "qemu-system-x86", "it is the virtual machine")?;
+    packages::require_program("busybox", "busybox-static", "the virtual machine starts by it")?;
+    packages::require_program("modprobe", "kmod", "it finds what a module needs")?;
+    packages::require_program("ipvsadm", "ipvsadm", "the kernel's IPVS is configured by it")
 }
 
 /// Makes sure of what the root tests run beside that.

@@ -7,6 +7,7 @@ mod build;
 mod compiler;
 mod demo;
 mod docs;
+mod kernel;
 mod linker;
 mod lint;
 mod machine;

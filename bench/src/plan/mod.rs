@@ -111,7 +111,7 @@ const fn family_of(address: IpAddr) -> Family {
 }
 
 /// The letter by which ipvsadm knows a service's protocol.
-const fn flag(protocol: Protocol) -> &'static str {
+pub(crate) const fn flag(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "-t",
         Protocol::Udp => "-u",
