@@ -24,7 +24,7 @@ use crate::table::{self, Buckets, Hash, Slot};
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
 use crate::wire::ethernet::Tag;
-use crate::wire::ipv4::{Ipv4, MIN_HEADER_BYTES};
+use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::Ipv6;
 use crate::wire::tcp::{Flags, Tcp};
 use crate::wire::udp::Udp;
@@ -217,15 +217,15 @@ fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
         }
         Method::TUNNEL => {
             let shim = Shim::of(server.change().tunnel);
-            let is_simple = !shim.has_checksum && !hop.flags.has(ServerFlags::IPV6);
-            if !is_simple || !settings.rules().has(Rules::PMTU_DISC) {
+            if shim.has_checksum || !settings.rules().has(Rules::PMTU_DISC) {
                 return None;
             }
             let shim = Shim { has_checksum: false, ..shim };
-            let more = MIN_HEADER_BYTES as u32 + shim.bytes();
+            let is_v6 = hop.flags.has(ServerFlags::IPV6);
+            let more = tunnel::ip_bytes_of(is_v6) + shim.bytes();
             let hops = Hops::<A>::of(frame).ok()?;
             if ip_bytes + more > mtu
-                || mtu < more + tunnel::MIN_V4_MTU
+                || mtu < more + tunnel::least_mtu_of(is_v6)
                 || moves && !slot.change(word, word.until(due))
             {
                 return None;
@@ -244,7 +244,7 @@ fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
             // Numbers in a row: packets that may be cut must not be taken for each other while their parts are on their way.
             let identification = (packets as u16).wrapping_add(settings.seed().offset as u16);
             let spread = settings.tunnel_spread();
-            let outer = Outer { is_v6: false, shim, hash, spread, identification };
+            let outer = Outer { is_v6, shim, hash, spread, identification };
             tunnel::wrap(frame, world, server, outer, inner).ok()?;
             return Some(leave(world, hop, ifindex));
         }

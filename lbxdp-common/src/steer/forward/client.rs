@@ -20,7 +20,7 @@ pub(in crate::steer) fn way<A: Address, F: Frame, W: Stages<F>>(
 ) -> Result<ClientHop<W::Row>, Reason> {
     let (client, vip) = (key.client.wide(), key.vip.wide());
     let hash = client_hop::hash(key.client.folded(), key.vip.folded());
-    let row = ClientHop(world.client_hop(client_hop::row_of(hash)).ok_or(Reason::NotReady)?);
+    let row = row(world, hash).ok_or(Reason::NotReady)?;
     if row.is_of(client, vip, now) {
         return Ok(row);
     }
@@ -55,8 +55,14 @@ pub(in crate::steer) fn remembered<A: Address, W: World>(
     now: Ticks,
 ) -> Option<ClientHop<W::Row>> {
     let hash = client_hop::hash(key.client.folded(), key.vip.folded());
-    let row = ClientHop(world.client_hop(client_hop::row_of(hash))?);
+    let row = row(world, hash)?;
     row.is_of(key.client.wide(), key.vip.wide(), now).then_some(row)
+}
+
+/// Where this CPU would remember a way with that hash.
+#[inline(always)]
+fn row<W: World>(world: &W, hash: u32) -> Option<ClientHop<W::Row>> {
+    world.client_hop(client_hop::row_of(hash)).map(ClientHop)
 }
 
 /// Sends a frame on that way.

@@ -1,7 +1,7 @@
 //! VS/NAT: a request gets the server's address and port, a reply gets the service's back; checksums change by what has
 //! changed (RFC 1624).
 
-use super::{client, ip_bytes, is_v6, leave, one_hop, tag};
+use super::{client, ip_bytes, is_v6, leave, one_hop, one_hop_of, tag};
 use crate::address::{Address, V4, V6};
 use crate::cells::Cells;
 use crate::connection::{Key, Word};
@@ -70,7 +70,7 @@ pub(in crate::steer) fn request<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
         return Err(Reason::NextHopUnresolved);
     }
     let place = Place::of::<A, _, _>(frame, world, key, port, key.vip_port)?;
-    one_hop(frame, world, place.ip_bytes, server.change().mtu.into(), false)?;
+    one_hop_of::<A, _, _>(frame, world, place.ip_bytes, server.change().mtu.into(), false)?;
     let address = A::of_wide(server.address());
     translate(frame, world, place, End::Destination, address, port).ok_or(Reason::Malformed)?;
     frame.write(0, hop.macs).ok_or(Reason::Malformed)?;
@@ -117,7 +117,7 @@ pub(in crate::steer) fn later_reply<A: Address, F: Frame, W: Stages<F>>(
 ) -> Result<Verdict, Reason> {
     let row = client::way(world, frame, key, now)?;
     let ip_bytes = ip_bytes(frame).ok_or(Reason::Malformed)?;
-    one_hop(frame, world, ip_bytes, row.mtu(), false)?;
+    one_hop_of::<A, _, _>(frame, world, ip_bytes, row.mtu(), false)?;
     readdress(frame, End::Source, key.vip).ok_or(Reason::Malformed)?;
     client::send(frame, world, row)
 }
@@ -155,7 +155,7 @@ pub(in crate::steer) fn reply<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     if place.ip_bytes <= row.mtu() {
         remember_reply::<A, _>(world, desk.course());
     }
-    one_hop(frame, world, place.ip_bytes, row.mtu(), false)?;
+    one_hop_of::<A, _, _>(frame, world, place.ip_bytes, row.mtu(), false)?;
     translate(frame, world, place, End::Source, key.vip, key.vip_port).ok_or(Reason::Malformed)?;
     client::send(frame, world, row)
 }

@@ -28,7 +28,7 @@ const IPV6_INSIDE: u8 = 41;
 const UDP: u8 = 17;
 
 /// The least that must be left of an IPv4 way (`__ip_vs_get_out_rt`; RFC 791's 68).
-pub(in crate::steer) const MIN_V4_MTU: u32 = 68;
+const MIN_V4_MTU: u32 = 68;
 
 /// Where a flow's outer UDP ports begin, and how many there are (`ip_local_port_range`: 32768 to 60999).
 const FIRST_PORT: u32 = 32_768;
@@ -130,9 +130,19 @@ impl Shim {
 /// Bytes that a server's tunnel puts before a packet.
 #[inline(always)]
 pub(super) fn outer_bytes<C: Cells>(server: Server<C>) -> u32 {
-    let is_v6 = server.hop().flags.has(ServerFlags::IPV6);
-    let ip = if is_v6 { ipv6::HEADER_BYTES } else { MIN_HEADER_BYTES } as u32;
-    ip + Shim::of(server.change().tunnel).bytes()
+    ip_bytes_of(server.hop().flags.has(ServerFlags::IPV6)) + Shim::of(server.change().tunnel).bytes()
+}
+
+/// Bytes of an outer IP header.
+#[inline(always)]
+pub(in crate::steer) const fn ip_bytes_of(is_v6: bool) -> u32 {
+    if is_v6 { ipv6::HEADER_BYTES as u32 } else { MIN_HEADER_BYTES as u32 }
+}
+
+/// The least that must be left of the way through a tunnel.
+#[inline(always)]
+pub(in crate::steer) const fn least_mtu_of(is_v6: bool) -> u32 {
+    if is_v6 { ipv6::MIN_MTU } else { MIN_V4_MTU }
 }
 
 /// Puts the packet into another one that goes to the server; untouched if no hop is left, or if it is too long.
@@ -146,11 +156,9 @@ pub(super) fn rewrite<F: Frame, W: World, C: Cells>(
     let (hop, change) = (server.hop(), server.change());
     let shim = Shim::of(change.tunnel);
     let is_outer_v6 = hop.flags.has(ServerFlags::IPV6);
-    let outer_bytes = if is_outer_v6 { ipv6::HEADER_BYTES } else { MIN_HEADER_BYTES } as u32;
-    let least = if is_outer_v6 { ipv6::MIN_MTU } else { MIN_V4_MTU };
-    let more = outer_bytes + shim.bytes();
+    let more = ip_bytes_of(is_outer_v6) + shim.bytes();
     let mtu = u32::from(change.mtu).saturating_sub(more);
-    if mtu < least {
+    if mtu < least_mtu_of(is_outer_v6) {
         return Err(Reason::NoTunnel);
     }
     let ip_bytes = ip_bytes(frame).ok_or(Reason::Malformed)?;
