@@ -388,13 +388,12 @@ impl Director {
     }
 
     pub(super) fn follow_hops(&mut self, changed: &[IpAddr]) -> Result<(), TableError> {
+        let next_hops = &self.next_hops;
         for address in changed {
-            report(*address, self.next_hops.hop(*address));
-            let next_hops = &self.next_hops;
-            let writes = self.layout.change_hop(*address, &|address| next_hops.hop(address));
-            self.carry_out(&writes)?;
+            report(*address, next_hops.hop(*address));
         }
-        Ok(())
+        let writes = self.layout.change_hops(changed, &|address| next_hops.hop(address));
+        self.carry_out(&writes)
     }
 
     /// The next event of the network; give it to [`Director::digest`].

@@ -301,7 +301,7 @@ fn an_unresolved_server_is_avoided_only_while_others_can_be_reached() {
     layout.change(&state(&[(80, &[server(1, 4), server(2, 0)])]), &unresolved, now).expect("room");
     assert_eq!(usable(&layout), [4, 0]);
     layout.change(&state(&[(80, &[server(1, 4), server(2, 1)])]), &unresolved, now).expect("room");
-    let writes = layout.change_hop([10, 0, 0, 1].into(), &resolved);
+    let writes = layout.change_hops(&[[10, 0, 0, 1].into()], &resolved);
     assert_eq!(usable(&layout), [4, 1]);
     assert!(matches!(writes[..], [Write::Server { .. }, Write::Members { .. }]), "{writes:?}");
 }
