@@ -132,8 +132,7 @@ impl Director {
 
     /// What follows from a command that the tables have taken.
     fn conclude(&mut self, command: &Command, undo: &Undo) {
-        if undo.has_changed_settings(&self.state) || settings::kinds(&self.state, &self.layout) != self.kinds
-        {
+        if undo.has_changed_settings(&self.state) || self.has_other_kinds_by(command) {
             self.write_settings();
         }
         self.saved.append(command, &self.state);
@@ -152,6 +151,21 @@ impl Director {
         tracing::info!(command = words(command), "done");
         if may_be_only_kept(command) {
             self.say_what_is_only_kept();
+        }
+    }
+
+    /// Whether packets are to look for something else after a command. All services are only asked if they have to be; methods
+    /// that nobody needs any more are found in time (see `keep_house`).
+    fn has_other_kinds_by(&self, command: &Command) -> bool {
+        match command {
+            Command::EditService { .. }
+            | Command::AddServer { .. }
+            | Command::EditServer { .. }
+            | Command::DeleteServer { .. } => false,
+            Command::AddService { service, .. } => {
+                self.kinds.and(settings::kinds_of(service, &self.state.marks)) != self.kinds
+            }
+            _ => settings::kinds(&self.state, &self.layout) != self.kinds,
         }
     }
 
