@@ -36,7 +36,7 @@ impl Director for Connected {
 fn connection(client: &str, port: u16) -> Connection {
     let end = |address: &str, port| End { address: address.parse().unwrap(), port };
     Connection {
-        protocol: Some(lbxdp_common::Protocol::Tcp),
+        protocol: Some(Protocol::Tcp),
         state: State::tcp(TcpState::SynReceived),
         expires_s: 61,
         client: end(client, port),
