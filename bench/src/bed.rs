@@ -26,9 +26,6 @@ use nix::net::if_::if_nametoindex;
 use crate::driver::{self, ASIDE, Object, aside};
 use crate::packet::{DIRECTOR_MAC, Family, OTHER_MAC, PORT};
 
-/// How many rules the daemon is given at once.
-const RULES: usize = 500;
-
 /// The director's interface.
 pub(crate) const NEAR: &str = "eth0";
 /// The other end.
@@ -94,12 +91,8 @@ impl Bed {
             &[NEAR],
             &["--connections", &size.connections.to_string()],
         )?;
-        // Some at a time: a server more of very many takes long, and a command does not wait for ever.
-        let rules: Vec<&str> = rules.lines().collect();
-        for some in rules.chunks(RULES) {
-            let answer = daemon.ipvsadm_reading("-R", &(some.join("\n") + "\n"))?;
-            ensure!(answer.code == Some(0), "the daemon refuses its rules: {}", answer.stderr);
-        }
+        let answer = daemon.ipvsadm_reading("-R", rules)?;
+        ensure!(answer.code == Some(0), "the daemon refuses its rules: {}", answer.stderr);
         // Nothing is to end while it is measured, on however slow a machine.
         daemon.must("--set 7200 7200 7200")?;
         let instance: Instance = daemon.instance().parse()?;

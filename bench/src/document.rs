@@ -34,12 +34,12 @@ const PARTS: [(&str, &str, &str); 13] = [
     (
         "packet/services/",
         "Many services",
-        "65,536 known connections, spread over all services; and new ones. An instance has 8,192 services at most.",
+        "65,536 known connections, spread over all services; and new ones.",
     ),
     (
         "packet/servers/",
         "Many servers",
-        "The same with one service. `wlc` looks at all servers; an instance has 16,383 in all.",
+        "The same with one service. `wlc` looks at all servers; an instance has 32,767 in all.",
     ),
     (
         "packet/load/",

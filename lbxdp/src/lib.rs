@@ -5,6 +5,7 @@ pub mod command;
 pub mod daemon;
 pub mod decap;
 pub mod layout;
+pub mod link;
 pub mod message;
 pub mod record;
 pub mod saved;

@@ -5,14 +5,16 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lbxdp::cli::arguments::{Arguments, ConnectionVerb, MarkVerb, ServerVerb, ServiceVerb, Verb};
+use lbxdp::cli::arguments::{
+    Arguments, ConnectionVerb, LinkArguments, MarkVerb, ServerVerb, ServiceVerb, Verb,
+};
 use lbxdp::cli::marks::{self, MarkError};
 use lbxdp::cli::scripts::Script;
 use lbxdp::cli::{native, proc, settings};
 use lbxdp::command::Command;
 use lbxdp::daemon::load::chain;
 use lbxdp::daemon::{self, verify};
-use lbxdp::decap;
+use lbxdp::{decap, link};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -52,6 +54,14 @@ fn main() -> ExitCode {
         Verb::Settings { instance, long, names } => {
             settings::print(&instance.name, &names, long).map_err(Into::into)
         }
+        Verb::Link(LinkArguments { divert: true, root, .. }) => {
+            link::link_diverted(&root).map_err(Into::into)
+        }
+        Verb::Link(LinkArguments { directory, .. }) => link::link(&directory).map_err(Into::into),
+        Verb::Unlink(LinkArguments { divert: true, root, .. }) => {
+            link::unlink_diverted(&root).map_err(Into::into)
+        }
+        Verb::Unlink(LinkArguments { directory, .. }) => link::unlink(&directory).map_err(Into::into),
         Verb::Mark { verb } => mark(verb).map_err(Into::into),
         Verb::Decap { verb } => decap::run(verb).map_err(Into::into),
         Verb::Verify => verify::print(),

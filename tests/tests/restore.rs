@@ -124,3 +124,48 @@ fn clients_at_once_lose_nothing() -> Result<()> {
     assert_eq!(on_disk, all.iter().map(String::as_str).collect(), "and all of it is saved");
     Ok(())
 }
+
+/// As many services, and as many servers of one of them, as an instance is to have room for at least.
+const MANY: u32 = 10_000;
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn ten_thousand_services_and_as_many_servers_of_one_are_restored_before_the_client_gives_up() -> Result<()> {
+    let lab = Lab::build(Plan::default())?;
+    let daemon = lab.start_daemon(&daemon::binary()?)?;
+    let server = |number: u32| format!("10.8.{}.{}:80", number / 250, 1 + number % 250);
+    let servers = (0..MANY).map(|number| format!("-a -t 10.1.0.1:80 -r {} -g -w 1", server(number)));
+    let one: Vec<String> = std::iter::once("-A -t 10.1.0.1:80 -s wlc".to_owned()).chain(servers).collect();
+    let many: Vec<String> = (0..MANY)
+        .flat_map(|number| {
+            let service = format!("10.2.0.{}:{}", 1 + number % 10, 1000 + number / 10);
+            [format!("-A -t {service} -s rr"), format!("-a -t {service} -r 10.0.0.151:80 -m -w 1")]
+        })
+        .collect();
+    for lines in [&one, &many] {
+        let answer = daemon.ipvsadm_reading("-R", &text(lines))?;
+        assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""));
+    }
+    let all: Vec<String> = [one, many].concat();
+    assert_eq!(saved(&daemon)?, set(&all));
+    Ok(())
+}
+
+/// Servers that a service by mh has at most: its table has no more slots.
+const MOST: usize = 4093;
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn of_servers_that_come_together_and_do_not_all_fit_those_before_the_first_too_many_stay() -> Result<()> {
+    let lab = Lab::build(Plan::default())?;
+    let daemon = lab.start_daemon(&daemon::binary()?)?;
+    let server =
+        |number: usize| format!("-a -t 10.1.0.1:80 -r 10.8.{}.{}:80 -g -w 1", number / 250, 1 + number % 250);
+    let lines: Vec<String> =
+        std::iter::once("-A -t 10.1.0.1:80 -s mh".to_owned()).chain((0..MOST + 50).map(server)).collect();
+    let answer = daemon.ipvsadm_reading("-R", &text(&lines))?;
+    assert_ne!(answer.code, Some(0));
+    assert!(answer.stderr.contains("at most 4093 servers"), "{answer:?}");
+    assert_eq!(saved(&daemon)?, set(&lines[..=MOST]));
+    Ok(())
+}

@@ -6,8 +6,7 @@ use super::{Planned, Step};
 use crate::bed::{self, Size, at_port};
 use crate::packet::{Family, Protocol};
 
-/// An instance has 8,192 services at most.
-const SERVICES: [u32; 3] = [1, 100, 8000];
+const SERVICES: [u32; 3] = [1, 100, 10_000];
 const SERVERS: [u32; 3] = [1, 100, 10_000];
 
 /// Connections over which all of them are spread, as a power of two.
@@ -49,24 +48,19 @@ fn services(count: u32) -> Planned {
 fn servers(count: u32) -> Planned {
     let vips = ["rr", "wlc"].map(|scheduler| (scheduler, bed::vip(FAMILY, 0, u32::from(scheduler == "wlc"))));
     let mut rules = String::new();
-    // The second one's are fewer than there is room for servers.
     for (scheduler, vip) in vips {
         let service = at_port(vip);
         let _ = writeln!(rules, "-A -t {service} -s {scheduler}");
-        let most = if scheduler == "wlc" { count.min(WALKED) } else { count };
-        for number in 0..most {
+        for number in 0..count {
             let server = at_port(bed::server(FAMILY, number));
             let _ = writeln!(rules, "-a -t {service} -r {server} -g");
         }
     }
     let [(_, first), (_, second)] = vips;
-    let mut steps = vec![
+    let steps = vec![
         Step::established(format!("packet/servers/{count}/established"), first, Protocol::Tcp, BITS),
         Step::new(format!("packet/servers/{count}/new-rr"), first, Protocol::Tcp),
+        Step::new(format!("packet/servers/{count}/new-wlc"), second, Protocol::Tcp),
     ];
-    steps.push(Step::new(format!("packet/servers/{}/new-wlc", count.min(WALKED)), second, Protocol::Tcp));
     Planned { size: Size { connections: 1 << 20, servers: count }, rules, steps }
 }
-
-/// Servers of a service whose scheduler looks at all of them: an instance has 16,383 servers in all.
-const WALKED: u32 = 6000;

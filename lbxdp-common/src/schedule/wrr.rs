@@ -54,12 +54,30 @@ impl Turn {
 }
 
 impl Shares {
+    /// The shares of no list, or of one whose weights are all 0.
+    pub const NONE: Self = Self { step: 1, top: 0 };
+
     /// The shares of a list.
     pub fn of(members: &[Member]) -> Self {
-        let step =
-            members.iter().map(|member| member.weight()).filter(|weight| *weight > 0).fold(0, gcd).max(1);
-        let greatest = members.iter().map(|member| member.weight()).max().unwrap_or(0);
-        Self { step, top: (greatest + 1).saturating_sub(step) }
+        members.iter().fold(Self::NONE, |shares, member| shares.with(*member))
+    }
+
+    /// The shares of the list with one member more.
+    #[must_use]
+    pub fn with(self, member: Member) -> Self {
+        match (member.weight(), self.greatest()) {
+            (0, _) => self,
+            (weight, 0) => Self { step: weight, top: 1 },
+            (weight, greatest) => {
+                let step = gcd(self.step, weight);
+                Self { step, top: (greatest.max(weight) + 1).saturating_sub(step) }
+            }
+        }
+    }
+
+    /// The greatest weight.
+    const fn greatest(self) -> u32 {
+        (self.top + self.step).saturating_sub(1)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The words of `lbxdp` itself, beside ipvsadm's: what clap reads, and what completions and manual pages are made from.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -100,6 +101,14 @@ pub enum Verb {
         #[arg(required = true, value_name = "NAME=VALUE")]
         settings: Vec<Setting>,
     },
+    /// Make ipvsadm, ipvsadm-save and ipvsadm-restore links to this binary.
+    ///
+    /// Nothing is overwritten that is no link to lbxdp. `lbxdp unlink`, called in the same way, takes the links away again.
+    Link(LinkArguments),
+    /// Take away the links that `lbxdp link` has made.
+    ///
+    /// With --divert the files of Debian's package have their places back then.
+    Unlink(LinkArguments),
     /// Show settings.
     Settings {
         #[command(flatten)]
@@ -206,4 +215,19 @@ impl ListArguments {
 /// Whole seconds.
 fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
     text.parse().map(Duration::from_secs)
+}
+
+/// Where the links are.
+#[derive(clap::Args)]
+pub struct LinkArguments {
+    /// A directory on the PATH of those who call ipvsadm.
+    #[arg(default_value = crate::link::DIRECTORY, conflicts_with = "divert")]
+    pub directory: PathBuf,
+    /// In the place of Debian's package, whether it is installed or not: its files stand beside the links,
+    /// with .kernel behind their names (dpkg-divert). For what calls /sbin/ipvsadm by its path.
+    #[arg(long)]
+    pub divert: bool,
+    /// With --divert: the root directory of the system in question.
+    #[arg(long, value_name = "DIRECTORY", default_value = "/", requires = "divert")]
+    pub root: PathBuf,
 }

@@ -144,7 +144,7 @@ impl Command {
         }
     }
 
-    /// As [`Command::apply`], in place. What is left after a refusal is good for nothing.
+    /// As [`Command::apply`], in place. A command that is refused has changed nothing.
     pub fn carry_out(&self, next: &mut State) -> Result<(), CommandError> {
         match *self {
             Self::AddService { service, options } => service::add(next, service, options)?,

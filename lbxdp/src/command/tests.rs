@@ -361,6 +361,36 @@ fn a_command_in_place_does_the_same_and_can_be_taken_back() {
 }
 
 #[test]
+fn a_command_that_is_refused_leaves_the_state_as_it_is() {
+    let nowhere = at(81);
+    let options = Options::of(Scheduler::RoundRobin);
+    let daemon = SyncDaemon { group: Some([10, 0, 0, 1].into()), ..daemon("eth0") };
+    let before = with_servers();
+    for command in [
+        Command::AddService { service: SERVICE, options },
+        Command::AddService { service: nowhere, options: Options { one_packet: true, ..options } },
+        Command::EditService { service: SERVICE, options: Options { one_packet: true, ..options } },
+        Command::EditService { service: nowhere, options },
+        Command::DeleteService { service: nowhere },
+        add_server("10.0.0.2"),
+        add_server("224.0.0.1"),
+        Command::AddServer { service: SERVICE, server: server("10.0.0.9", u32::MAX) },
+        Command::AddServer { service: nowhere, server: server("10.0.0.9", 1) },
+        Command::EditServer { service: SERVICE, server: server("10.0.0.2", u32::MAX) },
+        Command::EditServer { service: SERVICE, server: server("10.0.0.9", 1) },
+        delete_server("10.0.0.9"),
+        Command::SetTimeouts { tcp: 1, tcp_fin: u32::MAX, udp: 3 },
+        Command::StartDaemon { role: Role::Master, daemon },
+        Command::StopDaemon { role: Role::Master },
+        Command::Zero { service: Some(nowhere) },
+    ] {
+        let mut state = before.clone();
+        command.change(&mut state).map(drop).expect_err(&format!("{command:?}"));
+        assert_eq!(state, before, "{command:?}");
+    }
+}
+
+#[test]
 fn zeroing_changes_no_configuration() {
     let state = with_servers();
     assert_eq!(Command::Zero { service: Some(SERVICE) }.apply(&state), Ok(state.clone()));

@@ -32,6 +32,8 @@ pub struct Undo {
 enum Before {
     Untouched,
     One(ServiceKey, Option<Service>),
+    /// A server came to the head of the list: the list may be long, so it is not kept.
+    NewServer(ServiceKey),
     All(BTreeMap<ServiceKey, Service>),
     Marks(Vec<MarkRule>),
 }
@@ -40,13 +42,8 @@ impl Command {
     /// Turns `state` into the next one. A command that is refused leaves it as it is.
     pub fn change(&self, state: &mut State) -> Result<Undo, CommandError> {
         let undo = Undo::before(self, state);
-        match self.carry_out(state) {
-            Ok(()) => Ok(undo),
-            Err(refusal) => {
-                undo.take_back(state);
-                Err(refusal)
-            }
-        }
+        self.carry_out(state)?;
+        Ok(undo)
     }
 
     fn touches(&self) -> Touched {
@@ -71,6 +68,7 @@ impl Command {
 impl Undo {
     fn before(command: &Command, state: &State) -> Self {
         let services = match command.touches() {
+            Touched::One(key) if matches!(command, Command::AddServer { .. }) => Before::NewServer(key),
             Touched::None => Before::Untouched,
             Touched::One(key) => Before::One(key, state.services.get(&key).cloned()),
             Touched::All => Before::All(state.services.clone()),
@@ -83,7 +81,7 @@ impl Undo {
     pub fn touched(&self) -> Touched {
         match self.services {
             Before::Untouched => Touched::None,
-            Before::One(key, _) => Touched::One(key),
+            Before::One(key, _) | Before::NewServer(key) => Touched::One(key),
             Before::All(_) => Touched::All,
             Before::Marks(_) => Touched::Marks,
         }
@@ -103,6 +101,11 @@ impl Undo {
             }
             Before::One(key, None) => {
                 state.services.remove(&key);
+            }
+            Before::NewServer(key) => {
+                if let Some(service) = state.services.get_mut(&key) {
+                    service.servers.remove(0);
+                }
             }
             Before::All(services) => state.services = services,
             Before::Marks(marks) => state.marks = marks,

@@ -39,7 +39,7 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { buckets: 1 << 16, buckets_v6: 1 << 15, servers: 1 << 14, services: 1 << 13, members: 1 << 18 }
+        Self { buckets: 1 << 16, buckets_v6: 1 << 15, servers: 1 << 15, services: 1 << 14, members: 1 << 20 }
     }
 }
 

@@ -7,7 +7,7 @@ use lbxdp_common::table::Seed;
 
 use super::clock::Clock;
 use crate::layout::Layout;
-use crate::state::{Family, ServiceKey, State, Timeouts};
+use crate::state::{Endpoint, Family, MarkRule, ServiceKey, State, Timeouts};
 use crate::sysctl::Sysctls;
 
 /// As in [`lbxdp_common::template`].
@@ -96,19 +96,32 @@ fn rules(sysctls: Sysctls) -> Rules {
 
 /// What kinds of services there are, and by which methods connections go: packets look for no others.
 pub(super) fn kinds(state: &State, layout: &Layout) -> Rules {
-    let keys = || state.services.keys();
-    let by_mark = keys().any(|key| matches!(key, ServiceKey::Mark(_)));
-    let is_at_all_ports = |key: &ServiceKey| matches!(key, ServiceKey::Address(_)) && key.port() == 0;
-    let is_ftp = |key: &ServiceKey| key.protocol() == Some(Protocol::Tcp) && key.port() == FTP_PORT;
-    let has_net =
-        state.marks.iter().any(|rule| rule.destination.prefix_len() < rule.destination.max_prefix_len());
+    let by_mark = kinds_by_mark(&state.marks);
+    let keys = state.services.keys();
+    keys.fold(methods(layout), |kinds, key| kinds.and(kinds_at(key, by_mark)))
+}
+
+/// What packets look for because of one service.
+pub(super) fn kinds_of(key: &ServiceKey, marks: &[MarkRule]) -> Rules {
+    kinds_at(key, kinds_by_mark(marks))
+}
+
+fn kinds_at(key: &ServiceKey, by_mark: Rules) -> Rules {
+    let kinds = match key {
+        ServiceKey::Mark(_) => by_mark,
+        ServiceKey::Address(Endpoint { protocol, port, .. }) => Rules::default()
+            .with_if(Rules::FTP, *protocol == Protocol::Tcp && *port == FTP_PORT)
+            .with_if(Rules::ALL_PORTS, *port == 0),
+    };
+    kinds.with_if(Rules::IPV6, key.family() == Family::V6)
+}
+
+/// What packets look for because of a service by mark.
+fn kinds_by_mark(marks: &[MarkRule]) -> Rules {
+    let is_net = |rule: &MarkRule| rule.destination.prefix_len() < rule.destination.max_prefix_len();
     Rules::default()
-        .with_if(Rules::MARKS, by_mark && !state.marks.is_empty())
-        .with_if(Rules::MARKED_NETS, by_mark && has_net)
-        .with_if(Rules::FTP, keys().any(is_ftp))
-        .with_if(Rules::ALL_PORTS, keys().any(is_at_all_ports))
-        .with_if(Rules::IPV6, keys().any(|key| key.family() == Family::V6))
-        .and(methods(layout))
+        .with_if(Rules::MARKS, !marks.is_empty())
+        .with_if(Rules::MARKED_NETS, marks.iter().any(is_net))
 }
 
 /// By which methods connections go.

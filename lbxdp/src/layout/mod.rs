@@ -18,10 +18,11 @@ mod take_over;
 mod take_over_tests;
 #[cfg(test)]
 mod tests;
+mod users;
 mod ways;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,7 @@ pub use marks::IndexOf;
 use marks::Marks;
 use rows::{Rows, Runs, ServerIds};
 pub use take_over::{TakeOverError, TakenOver};
+use users::Users;
 use ways::Ways;
 pub use write::{TurnChange, Write};
 
@@ -70,6 +72,7 @@ pub type ServerKey = (ServiceKey, IpAddr, u16);
 #[derive(Clone, Debug)]
 pub struct Layout {
     services: BTreeMap<ServiceKey, Laid>,
+    users: Users,
     gone: BTreeMap<ServerKey, Gone>,
     vips: Addresses,
     ways: Ways,
@@ -94,6 +97,9 @@ struct Laid {
     slots: Vec<u16>,
 }
 
+/// Where the servers of a list stand in it, by address and port.
+type Places = HashMap<(IpAddr, u16), usize>;
+
 /// A deleted server that connections may still point to.
 #[derive(Clone, Debug)]
 struct Gone {
@@ -107,6 +113,7 @@ impl Layout {
     pub fn new(servers: u32, services: u32, members: u32) -> Self {
         Self {
             services: BTreeMap::new(),
+            users: Users::default(),
             gone: BTreeMap::new(),
             vips: Addresses::new(AddressSet::Vips),
             ways: Ways::new(Addresses::new(AddressSet::Sources)),
@@ -222,29 +229,29 @@ impl Layout {
         self.marks.rules(name_of)
     }
 
-    /// The writes that tell packets of a changed next hop.
-    pub fn change_hop(&mut self, address: IpAddr, hop: &dyn Fn(IpAddr) -> Hop) -> Vec<Write> {
+    /// The writes that tell packets of changed next hops. What they cost together is no more than the lists they stand in.
+    pub fn change_hops(&mut self, addresses: &[IpAddr], hop: &dyn Fn(IpAddr) -> Hop) -> Vec<Write> {
+        let changed: HashSet<&IpAddr> = addresses.iter().collect();
+        let touched: BTreeSet<ServiceKey> =
+            addresses.iter().flat_map(|address| self.users.of(*address)).collect();
         let mut writes = Vec::new();
-        for (key, laid) in &mut self.services {
+        for key in &touched {
+            let Some(laid) = self.services.get_mut(key) else { continue };
             let Laid { service, ids, rows, .. } = laid;
-            let mut is_touched = false;
             for ((server, id), was) in service.servers.iter().zip(ids).zip(rows) {
-                if server.address == address {
-                    is_touched = true;
-                    let row = server_row(key, server, *id, &hop(address), Some(was));
+                if changed.contains(&server.address) {
+                    let row = server_row(key, server, *id, &hop(server.address), Some(was));
                     if row != *was {
                         *was = row;
                         writes.push(Write::Server { id: *id, row });
                     }
                 }
             }
-            if is_touched {
-                let members = members(&laid.service.servers, &laid.ids, hop);
-                if members != laid.members {
-                    laid.slots = slots::slots(&laid.service.servers, &members, laid.list.slots());
-                    laid.members = members;
-                    writes.push(laid.run());
-                }
+            let members = members(&laid.service.servers, &laid.ids, hop);
+            if members != laid.members {
+                laid.slots = slots::slots(&laid.service.servers, &members, laid.list.slots());
+                laid.members = members;
+                writes.push(laid.run());
             }
         }
         writes
@@ -315,15 +322,17 @@ impl Layout {
         writes: &mut Vec<Write>,
         removals: &mut Vec<Write>,
     ) -> Result<(), LayoutError> {
-        let old = self.services.get(&key).cloned();
-        self.check_room(key, service, old.as_ref())?;
-        let length = u16::try_from(service.servers.len()).map_err(|_| LayoutError::TooManyServers)?;
-        if service.options.scheduler == Scheduler::MaglevHashing && u32::from(length) > mh::SLOTS {
-            return Err(LayoutError::TooManyForMaglev);
-        }
-        let list = self.runs.take(length, service.options.scheduler).ok_or(LayoutError::MembersFull)?;
+        let old = self.services.remove(&key);
+        let mut known = old.as_ref().map_or_else(HashMap::new, Laid::places);
+        let list = match self.room(key, service, old.is_none(), &known) {
+            Ok(list) => list,
+            Err(error) => {
+                self.services.extend(old.map(|old| (key, old)));
+                return Err(error);
+            }
+        };
         let waiting = self.waiting_ids(&key).collect();
-        let (ids, rows) = self.name_servers(key, service, old.as_ref(), hop, now, writes);
+        let (ids, rows) = self.name_servers(key, service, old.as_ref(), &mut known, hop, now, writes);
         let index = match &old {
             Some(old) => old.index,
             None => self.service_rows.take().ok_or(LayoutError::ServicesFull)?,
@@ -332,23 +341,29 @@ impl Layout {
         let table = scheduling::table(service.options.scheduler, &rows, &members);
         let slots = slots::slots(&service.servers, &members, list.slots());
         let laid = Laid { index, service: service.clone(), list, ids, rows, members, table, slots };
-        let shares = Shares::of(&laid.members);
         writes.push(laid.run());
         writes.push(laid.row(&key));
         match &old {
             Some(old) if old.service.options.scheduler == service.options.scheduler => {
-                let (from, to) = (old.members.clone(), laid.members.clone());
-                let change = TurnChange::List { scheduler: service.options.scheduler, from, to, shares };
+                let change = TurnChange::List {
+                    scheduler: service.options.scheduler,
+                    from: old.members.clone(),
+                    to: laid.members.clone(),
+                    shares: shares_of_steps(&old.members, &laid.members),
+                };
                 writes.push(Write::Turn { index, change });
             }
-            _ => writes.push(Write::Turn {
-                index,
-                change: TurnChange::Start { scheduler: service.options.scheduler, shares },
-            }),
+            _ => {
+                let shares = Shares::of(&laid.members);
+                let change = TurnChange::Start { scheduler: service.options.scheduler, shares };
+                writes.push(Write::Turn { index, change });
+            }
         }
         if let Some(old) = &old {
             self.runs.give_back(old.list);
-            self.bury(key, old, service, now, removals);
+            let mut deleted: Vec<usize> = known.into_values().collect();
+            deleted.sort_unstable();
+            self.bury(key, old, deleted, now, removals);
         } else {
             self.vips.begin_use(key.address());
             writes.push(Write::FreshService { index, waiting });
@@ -358,34 +373,51 @@ impl Layout {
         Ok(())
     }
 
-    /// Whether rows are left for a service and its servers; asked before anything changes.
-    fn check_room(&self, key: ServiceKey, service: &Service, old: Option<&Laid>) -> Result<(), LayoutError> {
-        if old.is_none() && self.service_rows.left() == 0 {
+    /// Takes a run for a service's list, if rows are left for all that the service needs; nothing else has changed then.
+    fn room(
+        &mut self,
+        key: ServiceKey,
+        service: &Service,
+        is_new: bool,
+        known: &Places,
+    ) -> Result<List, LayoutError> {
+        if is_new && self.service_rows.left() == 0 {
             return Err(LayoutError::ServicesFull);
         }
         let is_new = |server: &&Server| {
-            old.is_none_or(|old| old.find(server).is_none())
+            !known.contains_key(&(server.address, server.port))
                 && !self.gone.contains_key(&(key, server.address, server.port))
         };
         if service.servers.iter().filter(is_new).count() > self.server_ids.left() {
             return Err(LayoutError::ServersFull);
         }
-        Ok(())
+        let length = u16::try_from(service.servers.len()).map_err(|_| LayoutError::TooManyServers)?;
+        if service.options.scheduler == Scheduler::MaglevHashing && u32::from(length) > mh::SLOTS {
+            return Err(LayoutError::TooManyForMaglev);
+        }
+        self.runs.take(length, service.options.scheduler).ok_or(LayoutError::MembersFull)
     }
 
-    /// Gives every server of a service its id, an old one where it has one, and writes the rows that are new.
+    /// Gives every server of a service its id, an old one where it has one, and writes the rows that are new. Of the places in
+    /// the old list those are left whose servers the service no longer has.
+    #[expect(clippy::too_many_arguments, reason = "what a change of one service is made of")]
     fn name_servers(
         &mut self,
         key: ServiceKey,
         service: &Service,
         old: Option<&Laid>,
+        known: &mut Places,
         hop: &dyn Fn(IpAddr) -> Hop,
         now: Instant,
         writes: &mut Vec<Write>,
     ) -> (Vec<ServerId>, Vec<ServerRow>) {
         let (mut ids, mut rows) = (Vec::new(), Vec::new());
         for server in &service.servers {
-            let known = old.and_then(|old| old.find(server));
+            let place = known.remove(&(server.address, server.port));
+            let known = old.zip(place).and_then(|(old, place)| old.at(place));
+            if known.is_none() {
+                self.users.begin(server.address, key);
+            }
             let (id, was) = if let Some((id, row, _)) = known {
                 (id, Some(row))
             } else if let Some(gone) = self.gone.remove(&(key, server.address, server.port)) {
@@ -416,26 +448,20 @@ impl Layout {
         (ids, rows)
     }
 
-    /// Sends the servers that `service` no longer has to the trash.
+    /// Sends the servers at these places of an old list to the trash.
     fn bury(
         &mut self,
         key: ServiceKey,
         old: &Laid,
-        service: &Service,
+        places: impl IntoIterator<Item = usize>,
         now: Instant,
         removals: &mut Vec<Write>,
     ) {
-        for ((server, id), row) in old.service.servers.iter().zip(&old.ids).zip(&old.rows) {
-            if service.servers.iter().any(|kept| (kept.address, kept.port) == (server.address, server.port)) {
-                continue;
-            }
-            let row = waiting_row(*row);
-            removals.push(Write::Server { id: *id, row });
-            if self
-                .gone
-                .insert((key, server.address, server.port), Gone { id: *id, row, since: now })
-                .is_none()
-            {
+        for (id, row, server) in places.into_iter().filter_map(|place| old.at(place)) {
+            self.users.end(server.address, key);
+            let row = waiting_row(row);
+            removals.push(Write::Server { id, row });
+            if self.gone.insert((key, server.address, server.port), Gone { id, row, since: now }).is_none() {
                 self.vips.begin_use(key.address());
             }
         }
@@ -447,8 +473,7 @@ impl Layout {
         };
         self.vips.end_use(key.address());
         removals.push(Write::RemoveServiceId { key: service_id(&key) });
-        let empty = Service { options: laid.service.options, servers: Vec::new() };
-        self.bury(key, &laid, &empty, now, removals);
+        self.bury(key, &laid, 0..laid.ids.len(), now, removals);
         self.runs.give_back(laid.list);
         self.service_rows.give_back(laid.index);
     }
@@ -479,15 +504,20 @@ impl Layout {
 }
 
 impl Laid {
-    fn find(&self, server: &Server) -> Option<(ServerId, ServerRow, &Server)> {
-        let mut servers = self.ids.iter().zip(&self.rows).zip(&self.service.servers);
-        let is_it = |was: &Server| (was.address, was.port) == (server.address, server.port);
-        servers.find(|(_, was)| is_it(was)).map(|((id, row), was)| (*id, *row, was))
+    /// Where its servers stand in the list.
+    fn places(&self) -> Places {
+        let servers = self.service.servers.iter().enumerate();
+        servers.map(|(place, server)| ((server.address, server.port), place)).collect()
+    }
+
+    /// The server at a place in the list.
+    fn at(&self, place: usize) -> Option<(ServerId, ServerRow, &Server)> {
+        Some((*self.ids.get(place)?, *self.rows.get(place)?, self.service.servers.get(place)?))
     }
 
     /// The write of its list, with the tables that follow from it.
     fn run(&self) -> Write {
-        let Self { members, table, slots, .. } = self.clone();
+        let (members, table, slots) = (self.members.clone(), self.table.clone(), self.slots.clone());
         Write::Members { list: self.list, members, table, slots }
     }
 
@@ -503,6 +533,22 @@ impl Laid {
         };
         Write::Service { index: self.index, row }
     }
+}
+
+/// What wrr is told of one after the other when a list becomes another. Servers that were only added were added one by one, the
+/// last one to stand at the head: many at once are to lead to the same turn.
+fn shares_of_steps(from: &[Member], to: &[Member]) -> Vec<Shares> {
+    let added = to.len().saturating_sub(from.len());
+    let (new, rest) = to.split_at(added);
+    let ids = |members: &[Member]| members.iter().map(|member| member.server()).collect::<Vec<_>>();
+    if new.is_empty() || ids(rest) != ids(from) {
+        return vec![Shares::of(to)];
+    }
+    let grown = new.iter().rev().scan(Shares::of(rest), |shares, member| {
+        *shares = shares.with(*member);
+        Some(*shares)
+    });
+    grown.collect()
 }
 
 /// The flags of a service's row. Those of `-b` are IPVS's numbers already.

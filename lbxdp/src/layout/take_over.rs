@@ -15,6 +15,7 @@ use lbxdp_common::{Forward, Protocol, Scheduler, TunnelChecksum, TunnelKind};
 use super::addresses::Addresses;
 use super::marks::Marks;
 use super::rows::{Rows, Runs, ServerIds};
+use super::users::Users;
 use super::ways::Ways;
 use super::{Contents, Gone, Laid, Layout, ServerKey, Write, scheduling, slots, waiting_row};
 use crate::state::{FLAG_1, FLAG_2, FLAG_3, Options, Persistence, Server, Service, ServiceKey, Tunnel};
@@ -99,6 +100,10 @@ impl Layout {
         for (key, laid) in &found.services {
             laid.rows.iter().for_each(|row| ways.remember(*key, row, now));
         }
+        let mut users = Users::default();
+        for (key, laid) in &found.services {
+            laid.service.servers.iter().for_each(|server| users.begin(server.address, *key));
+        }
         let layout = Self {
             vips,
             ways,
@@ -106,6 +111,7 @@ impl Layout {
             server_ids: ServerIds::without(&last, &found.taken),
             service_rows: Rows::without(0..tables.service_rows(), &indices, unused),
             runs,
+            users,
             services: found.services,
             gone,
         };

@@ -301,7 +301,7 @@ fn an_unresolved_server_is_avoided_only_while_others_can_be_reached() {
     layout.change(&state(&[(80, &[server(1, 4), server(2, 0)])]), &unresolved, now).expect("room");
     assert_eq!(usable(&layout), [4, 0]);
     layout.change(&state(&[(80, &[server(1, 4), server(2, 1)])]), &unresolved, now).expect("room");
-    let writes = layout.change_hop([10, 0, 0, 1].into(), &resolved);
+    let writes = layout.change_hops(&[[10, 0, 0, 1].into()], &resolved);
     assert_eq!(usable(&layout), [4, 1]);
     assert!(matches!(writes[..], [Write::Server { .. }, Write::Members { .. }]), "{writes:?}");
 }
@@ -617,4 +617,45 @@ fn a_row_says_where_its_way_leads() {
     }
     let row = server_row(&key(80), &server(1, 1), ServerId::new(1, 1), &Hop::default(), None);
     assert_eq!(Hop::from(&row), Hop::default());
+}
+
+/// The turn's cell after a change of a service's servers.
+fn turn_after(layout: &mut Layout, servers: &[Server], scheduler: fn(u16) -> Scheduler, cell: u64) -> u64 {
+    let state = state_by(&[(80, servers)], scheduler);
+    let writes = layout.change(&state, &resolved, Instant::now()).expect("room");
+    layout.readers_are_gone();
+    writes.iter().fold(cell, |cell, write| match write {
+        Write::Turn { change, .. } => change.apply(cell),
+        _ => cell,
+    })
+}
+
+proptest! {
+    #[test]
+    fn servers_that_are_added_at_once_lead_to_the_turn_of_adding_them_one_by_one(
+        weights in prop::collection::vec(0u32..7, 2..9),
+        at_first in 0usize..9,
+        turn in (0usize..9, 0u32..9),
+    ) {
+        // New ones stand at the head.
+        let servers: Vec<Server> =
+            (1u8..100).rev().zip(&weights).map(|(last, weight)| server(last, *weight)).collect();
+        let first = at_first.min(servers.len() - 1);
+        for scheduler in [|_| Scheduler::RoundRobin, |_| Scheduler::WeightedRoundRobin] {
+            let mut layout = Layout::new(64, 4, 4096);
+            turn_after(&mut layout, &servers[servers.len() - first..], scheduler, 0);
+            // rr: which server, and where it stands; wrr: a place in the list, and the bar.
+            let ids = layout.server_ids(&key(80));
+            let low = match scheduler(80) {
+                Scheduler::RoundRobin => ids.get(turn.0).map_or(0, |id| id.0),
+                _ => u32::try_from(turn.0).expect("a place"),
+            };
+            let cell = u64::from(turn.1) << 32 | u64::from(low);
+            let mut stepwise = layout.clone();
+            let at_once = turn_after(&mut layout, &servers, scheduler, cell);
+            let one_by_one = (first + 1..=servers.len())
+                .fold(cell, |cell, many| turn_after(&mut stepwise, &servers[servers.len() - many..], scheduler, cell));
+            prop_assert_eq!(at_once, one_by_one);
+        }
+    }
 }

@@ -96,8 +96,8 @@ pub enum Write {
 pub enum TurnChange {
     /// The scheduler begins.
     Start { scheduler: Scheduler, shares: Shares },
-    /// Its list was edited.
-    List { scheduler: Scheduler, from: Vec<Member>, to: Vec<Member>, shares: Shares },
+    /// Its list was edited. Of an edit in several steps the shares after each: the scheduler takes each of them in.
+    List { scheduler: Scheduler, from: Vec<Member>, to: Vec<Member>, shares: Vec<Shares> },
 }
 
 impl TurnChange {
@@ -110,7 +110,9 @@ impl TurnChange {
             Self::Start { .. } => 0,
             Self::List { scheduler, from, to, shares } => match scheduler {
                 Scheduler::RoundRobin => rr::Turn::from_cell(cell).after_edit(from, to).cell(),
-                Scheduler::WeightedRoundRobin => wrr::Turn::from_cell(cell).after_edit(*shares).cell(),
+                Scheduler::WeightedRoundRobin => {
+                    shares.iter().copied().fold(wrr::Turn::from_cell(cell), wrr::Turn::after_edit).cell()
+                }
                 _ => cell,
             },
         }

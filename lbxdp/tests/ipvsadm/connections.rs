@@ -1,10 +1,16 @@
 //! `-L -c`: the table arrives in pieces and is printed as it comes.
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use lbxdp::cli::client::{ClientError, Director, EachPiece};
 use lbxdp::cli::ipvsadm::Front;
+use lbxdp::cli::names::{Names, PortNames, Transport};
 use lbxdp::message::{Request, Response};
 use lbxdp::record::{Connection, End};
+use lbxdp_common::Protocol;
 use lbxdp_common::state::{State, TcpState};
+use serde::Deserialize;
 
 use crate::run::NamesOfTheMachine;
 
@@ -30,7 +36,7 @@ impl Director for Connected {
 fn connection(client: &str, port: u16) -> Connection {
     let end = |address: &str, port| End { address: address.parse().unwrap(), port };
     Connection {
-        protocol: Some(lbxdp_common::Protocol::Tcp),
+        protocol: Some(Protocol::Tcp),
         state: State::tcp(TcpState::SynReceived),
         expires_s: 61,
         client: end(client, port),
@@ -40,11 +46,15 @@ fn connection(client: &str, port: u16) -> Connection {
 }
 
 fn run(director: Connected, line: &[&str]) -> (u8, String, String) {
+    run_with(director, &NamesOfTheMachine, line)
+}
+
+fn run_with(director: Connected, names: &dyn Names, line: &[&str]) -> (u8, String, String) {
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let mut front = Front {
         program: "ipvsadm",
         director,
-        names: &NamesOfTheMachine,
+        names,
         input: &b""[..],
         output: &mut output,
         errors: &mut errors,
@@ -85,4 +95,87 @@ fn what_the_daemon_could_not_do_stands_in_one_line() {
         let answer = run(Connected { pieces: vec![], fails: false }, line);
         assert_eq!(answer, (255, String::new(), failed.clone()), "{line:?}");
     }
+}
+
+/// Listings of ipvsadm 1.31 on Linux 6.1, of IPv4 and IPv6 in one table: connections, templates, those of services by mark.
+const RECORDED: &str = include_str!("../data/connections.jsonl");
+/// What there is to compare must not silently drop out.
+const RECORDED_ENTRIES: usize = 104;
+
+/// Where it was recorded.
+#[derive(Deserialize)]
+struct Place {
+    names: BTreeMap<IpAddr, String>,
+    /// As in /etc/services.
+    services: String,
+}
+
+impl Names for Place {
+    fn port(&self, name: &str, transport: Transport) -> Option<u16> {
+        PortNames::parse(&self.services).port(name, transport)
+    }
+
+    fn service(&self, port: u16, transport: Transport) -> Option<String> {
+        PortNames::parse(&self.services).name(port, transport)
+    }
+
+    fn address(&self, _: &str) -> Option<Ipv4Addr> {
+        None
+    }
+
+    fn hosts(&self, addresses: &[IpAddr]) -> Vec<Option<String>> {
+        addresses.iter().map(|address| self.names.get(address).cloned()).collect()
+    }
+}
+
+#[derive(Deserialize)]
+struct Listing {
+    arguments: String,
+    /// Lines of `/proc/net/ip_vs_conn`.
+    entries: Vec<String>,
+    stdout: String,
+}
+
+/// What the kernel's line says.
+fn entry(line: &str) -> Connection {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let protocol = Protocol::ALL.iter().copied().find(|protocol| protocol.name() == words[0]);
+    assert!(protocol.is_some() || words[0] == "IP", "{line}");
+    let end = |at: usize| End {
+        address: if words[at].contains(':') {
+            words[at].parse::<Ipv6Addr>().unwrap().into()
+        } else {
+            Ipv4Addr::from(u32::from_str_radix(words[at], 16).unwrap()).into()
+        },
+        port: u16::from_str_radix(words[at + 1], 16).unwrap(),
+    };
+    // Templates are those whose client has no port.
+    let is_template = end(1).port == 0;
+    let states = (0..16).map(State::from_raw).filter(|state| state.is_template() == is_template);
+    let state = states.clone().find(|state| state.name(protocol) == words[7]);
+    Connection {
+        protocol,
+        state: state.unwrap_or_else(|| panic!("no state is called {}: {line}", words[7])),
+        expires_s: words[8].parse().unwrap(),
+        client: end(1),
+        vip: end(3),
+        server: end(5),
+    }
+}
+
+#[test]
+fn connections_of_both_families_stand_as_ipvsadm_lists_them() {
+    let (place, listings) = RECORDED.split_once('\n').unwrap();
+    let place: Place = serde_json::from_str(place).unwrap();
+    let mut compared = 0;
+    for listing in listings.lines() {
+        let Listing { arguments, entries, stdout } = serde_json::from_str(listing).unwrap();
+        let pieces = vec![entries.iter().map(|line| entry(line)).collect()];
+        let line: Vec<&str> = arguments.split_whitespace().collect();
+        let answer = run_with(Connected { pieces, fails: false }, &place, &line);
+        assert_eq!(answer, (0, stdout, String::new()), "{arguments}");
+        compared += entries.len();
+    }
+    println!("{compared} entries compared, all equal");
+    assert_eq!(compared, RECORDED_ENTRIES);
 }

@@ -3,6 +3,8 @@
 mod anything;
 mod connections;
 mod director;
+#[path = "../data/line.rs"]
+mod line;
 mod recorded;
 mod restore;
 mod run;
