@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod decap;
 pub mod layout;
 pub mod message;
+pub mod metrics;
 pub mod record;
 pub mod saved;
 pub mod snapshot;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use aya::Ebpf;
 use lbxdp_common::client_hop::{Wanted, Wish};
@@ -30,8 +30,8 @@ use crate::layout::{Hop, Layout, LayoutError, VlanTags, Write};
 use crate::message::{MOST_CHANGES, Request, Response};
 use crate::saved::Saved;
 use crate::snapshot::{
-    Counted, Counters, InterfaceStatus, NextHop, NotForwarded, PacketPath, ServerSnapshot, ServiceSnapshot,
-    Snapshot, Status, TableStatus, Way,
+    Changes, Counted, Counters, InterfaceStatus, NextHop, NotForwarded, PacketPath, ServerSnapshot,
+    ServiceSnapshot, Snapshot, Status, TableStatus, Way,
 };
 use crate::state::{MarkRule, Service, ServiceKey, State};
 use crate::tables::pins::Instance;
@@ -57,7 +57,11 @@ pub(super) struct Director {
     pub(super) layout: Layout,
     pub(super) tables: Tables,
     accounts: Accounts,
-    total: Total,
+    pub(super) total: Total,
+    /// Counts the times that rows of counters, or what is taken off them, began anew.
+    pub(super) rows_epoch: u64,
+    pub(super) started: SystemTime,
+    pub(super) changes: Changes,
     pub(super) next_hops: NextHops,
     pub(super) clock: Clock,
     pub(super) seed: Seed,
@@ -99,6 +103,9 @@ impl Director {
             tables,
             accounts: Accounts::default(),
             total,
+            rows_epoch: 0,
+            started: SystemTime::now(),
+            changes: Changes::default(),
             next_hops,
             clock,
             seed,
@@ -231,6 +238,9 @@ impl Director {
             }
             _ => {}
         }
+        if !matches!(command, Command::Zero { .. }) {
+            self.changes = Changes { count: self.changes.count + 1, last: Some(SystemTime::now()) };
+        }
         tracing::info!(command = words(command), "done");
         if may_be_only_kept(command) {
             self.say_what_is_only_kept();
@@ -344,15 +354,18 @@ impl Director {
         for write in writes {
             match write {
                 Write::FreshServer { id } => {
+                    self.rows_epoch += 1;
                     self.total.begin(&self.tables, *id)?;
                     self.accounts.open_server(*id);
                 }
                 Write::FreshService { index, waiting } => {
+                    self.rows_epoch += 1;
                     self.accounts.open_service(*index);
                     for id in waiting {
                         self.accounts.open_server(*id);
                     }
                 }
+                Write::ForgetServer { .. } => self.rows_epoch += 1,
                 _ => {}
             }
             write.carry_out(&mut self.tables, self.seed)?;
@@ -602,6 +615,7 @@ impl Director {
     }
 
     fn zero(&mut self, service: Option<&ServiceKey>) -> Result<(), TableError> {
+        self.rows_epoch += 1;
         let keys = self.state.services.keys().filter(|key| service.is_none_or(|service| service == *key));
         for key in keys {
             for id in self.layout.server_ids(key) {
@@ -616,7 +630,11 @@ impl Director {
     }
 
     fn snapshot(&self) -> Result<Snapshot, TableError> {
-        let rows = self.tables.counter_rows(self.layout.all_server_ids())?;
+        Ok(self.snapshot_of(&self.tables.counter_rows(self.layout.all_server_ids())?))
+    }
+
+    /// All services, by counters that were read already.
+    pub(super) fn snapshot_of(&self, rows: &CounterRows) -> Snapshot {
         let services = self.state.services.iter().map(|(key, service)| {
             let ids = self.layout.server_ids(key);
             let servers = service.servers.iter().zip(ids).map(|(server, id)| {
@@ -626,26 +644,26 @@ impl Director {
                     active: load.active(),
                     inactive: load.inactive(),
                     persistent: templates_to(&self.tables.LOADS, *id),
-                    counters: shown(self.tables.server_total(&rows, *id)),
+                    counters: shown(self.tables.server_total(rows, *id)),
                     rates: self.accounts.server(*id),
                 }
             });
             ServiceSnapshot {
                 key: *key,
                 options: service.options,
-                counters: self.service_total(&rows, key),
+                counters: self.service_total(rows, key),
                 rates: self.accounts.service(self.index(key)),
                 servers: servers.collect(),
             }
         });
-        Ok(Snapshot {
+        Snapshot {
             table_size: self.tables.CONNECTIONS.rows(),
             hertz: self.clock.hertz(),
             services: services.collect(),
-        })
+        }
     }
 
-    fn status(&self) -> Result<Status, TableError> {
+    pub(super) fn status(&self) -> Result<Status, TableError> {
         let not_forwarded = Reason::ALL.iter().filter(|reason| **reason != Reason::NotOurs);
         let not_forwarded = not_forwarded.map(|reason| {
             Ok(NotForwarded {
@@ -703,12 +721,15 @@ impl Director {
         let shape = shape::<A>(&self.tables.SETTINGS);
         let most = self.tables.connections::<A>().rows();
         let places = |buckets: u32| u64::from(buckets) * WAYS as u64;
+        let counts = Counts::of::<A>(&self.tables.SERVERS, &self.tables.LOADS);
         TableStatus {
-            connections: Counts::of::<A>(&self.tables.SERVERS, &self.tables.LOADS).connections,
+            connections: counts.connections,
             half_open: self.keeper.half_open::<A>(),
+            entries: counts.entries(),
             places: places(shape.home()),
             most_places: places(most),
             is_growing: !shape.is_steady(),
+            sweep: self.keeper.sweep::<A>(),
         }
     }
 

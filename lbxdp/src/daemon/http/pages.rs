@@ -1,0 +1,105 @@
+//! What there is to be asked for. Everything is read-only, and nothing that a client sends is sent back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use axum::http::header::{X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
+
+use crate::daemon::load::chain;
+use crate::daemon::look::Observer;
+use crate::metrics::{self, Names, Others, Scene, ServerLimit};
+
+/// How long a request may wait for those before it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What a browser may do with an answer: nothing, but that the page may use its own style and script, and ask again.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What answers are made of.
+#[derive(Clone)]
+pub(super) struct Site {
+    /// One request after the other looks.
+    pub(super) observer: Arc<Mutex<(Observer, Others)>>,
+    pub(super) servers: ServerLimit,
+}
+
+/// All paths.
+pub(super) fn routes(site: Site) -> Router {
+    Router::new()
+        .route("/metrics", get(prometheus))
+        .with_state(site)
+        .fallback(|| async { plain(StatusCode::NOT_FOUND, "there is no such page\n") })
+        .layer(from_fn(guard))
+}
+
+/// Lets questions through, and tells browsers what not to do with the answers.
+async fn guard(request: Request, next: Next) -> Response {
+    let mut response = match *request.method() {
+        Method::GET | Method::HEAD => next.run(request).await,
+        _ => {
+            let refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "only to be read: GET or HEAD\n");
+            ([(ALLOW, "GET, HEAD")], refusal).into_response()
+        }
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (CACHE_CONTROL, "no-store"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn prometheus(State(site): State<Site>, uri: Uri) -> Response {
+    let names = match uri.query() {
+        None | Some("") => Names::Own,
+        Some("names=node_ipvs") => Names::NodeIpvs,
+        Some(_) => {
+            return plain(StatusCode::BAD_REQUEST, "beside none there is one question: ?names=node_ipvs\n");
+        }
+    };
+    let written = site.scene().await.and_then(|scene| metrics::text(names, scene).map_err(|_| broken()));
+    match written {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(response) => response,
+    }
+}
+
+impl Site {
+    async fn observer(&self) -> Result<MutexGuard<'_, (Observer, Others)>, Response> {
+        let waited = timeout(PATIENCE, self.observer.lock()).await;
+        waited.map_err(|_| plain(StatusCode::SERVICE_UNAVAILABLE, "too many ask at once\n"))
+    }
+
+    async fn scene(&self) -> Result<Scene, Response> {
+        let mut observer = self.observer().await?;
+        let (observer, others) = &mut *observer;
+        let begun = Instant::now();
+        let overview = observer.look().await.map_err(|error| {
+            tracing::error!(error = chain(&error), "nothing can be shown");
+            broken()
+        })?;
+        Ok(Scene::new(overview, self.servers, others, begun.elapsed()))
+    }
+}
+
+fn broken() -> Response {
+    plain(StatusCode::INTERNAL_SERVER_ERROR, "the tables cannot be read: the daemon's log says why\n")
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response {
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
