@@ -17,6 +17,7 @@ pub mod ipvsadm;
 pub mod label;
 pub mod leftovers;
 pub mod link;
+pub mod metrics;
 pub mod namespace;
 pub mod network;
 #[expect(unsafe_code, reason = "bpf(2) has no other way in for two raw instructions")]

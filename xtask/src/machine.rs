@@ -42,7 +42,14 @@ pub(crate) fn require_lab(verb: &str) -> Result<()> {
 /// Makes sure of what the root tests run beside that.
 pub(crate) fn require_test_programs() -> Result<()> {
     packages::require_program("ldirectord", "ldirectord", "a test has it drive lbxdp")?;
-    packages::require_program("ifconfig", "net-tools", "old scripts that a test runs set addresses by it")
+    packages::require_program("ifconfig", "net-tools", "old scripts that a test runs set addresses by it")?;
+    packages::require_program(
+        "promtool",
+        "prometheus",
+        "a test has it scrape the daemon and judge its metrics",
+    )?;
+    let why = "a test compares what it says of the same tables";
+    packages::require_program("prometheus-node-exporter", "prometheus-node-exporter", why)
 }
 
 fn require_kernel() -> Result<()> {

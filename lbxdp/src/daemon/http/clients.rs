@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 /// Clients that are served at a time; others wait in the kernel's queue.
 const MOST_CLIENTS: usize = 32;
 /// How long a client may take to send the head of a request; also how long it may keep a connection without one.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+const HEAD_TIME: Duration = Duration::from_secs(5);
 /// The largest head of a request, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 /// After this time a connection takes no more requests …
