@@ -5,6 +5,7 @@
 
 pub mod background;
 pub mod body;
+pub mod browser;
 #[expect(clippy::missing_panics_doc, reason = "a case that does not hold panics: that is what it is for")]
 pub mod cases;
 pub mod client;

@@ -38,13 +38,21 @@ fn scrape(lab: &Lab) -> Result<Page> {
 }
 
 /// Sends a request as it is, and gives the whole answer.
-fn raw(lab: &Lab, request: &str) -> Result<String> {
-    let mut stream = lab.director.inside(|| TcpStream::connect(ADDRESS))??;
+fn raw(lab: &Lab, address: &str, request: &str) -> Result<String> {
+    let mut stream = lab.director.inside(|| TcpStream::connect(address))??;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// The body of an answer, by HTTP/1.0: so it comes in one piece, whoever sends it.
+fn fetch(lab: &Lab, address: &str, path: &str) -> Result<String> {
+    let answer = raw(lab, address, &format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n"))?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an answer without an end of its head")?;
+    ensure!(head.contains(" 200 "), "{path}: {head}\n{body}");
+    Ok(body.into())
 }
 
 #[test]
@@ -193,8 +201,8 @@ fn prometheus(lab: &Lab) -> Result<Program> {
 
 /// What Prometheus's API answers.
 fn ask_prometheus(lab: &Lab, path: &str) -> Result<Value> {
-    let answer = Client::new(&lab.director).get("127.0.0.1:9090".parse::<SocketAddr>()?, path)?;
-    let answer: Value = serde_json::from_slice(&answer).context("Prometheus's answer")?;
+    let answer: Value =
+        serde_json::from_str(&fetch(lab, "127.0.0.1:9090", path)?).context("Prometheus's answer")?;
     ensure!(answer["status"] == "success", "{path}: {answer}");
     Ok(answer["data"].clone())
 }
@@ -324,10 +332,8 @@ fn a_real_node_exporter_says_the_same_of_the_same_tables() -> Result<()> {
         "--web.listen-address=127.0.0.1:9100".into(),
     ];
     let exporter = Program::start(&lab.director, "prometheus-node-exporter", &arguments, directory)?;
-    let address: SocketAddr = "127.0.0.1:9100".parse()?;
     let theirs = wait::until_some("node_exporter answers", DEADLINE, || {
-        let answer = Client::new(&lab.director).get(address, "/metrics").ok()?;
-        let text = String::from_utf8(answer).ok()?;
+        let text = fetch(&lab, "127.0.0.1:9100", "/metrics").ok()?;
         let lines = text.lines().filter(|line| line.contains("node_ipvs_"));
         Page::read(&lines.collect::<Vec<_>>().join("\n")).ok().filter(|page| !page.samples.is_empty())
     });
@@ -421,7 +427,8 @@ fn an_address_in_use_ends_the_start_with_a_line_before_anything_is_done() -> Res
 fn it_is_read_only_and_says_so() -> Result<()> {
     let lab = Lab::build(Plan::default())?;
     let _daemon = start(&lab, &[])?;
-    let ask = |line: &str| raw(&lab, &format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    let ask =
+        |line: &str| raw(&lab, ADDRESS, &format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
     for path in ["/metrics", "/", "/nowhere"] {
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"] {
             let answer = ask(&format!("{method} {path}"))?;
@@ -447,7 +454,11 @@ fn it_is_read_only_and_says_so() -> Result<()> {
     assert!(other.starts_with("HTTP/1.1 400 ") && !other.contains("else\r"), "{other}");
     let head = ask("HEAD /metrics")?;
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
-    let long = raw(&lab, &format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(20_000)))?;
+    let long = raw(
+        &lab,
+        ADDRESS,
+        &format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(20_000)),
+    )?;
     assert!(long.starts_with("HTTP/1.1 431 "), "{long}");
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! It has a thread of its own, so however long it takes to write a hundred thousand lines, the director does other things meanwhile.
 
 mod clients;
+mod documents;
 mod pages;
 
 use std::net::{SocketAddr, TcpListener};

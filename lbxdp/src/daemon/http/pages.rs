@@ -14,9 +14,12 @@ use axum::routing::get;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
+use super::documents;
+use crate::cli::native::document;
 use crate::daemon::load::chain;
 use crate::daemon::look::Observer;
 use crate::metrics::{self, Names, Others, Scene, ServerLimit};
+use crate::snapshot::Overview;
 
 /// How long a request may wait for those before it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +39,21 @@ pub(super) struct Site {
 pub(super) fn routes(site: Site) -> Router {
     Router::new()
         .route("/metrics", get(prometheus))
+        .route("/api/v1/services", get(|State(site): State<Site>| site.document(services)))
+        .route("/api/v1/servers", get(|State(site): State<Site>| site.document(servers)))
+        .route("/api/v1/status", get(|State(site): State<Site>| site.document(documents::status)))
+        .route("/api/v1/reasons", get(|State(site): State<Site>| site.document(documents::reasons)))
         .with_state(site)
+        .route("/", get(|| async { file("text/html; charset=utf-8", include_str!("page/index.html")) }))
+        .route(
+            "/style.css",
+            get(|| async { file("text/css; charset=utf-8", include_str!("page/style.css")) }),
+        )
+        .route(
+            "/page.js",
+            get(|| async { file("text/javascript; charset=utf-8", include_str!("page/page.js")) }),
+        )
+        .route("/icon.svg", get(|| async { file("image/svg+xml", include_str!("page/icon.svg")) }))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "there is no such page\n") })
         .layer(from_fn(guard))
 }
@@ -73,7 +90,7 @@ async fn prometheus(State(site): State<Site>, uri: Uri) -> Response {
     };
     let written = site.scene().await.and_then(|scene| metrics::text(names, scene).map_err(|_| broken()));
     match written {
-        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Ok(text) => file(metrics::CONTENT_TYPE, text),
         Err(response) => response,
     }
 }
@@ -84,16 +101,44 @@ impl Site {
         waited.map_err(|_| plain(StatusCode::SERVICE_UNAVAILABLE, "too many ask at once\n"))
     }
 
+    /// Everything as one of the documents.
+    async fn document(self, document: fn(&Overview) -> String) -> Response {
+        match self.overview().await {
+            Ok(overview) => file("application/json", document(&overview)),
+            Err(response) => response,
+        }
+    }
+
+    async fn overview(&self) -> Result<Overview, Response> {
+        look(&mut self.observer().await?.0).await
+    }
+
     async fn scene(&self) -> Result<Scene, Response> {
         let mut observer = self.observer().await?;
         let (observer, others) = &mut *observer;
         let begun = Instant::now();
-        let overview = observer.look().await.map_err(|error| {
-            tracing::error!(error = chain(&error), "nothing can be shown");
-            broken()
-        })?;
+        let overview = look(observer).await?;
         Ok(Scene::new(overview, self.servers, others, begun.elapsed()))
     }
+}
+
+async fn look(observer: &mut Observer) -> Result<Overview, Response> {
+    observer.look().await.map_err(|error| {
+        tracing::error!(error = chain(&error), "nothing can be shown");
+        broken()
+    })
+}
+
+fn services(overview: &Overview) -> String {
+    document::services(&overview.instance, &overview.services)
+}
+
+fn servers(overview: &Overview) -> String {
+    document::servers(&overview.instance, &overview.services)
+}
+
+fn file(kind: &'static str, text: impl IntoResponse) -> Response {
+    ([(CONTENT_TYPE, kind)], text).into_response()
 }
 
 fn broken() -> Response {
