@@ -17,7 +17,7 @@ use crate::namespace::Namespace;
 use crate::wait;
 
 /// How long the browser may take for whatever it is told.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Opens both pipes, as the descriptors that the browser wants them at, and becomes the browser.
 const SCRIPT: &str = r#"directory=$1; shift; exec "$@" 3<"$directory/in" 4>"$directory/out""#;
@@ -76,20 +76,20 @@ impl Browser {
     }
 
     fn begin(&mut self, address: &str) -> Result<()> {
-        let target = self.tell("Target.createTarget", json!({"url": "about:blank"}))?;
+        let target = self.tell("Target.createTarget", &json!({"url": "about:blank"}))?;
         let session =
-            self.tell("Target.attachToTarget", json!({"targetId": target["targetId"], "flatten": true}))?;
+            self.tell("Target.attachToTarget", &json!({"targetId": target["targetId"], "flatten": true}))?;
         self.session = Some(session["sessionId"].as_str().context("a session")?.to_owned());
         for domain in ["Page", "Runtime", "Log", "Network"] {
-            self.tell(&format!("{domain}.enable"), json!({}))?;
+            self.tell(&format!("{domain}.enable"), &json!({}))?;
         }
-        let gone = self.tell("Page.navigate", json!({"url": address}))?;
+        let gone = self.tell("Page.navigate", &json!({"url": address}))?;
         ensure!(gone["errorText"].is_null(), "{address}: {}", gone["errorText"]);
         Ok(())
     }
 
     /// Tells it something, and waits for the answer.
-    pub fn tell(&mut self, method: &str, parameters: Value) -> Result<Value> {
+    pub fn tell(&mut self, method: &str, parameters: &Value) -> Result<Value> {
         self.sent += 1;
         let mut order = json!({"id": self.sent, "method": method, "params": parameters});
         if let Some(session) = &self.session {
@@ -129,7 +129,7 @@ impl Browser {
     /// What an expression is on the page.
     pub fn evaluate(&mut self, expression: &str) -> Result<Value> {
         let parameters = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let answer = self.tell("Runtime.evaluate", parameters)?;
+        let answer = self.tell("Runtime.evaluate", &parameters)?;
         ensure!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
         Ok(answer["result"]["value"].clone())
     }
@@ -154,27 +154,27 @@ impl Browser {
             if kind == "keyDown" && !text.is_empty() {
                 event["text"] = text.into();
             }
-            self.tell("Input.dispatchKeyEvent", event)?;
+            self.tell("Input.dispatchKeyEvent", &event)?;
         }
         Ok(())
     }
 
     /// Types a text into what has the focus.
     pub fn enter(&mut self, text: &str) -> Result<()> {
-        self.tell("Input.insertText", json!({"text": text})).map(drop)
+        self.tell("Input.insertText", &json!({"text": text})).map(drop)
     }
 
     /// Gives the window this size, and the colours `light` or `dark`.
     pub fn look_like(&mut self, width: u32, height: u32, colours: &str) -> Result<()> {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-        self.tell("Emulation.setDeviceMetricsOverride", size)?;
+        self.tell("Emulation.setDeviceMetricsOverride", &size)?;
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": colours}]});
-        self.tell("Emulation.setEmulatedMedia", features).map(drop)
+        self.tell("Emulation.setEmulatedMedia", &features).map(drop)
     }
 
     /// Takes a picture of the page, and gives its size in bytes.
     pub fn take_picture(&mut self, file: &Path) -> Result<u64> {
-        let picture = self.tell("Page.captureScreenshot", json!({"format": "png"}))?;
+        let picture = self.tell("Page.captureScreenshot", &json!({"format": "png"}))?;
         let mut decoder = Command::new("base64")
             .arg("--decode")
             .stdin(Stdio::piped())

@@ -75,6 +75,7 @@ impl Sample {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "they are read, not computed")]
 mod tests {
     use super::*;
 

@@ -1,5 +1,7 @@
 //! Metrics by HTTP: what is shown is what was sent; what Prometheus's own tools say of it; limits.
 
+#![expect(clippy::float_cmp, reason = "what is counted are whole numbers, and a float has these exactly")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};

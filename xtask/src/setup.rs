@@ -21,6 +21,7 @@ pub(crate) fn run() -> Result<()> {
             "tests and demo: kernel, bpffs, ip, ethtool, ldirectord, ifconfig and prometheus are there",
         );
     } else {
+        machine::find_browser()?;
         step::say("tests and demo need root, so what they need was not looked at");
     }
     Ok(())

@@ -43,7 +43,7 @@ pub enum Verb {
         /// Keep forwarding after the daemon has ended.
         #[arg(long)]
         leave: bool,
-        /// Serve metrics for Prometheus and a status page at this address: 127.0.0.1:9812, [::1]:9812. Whoever reaches it may read.
+        /// Serve metrics for Prometheus and a status page at this address, as 127.0.0.1:9812. Whoever reaches it may read.
         #[arg(long, value_name = "ADDR:PORT")]
         metrics: Option<SocketAddr>,
         /// Which servers have metrics of their own: `all`, `none`, or how many; those with the most connections, and each

@@ -52,7 +52,7 @@ pub(super) struct Samples<'a> {
 
 impl Samples<'_> {
     /// Adds a sample, with a value for each label.
-    pub(super) fn add(&mut self, values: &[&str], value: impl EncodeGaugeValue) -> fmt::Result {
+    pub(super) fn add(&mut self, values: &[&str], value: impl EncodeGaugeValue + Copy) -> fmt::Result {
         debug_assert_eq!(values.len(), self.labels.len(), "a value for each of {:?}", self.labels);
         // Not as a counter, whose name the encoder would give another `_total`: that is OpenMetrics's way.
         if values.is_empty() {

@@ -8,7 +8,7 @@ mod scene;
 mod servers;
 mod subjects;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use document::document;
 pub use family::{CONTENT_TYPE, Family, Kind, text};
@@ -20,7 +20,7 @@ pub use servers::{BadServerLimit, ServerLimit};
 pub enum Names {
     /// lbxdp's own.
     Own,
-    /// Those of node_exporter's collector `ipvs`.
+    /// Those of `node_exporter`'s collector `ipvs`.
     NodeIpvs,
 }
 

@@ -1,4 +1,4 @@
-//! The names and labels of node_exporter's collector `ipvs` (`collector/ipvs_linux.go`), so that dashboards made for it go on.
+//! The names and labels of `node_exporter`'s collector `ipvs` (`collector/ipvs_linux.go`), so that dashboards made for it go on.
 //!
 //! What it reads from `/proc/net/ip_vs` and `/proc/net/ip_vs_stats`, `lbxdp proc` prints: labels are as there. All servers are
 //! shown, whatever limit there is for lbxdp's own names.

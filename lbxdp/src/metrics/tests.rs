@@ -92,7 +92,8 @@ fn overview(services: Vec<ServiceSnapshot>) -> Overview {
     }
 }
 
-fn usual() -> Overview {
+/// A director with a service of three servers, one of which cannot be reached, and one without any.
+pub(crate) fn usual() -> Overview {
     let servers = vec![server(11, 1, counters(1)), server(12, 1, counters(2)), server(13, 0, counters(3))];
     overview(vec![service(web(), servers), service(ServiceKey::marked_v6(7), vec![])])
 }

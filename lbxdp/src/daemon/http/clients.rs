@@ -19,7 +19,7 @@ const HEAD_TIME: Duration = Duration::from_secs(5);
 /// The largest head of a request, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 /// After this time a connection takes no more requests …
-const LIFETIME: Duration = Duration::from_secs(60);
+const LIFETIME: Duration = Duration::from_mins(1);
 /// … and after this one an answer that is still on its way is given up.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
 

@@ -158,3 +158,45 @@ fn table(family: &'static str, table: &TableStatus) -> Table {
 fn text(document: &impl Serialize) -> String {
     serde_json::to_string_pretty(document).unwrap_or_default() + "\n"
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::metrics::tests::usual;
+
+    const DOCUMENTED: &str = include_str!("../../../../docs/json.md");
+
+    /// The example that stands under a word in the document.
+    fn example(word: &str) -> Value {
+        let behind = DOCUMENTED.split_once(&format!("```json {word}\n")).expect("an example").1;
+        serde_json::from_str(behind.split_once("```").expect("its end").0).expect("JSON")
+    }
+
+    #[test]
+    fn the_status_is_as_documented() {
+        let mut shown: Value = serde_json::from_str(&status(&usual())).expect("JSON");
+        let uptime = shown["uptime_s"].take();
+        assert!(uptime.as_u64().is_some_and(|seconds| seconds > 0), "{uptime}");
+        assert_eq!(shown["lbxdp"].take(), env!("CARGO_PKG_VERSION"));
+        let mut documented = example("status");
+        documented["uptime_s"].take();
+        documented["lbxdp"].take();
+        assert_eq!(shown, documented);
+    }
+
+    #[test]
+    fn the_reasons_are_as_documented() {
+        let mut shown: Value = serde_json::from_str(&reasons(&usual())).expect("JSON");
+        let documented = example("reasons");
+        for (list, key) in [("reasons", "reason"), ("icmp_errors", "name"), ("overflows", "name")] {
+            let wanted: Vec<&Value> =
+                documented[list].as_array().expect("a list").iter().map(|row| &row[key]).collect();
+            let rows = shown[list].as_array_mut().expect("a list");
+            assert!(rows.len() > wanted.len(), "{list} has all of them");
+            rows.retain(|row| wanted.contains(&&row[key]));
+        }
+        assert_eq!(shown, documented);
+    }
+}

@@ -88,32 +88,54 @@ async fn prometheus(State(site): State<Site>, uri: Uri) -> Response {
             return plain(StatusCode::BAD_REQUEST, "beside none there is one question: ?names=node_ipvs\n");
         }
     };
-    let written = site.scene().await.and_then(|scene| metrics::text(names, scene).map_err(|_| broken()));
+    let written =
+        site.scene().await.and_then(|scene| metrics::text(names, scene).map_err(|_| Trouble::Broken));
     match written {
         Ok(text) => file(metrics::CONTENT_TYPE, text),
-        Err(response) => response,
+        Err(trouble) => trouble.into_response(),
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// Others are before, for too long.
+    Busy,
+    /// The tables cannot be read, or not be shown.
+    Broken,
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Busy => plain(StatusCode::SERVICE_UNAVAILABLE, "too many ask at once\n"),
+            Self::Broken => {
+                let words = "the tables cannot be read: the daemon's log says why\n";
+                plain(StatusCode::INTERNAL_SERVER_ERROR, words)
+            }
+        }
     }
 }
 
 impl Site {
-    async fn observer(&self) -> Result<MutexGuard<'_, (Observer, Others)>, Response> {
+    async fn observer(&self) -> Result<MutexGuard<'_, (Observer, Others)>, Trouble> {
         let waited = timeout(PATIENCE, self.observer.lock()).await;
-        waited.map_err(|_| plain(StatusCode::SERVICE_UNAVAILABLE, "too many ask at once\n"))
+        waited.map_err(|_| Trouble::Busy)
     }
 
     /// Everything as one of the documents.
     async fn document(self, document: fn(&Overview) -> String) -> Response {
         match self.overview().await {
             Ok(overview) => file("application/json", document(&overview)),
-            Err(response) => response,
+            Err(trouble) => trouble.into_response(),
         }
     }
 
-    async fn overview(&self) -> Result<Overview, Response> {
+    async fn overview(&self) -> Result<Overview, Trouble> {
         look(&mut self.observer().await?.0).await
     }
 
-    async fn scene(&self) -> Result<Scene, Response> {
+    async fn scene(&self) -> Result<Scene, Trouble> {
         let mut observer = self.observer().await?;
         let (observer, others) = &mut *observer;
         let begun = Instant::now();
@@ -122,10 +144,10 @@ impl Site {
     }
 }
 
-async fn look(observer: &mut Observer) -> Result<Overview, Response> {
+async fn look(observer: &mut Observer) -> Result<Overview, Trouble> {
     observer.look().await.map_err(|error| {
         tracing::error!(error = chain(&error), "nothing can be shown");
-        broken()
+        Trouble::Broken
     })
 }
 
@@ -139,10 +161,6 @@ fn servers(overview: &Overview) -> String {
 
 fn file(kind: &'static str, text: impl IntoResponse) -> Response {
     ([(CONTENT_TYPE, kind)], text).into_response()
-}
-
-fn broken() -> Response {
-    plain(StatusCode::INTERNAL_SERVER_ERROR, "the tables cannot be read: the daemon's log says why\n")
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response {

@@ -76,7 +76,7 @@ pub(in crate::metrics) const FAMILIES: &[Family] = &[
     },
 ];
 
-fn each<V: EncodeGaugeValue>(
+fn each<V: EncodeGaugeValue + Copy>(
     scene: &Scene,
     to: &mut Samples<'_>,
     value: fn(&TableStatus) -> V,

@@ -5,6 +5,8 @@ const EVERY_MS = 2000;
 // A look at a very large director takes its time; it is to be little of all time.
 const LEAST_PAUSE = 10;
 const POINTS = 150;
+// A chart is as wide as this many at least, so that the first ones do not look like an hour.
+const LEAST_POINTS = 15;
 const MOST_SERVICES = 200;
 
 const byId = (id) => document.getElementById(id);
@@ -30,6 +32,8 @@ function number(value) {
   return Number.isInteger(value) ? String(value) : value.toFixed(1);
 }
 
+const exactly = (value) => value.toLocaleString("en");
+
 // Remembers a value, and gives all that are remembered.
 function trail(name, value) {
   if (!trails.has(name)) trails.set(name, []);
@@ -52,7 +56,7 @@ function chart() {
 
 function draw(svg, points, label) {
   const most = Math.max(1, ...points);
-  const step = 100 / (POINTS - 1);
+  const step = 100 / (Math.max(LEAST_POINTS, points.length) - 1);
   const from = 100 - (points.length - 1) * step;
   const line = points.map((value, at) => (from + at * step).toFixed(2) + "," + (29 - 27 * value / most).toFixed(2));
   svg.lastChild.setAttribute("points", line.join(" "));
@@ -68,12 +72,14 @@ function card(id, title, value, isBad) {
     made = element("figure", undefined, isBad ? "card bad-line" : "card");
     made.id = "chart-" + id;
     const axis = element("div", undefined, "axis");
-    axis.append(element("span", "5 minutes ago"), element("span"));
+    axis.append(element("span"), element("span"));
     made.append(element("figcaption", title), element("div", "", "value"), chart(), axis);
     byId("charts").append(made);
   }
   made.children[1].textContent = number(value);
   const most = draw(made.children[2], trail("card " + id, value), title);
+  const times = trail("times " + id, performance.now());
+  made.children[3].firstChild.textContent = "for " + span((times[times.length - 1] - times[0]) / 1000);
   made.children[3].lastChild.textContent = "at most " + number(most);
 }
 
@@ -132,7 +138,7 @@ function serviceRow(service, hops) {
   remark.textContent = " " + more.join(", ");
   const usable = service.servers.filter((server) => isUsable(server, hops)).length;
   const state = made.children[1];
-  state.textContent = usable + " of " + service.servers.length + " usable";
+  state.textContent = service.servers.length === 0 ? "no servers" : usable + " of " + service.servers.length + " usable";
   state.className = usable === 0 ? "bad" : usable === service.servers.length ? "good" : "";
   const sum = (of) => service.servers.reduce((sum, server) => sum + of(server), 0);
   fill(made, sum((server) => server.weight), sum((server) => server.active_connections),
@@ -209,7 +215,7 @@ function drawReasons(reasons, counts, seconds) {
     }
     made.children[1].textContent = reason.fate === "drop" ? "dropped" : "left to the director's stack";
     made.children[1].className = reason.fate === "drop" ? "bad" : "";
-    made.children[2].textContent = String(reason.packets);
+    made.children[2].textContent = exactly(reason.packets);
     made.children[3].textContent = number(now);
     return made;
   });
@@ -252,12 +258,12 @@ function drawTables(status) {
       byId("tables").append(made);
     }
     const name = table.family === "ipv4" ? "IPv4" : "IPv6";
-    made.children[0].textContent = name + " connections: " + table.connections + ", half open " + table.half_open;
+    made.children[0].textContent = name + " connections: " + exactly(table.connections) + ", half open " + exactly(table.half_open);
     const part = table.most_places ? table.entries / table.most_places : 0;
     made.children[1].value = part;
     made.children[1].setAttribute("aria-label", name + " table, filled to " + (100 * part).toFixed(1) + " %");
-    made.children[2].textContent = table.entries + " entries in " + table.places + " places" +
-      (table.is_growing ? ", growing" : "") + ", at most " + table.most_places;
+    made.children[2].textContent = exactly(table.entries) + " entries in " + exactly(table.places) + " places" +
+      (table.is_growing ? ", growing" : "") + ", at most " + exactly(table.most_places);
   }
 }
 
@@ -327,7 +333,7 @@ function forget(services) {
     there.add(service.service).add("service " + service.service);
     service.servers.forEach((server) => there.add(service.service + " " + server.server));
   }
-  for (const key of trails.keys()) if (!key.startsWith("card ") && !there.has(key)) trails.delete(key);
+  for (const key of trails.keys()) if (key.startsWith("service ") && !there.has(key)) trails.delete(key);
   for (const key of rows.keys()) if (!key.startsWith("reason ") && !there.has(key)) rows.delete(key);
 }
 
