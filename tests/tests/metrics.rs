@@ -348,15 +348,13 @@ fn a_real_node_exporter_says_the_same_of_the_same_tables() -> Result<()> {
 
 /// So many services, each with as many servers.
 fn many(services: u32, servers: u32) -> String {
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for service in 0..services {
         let vip = format!("10.9.{}.{}:80", service / 256, service % 256);
-        lines.push_str(&format!("-A -t {vip} -s wlc\n"));
-        for server in 0..servers {
-            lines.push_str(&format!("-a -t {vip} -r 10.0.0.{}:80 -g -w 1\n", 11 + server));
-        }
+        lines.push(format!("-A -t {vip} -s wlc\n"));
+        lines.extend((11..11 + servers).map(|last| format!("-a -t {vip} -r 10.0.0.{last}:80 -g -w 1\n")));
     }
-    lines
+    lines.concat()
 }
 
 #[test]

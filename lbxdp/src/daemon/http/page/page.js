@@ -213,7 +213,7 @@ function drawReasons(reasons, counts, seconds) {
       made.firstChild.scope = "row";
       rows.set(key, made);
     }
-    made.children[1].textContent = reason.fate === "drop" ? "dropped" : "left to the director's stack";
+    made.children[1].textContent = reason.fate === "drop" ? "dropped" : "left to the stack";
     made.children[1].className = reason.fate === "drop" ? "bad" : "";
     made.children[2].textContent = exactly(reason.packets);
     made.children[3].textContent = number(now);
