@@ -481,6 +481,30 @@ fn clients_that_say_nothing_lose_their_places() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn many_who_scrape_at_once_are_all_answered_and_so_is_who_comes_after_one_that_does_not_read() -> Result<()> {
+    let lab = Lab::build(Plan::default())?;
+    let daemon = start(&lab, &[])?;
+    let restored = daemon.ipvsadm_reading("-R", &many(300, 10))?;
+    assert_eq!(restored.code, Some(0), "{}", restored.stderr);
+    // Its answer is far more than the kernel takes for it.
+    let mut lazy = lab.director.inside(|| TcpStream::connect(ADDRESS))??;
+    lazy.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    lazy.read_exact(&mut [0; 9])?;
+    let lengths = std::thread::scope(|scope| {
+        let scrapers: Vec<_> = (0..40).map(|_| scope.spawn(|| fetch(&lab, ADDRESS, "/metrics"))).collect();
+        let lengths = scrapers.into_iter().map(|scraper| {
+            let text = scraper.join().map_err(|_| anyhow::anyhow!("a scraper panicked"))??;
+            Ok(Page::read(&text)?.samples.len())
+        });
+        lengths.collect::<Result<Vec<_>>>()
+    })?;
+    assert!(lengths.iter().all(|length| *length == lengths[0] && *length > 300 * 10 * 11), "{lengths:?}");
+    drop(lazy);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn it_is_served_by_ipv6_and_only_if_asked_for() -> Result<()> {
     let lab = Lab::build(Plan::default())?;
     let arguments = ["--metrics", "[::1]:9812"];
