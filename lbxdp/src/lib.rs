@@ -7,6 +7,7 @@ pub mod decap;
 pub mod layout;
 pub mod link;
 pub mod message;
+pub mod metrics;
 pub mod record;
 pub mod saved;
 pub mod snapshot;

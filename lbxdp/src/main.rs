@@ -29,9 +29,11 @@ fn main() -> ExitCode {
     }
     let verb = Arguments::parse().verb;
     let done: Result<(), Box<dyn std::error::Error>> = match verb {
-        Verb::Run { interfaces, instance, connections, connections_v6, leave } => {
+        Verb::Run { interfaces, instance, connections, connections_v6, leave, metrics, metrics_servers } => {
             log_to_stderr();
-            run(daemon::Options { instance: instance.name, interfaces, connections, connections_v6, leave })
+            let metrics = metrics.map(|address| daemon::Metrics { address, servers: metrics_servers });
+            let instance = instance.name;
+            run(daemon::Options { instance, interfaces, connections, connections_v6, leave, metrics })
         }
         Verb::Unload { instance } => daemon::unload(&instance.name).map_err(Into::into),
         Verb::Status { instance, next_hops } => {

@@ -1,5 +1,7 @@
 //! What is going on right now, as plain numbers with names: listings and metrics are made from it.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Options, Server, ServiceKey};
@@ -12,6 +14,29 @@ pub struct Snapshot {
     /// Ticks of the kernel in a second.
     pub hertz: u32,
     pub services: Vec<ServiceSnapshot>,
+}
+
+/// All there is to be seen of a director at one moment: metrics and the status page are made from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overview {
+    /// The name of the instance.
+    pub instance: String,
+    pub services: Snapshot,
+    pub totals: Totals,
+    pub status: Status,
+    /// The kernel's ids of the programs on interfaces, by their names, as far as there are any.
+    pub programs: Vec<(String, u32)>,
+    /// When the daemon has begun.
+    pub started: SystemTime,
+    pub configuration: Changes,
+}
+
+/// Changes of the configuration since the daemon has begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub count: u64,
+    /// When the last one was made.
+    pub last: Option<SystemTime>,
 }
 
 /// What all services together have counted, deleted ones too.
@@ -126,11 +151,23 @@ pub struct TableStatus {
     pub connections: u64,
     /// How many of them were half open, when the daemon last looked through the table.
     pub half_open: u64,
+    /// Places that are taken: by connections, by templates, and by what tells replies of VS/NAT.
+    pub entries: u64,
     /// Places in use.
     pub places: u64,
     /// To how many places it may grow.
     pub most_places: u64,
     pub is_growing: bool,
+    pub sweep: Sweep,
+}
+
+/// What sweeping a connection table has cost since the daemon has begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// How often all of the table was looked through.
+    pub passes: u64,
+    /// How long that took in all, in nanoseconds.
+    pub busy_ns: u64,
 }
 
 /// How often something happened.

@@ -5,6 +5,7 @@
 
 pub mod background;
 pub mod body;
+pub mod browser;
 #[expect(clippy::missing_panics_doc, reason = "a case that does not hold panics: that is what it is for")]
 pub mod cases;
 pub mod client;
@@ -17,6 +18,7 @@ pub mod ipvsadm;
 pub mod label;
 pub mod leftovers;
 pub mod link;
+pub mod metrics;
 pub mod namespace;
 pub mod network;
 #[expect(unsafe_code, reason = "bpf(2) has no other way in for two raw instructions")]

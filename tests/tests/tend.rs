@@ -180,7 +180,7 @@ fn a_template_of_a_deleted_server_goes_only_if_the_rules_say_so() {
         let host = host(&setup);
         carry_out(&host, errand(&host, Known::Held));
         assert_eq!(connection(&host, template()).is_some(), stays);
-        assert_eq!(load(&host, 1).templates(), stays.into());
+        assert_eq!(load(&host, 1).templates(), u64::from(stays));
     }
 }
 

@@ -1,4 +1,5 @@
-//! `cargo xtask docs`: manual pages and shell completions, as packages install them.
+//! `cargo xtask docs`: manual pages and shell completions, as packages install them; and the document that is made from the code
+//! and committed.
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +14,9 @@ use crate::{project, step};
 /// The pages that are written by hand: what clap does not know.
 const WRITTEN: &str = "docs/man";
 
+/// Made from the families of metrics.
+const METRICS: &str = "docs/metrics.md";
+
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
 pub(crate) fn run() -> Result<()> {
@@ -23,6 +27,10 @@ pub(crate) fn run() -> Result<()> {
         SHELLS.len(),
         docs.display()
     ));
+    let metrics = project::root().join(METRICS);
+    fs::write(&metrics, lbxdp::metrics::document())
+        .with_context(|| format!("writing {}", metrics.display()))?;
+    step::say(format_args!("{METRICS} says what is exported"));
     Ok(())
 }
 

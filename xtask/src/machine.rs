@@ -15,6 +15,8 @@ const OLDEST_KERNEL: (u32, u32) = (6, 1);
 
 const BPFFS: &str = "/sys/fs/bpf";
 
+const BROWSER: &str = "chromium";
+
 pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }
@@ -55,7 +57,25 @@ pub(crate) fn require_guest_programs() -> Result<()> {
 /// Makes sure of what the root tests run beside that.
 pub(crate) fn require_test_programs() -> Result<()> {
     packages::require_program("ldirectord", "ldirectord", "a test has it drive lbxdp")?;
-    packages::require_program("ifconfig", "net-tools", "old scripts that a test runs set addresses by it")
+    packages::require_program("ifconfig", "net-tools", "old scripts that a test runs set addresses by it")?;
+    packages::require_program(
+        "promtool",
+        "prometheus",
+        "a test has it scrape the daemon and judge its metrics",
+    )?;
+    let why = "a test compares what it says of the same tables";
+    packages::require_program("prometheus-node-exporter", "prometheus-node-exporter", why)
+}
+
+/// Makes sure of the browser that a test shows the status page to, where there is one to be had: not every system has chromium as a
+/// package of its own (on Ubuntu it is a snap).
+pub(crate) fn find_browser() -> Result<bool> {
+    if packages::find_program(BROWSER).is_none() && !packages::is_offered(BROWSER) {
+        step::say("there is no package chromium here: the status page is not tested in a browser");
+        return Ok(false);
+    }
+    packages::require_program(BROWSER, BROWSER, "a test shows it the status page")?;
+    Ok(true)
 }
 
 fn require_kernel() -> Result<()> {

@@ -69,7 +69,7 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Make manual pages and shell completions, in target/docs
+    /// Make manual pages and shell completions, in target/docs, and docs/metrics.md
     Docs,
     /// Compare how large the programs in the kernel are with what is committed
     Size(size::Options),

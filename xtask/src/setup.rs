@@ -17,8 +17,11 @@ pub(crate) fn run() -> Result<()> {
     if machine::is_root() {
         machine::require_lab("setup")?;
         machine::require_test_programs()?;
-        step::say("tests and demo: kernel, bpffs, ip, ethtool, ldirectord and ifconfig are there");
+        step::say(
+            "tests and demo: kernel, bpffs, ip, ethtool, ldirectord, ifconfig and prometheus are there",
+        );
     } else {
+        machine::find_browser()?;
         step::say("tests and demo need root, so what they need was not looked at");
     }
     Ok(())

@@ -8,6 +8,8 @@ use crate::{build, machine, object, project, size, step};
 
 /// The variable that tells the root tests which binary is tested.
 pub(crate) const BINARY_VARIABLE: &str = "LBXDP_BIN";
+/// The variable that leaves out what needs a browser.
+const NO_BROWSER_VARIABLE: &str = "LBXDP_NO_BROWSER";
 
 pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
     step::say("the host's tests");
@@ -33,6 +35,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
 fn root_tests(arguments: &[OsString]) -> Result<()> {
     machine::require_lab("test")?;
     machine::require_test_programs()?;
+    let has_browser = machine::find_browser()?;
     let built = build::build()?;
     step::say("the root tests: how large the programs are");
     let sizes = size::check(&built.binary);
@@ -48,6 +51,9 @@ fn root_tests(arguments: &[OsString]) -> Result<()> {
     cargo.args(["test", "--quiet", "--release", "--package", "lbxdp-tests", "--tests", "--no-fail-fast"]);
     cargo.args(["--", "--ignored"]).args(arguments);
     cargo.env(object::VARIABLE, &built.object).env(BINARY_VARIABLE, &built.binary);
+    if !has_browser {
+        cargo.env(NO_BROWSER_VARIABLE, "1");
+    }
     // A failure of the one does not hide what the other has to say.
     step::run(&mut cargo).and(next_hops).and(sizes)
 }

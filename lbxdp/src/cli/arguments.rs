@@ -1,5 +1,6 @@
 //! The words of `lbxdp` itself, beside ipvsadm's: what clap reads, and what completions and manual pages are made from.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::marks::RuleArguments;
 use super::native::{Form, ServerName, ServiceName};
 use super::proc::ProcFile;
 use crate::decap::DecapVerb;
+use crate::metrics::ServerLimit;
 use crate::sysctl::{Setting, Sysctl};
 use crate::tables::pins::Instance;
 
@@ -42,6 +44,13 @@ pub enum Verb {
         /// Keep forwarding after the daemon has ended.
         #[arg(long)]
         leave: bool,
+        /// Serve metrics for Prometheus and a status page at this address, as 127.0.0.1:9812. Whoever reaches it may read.
+        #[arg(long, value_name = "ADDR:PORT")]
+        metrics: Option<SocketAddr>,
+        /// Which servers have metrics of their own: `all`, `none`, or how many; those with the most connections, and each
+        /// service's others as one.
+        #[arg(long, value_name = "all|none|N", default_value_t, requires = "metrics")]
+        metrics_servers: ServerLimit,
     },
     /// Take an instance's packet path out of the kernel, with its connections.
     Unload {

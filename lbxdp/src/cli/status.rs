@@ -139,7 +139,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{InterfaceStatus, NotForwarded};
+    use crate::snapshot::{InterfaceStatus, NotForwarded, Sweep};
 
     fn hop(server: impl Into<std::net::IpAddr>, way: Way) -> NextHop {
         NextHop { server: server.into(), way }
@@ -151,16 +151,20 @@ mod tests {
             table: TableStatus {
                 connections: 3,
                 half_open: 1,
+                entries: 4,
                 places: 1024,
                 most_places: 4096,
                 is_growing: false,
+                sweep: Sweep::default(),
             },
             table_v6: TableStatus {
                 connections: 2,
                 half_open: 0,
+                entries: 4,
                 places: 512,
                 most_places: 2048,
                 is_growing: false,
+                sweep: Sweep::default(),
             },
             is_pressed: false,
             overflows: vec![Counted { name: "hashed_full".into(), count: 0 }],

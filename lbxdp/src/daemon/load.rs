@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, MapError, ProgramArray};
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::{ProgramError, Xdp, XdpMode, loaded_links};
+use aya::programs::{ProgramError, ProgramInfo, Xdp, XdpMode, loaded_links};
 use aya::{Ebpf, EbpfLoader};
 use lbxdp_common::server::MAX_SERVERS;
 use lbxdp_common::steer::Stage;
@@ -270,6 +270,11 @@ fn replace_pinned(instance: &Instance, interface: &Interface, program: &mut Xdp)
     crate::saved::remove(&pin)?;
     program.pin(pin)?;
     Ok(())
+}
+
+/// The kernel's id of an interface's program: another one whenever the program is replaced.
+pub(super) fn pinned_program(instance: &Instance, interface: &str) -> Result<u32, ProgramError> {
+    Ok(ProgramInfo::from_pin(instance.program_pin(interface))?.id())
 }
 
 /// The sizes of an instance's tables.

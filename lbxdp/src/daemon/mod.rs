@@ -6,12 +6,14 @@ mod director;
 mod drift;
 mod episode;
 mod held;
+mod http;
 mod inherit;
 mod interfaces;
 mod keeper;
 pub(crate) mod links;
 mod listing;
 pub mod load;
+mod look;
 mod next_hops;
 mod oblivion;
 mod settings;
@@ -22,6 +24,7 @@ pub mod verify;
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -30,20 +33,25 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::metrics::ServerLimit;
 use crate::saved::{self, SavedError};
 use crate::tables::TableError;
 use crate::tables::pins::Instance;
 use accounts::ESTIMATE_EVERY_S;
 use director::Director;
 use held::HeldError;
+use http::Http;
 use interfaces::Interfaces;
 use listing::Listing;
 use load::LoadError;
+use look::{Look, Observer};
 use next_hops::NetlinkError;
 use start::Started;
 
 /// Requests that wait for the director.
 const QUEUE: usize = 64;
+/// Looks at everything that wait: there is one who looks.
+const LOOKS: usize = 1;
 /// Time between two looks at what the packet path wishes for: which clients replies wait for is what the first packet of a connection may have to be sent again
 /// for, if nobody has spoken with its client before.
 const GRANT_EVERY: Duration = Duration::from_millis(50);
@@ -63,6 +71,15 @@ pub struct Options {
     pub connections_v6: Option<u32>,
     /// Keep forwarding after the daemon has ended.
     pub leave: bool,
+    /// Serve metrics and the status page.
+    pub metrics: Option<Metrics>,
+}
+
+/// Where metrics are served, and of what.
+#[derive(Clone, Copy, Debug)]
+pub struct Metrics {
+    pub address: SocketAddr,
+    pub servers: ServerLimit,
 }
 
 /// Why the daemon did not start.
@@ -107,6 +124,8 @@ pub enum StartError {
     Random(#[source] io::Error),
     #[error(transparent)]
     Held(#[from] HeldError),
+    #[error("cannot serve metrics at {0}")]
+    Metrics(SocketAddr, #[source] io::Error),
     #[error("cannot start the thread that keeps the connection table")]
     Keeper(#[source] io::Error),
     #[error("cannot wait for signals")]
@@ -119,11 +138,20 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let _lock = lock(instance)?;
     // From here on a signal is remembered until somebody looks: a stop during the start cleans up too.
     let stop = Stop::listen()?;
+    // Before anything is done, as it may be refused.
+    let metrics =
+        options.metrics.map(|metrics| http::listen(metrics.address).map(|listener| (listener, metrics)));
+    let metrics = metrics.transpose()?;
     let Started { director, listing, interfaces } = start::start(&options).await?;
+    let (looks, looked) = mpsc::channel(LOOKS);
+    let _http = match metrics {
+        Some((listener, metrics)) => Some(Http::start(listener, metrics, Observer::new(instance, looks)?)?),
+        None => None,
+    };
     let listener = socket::listen(&instance.socket());
     let listener = listener.map_err(|error| StartError::File(instance.socket(), error))?;
     // An error leaves everything as it is, as a daemon that is killed does: the next one takes over.
-    serve(director, listener, listing, instance, interfaces, stop).await?;
+    serve(director, Callers { listener, listing, looked }, instance, interfaces, stop).await?;
     let _ = std::fs::remove_file(instance.socket());
     if options.leave {
         tracing::info!(%instance, "the packet path goes on without the daemon");
@@ -189,11 +217,17 @@ fn lock(instance: &Instance) -> Result<Flock<File>, StartError> {
         .map_err(|_| StartError::AlreadyRunning(instance.clone()))
 }
 
+/// Those who want something of the director.
+struct Callers {
+    listener: tokio::net::UnixListener,
+    listing: Listing,
+    looked: mpsc::Receiver<Look>,
+}
+
 /// The loop: whatever happens next, until a signal.
 async fn serve(
     mut director: Director,
-    listener: tokio::net::UnixListener,
-    listing: Listing,
+    Callers { listener, listing, mut looked }: Callers,
     instance: &Instance,
     mut interfaces: Interfaces,
     mut stop: Stop,
@@ -213,6 +247,7 @@ async fn serve(
                 // A client that has gone needs no answer; what it asked for is done.
                 let _ = answer.send(response);
             }
+            Some(look) = looked.recv() => timed("a look at everything", || director.show(look)),
             event = director.event() => {
                 let event = event.ok_or(NetlinkError::Closed)?;
                 director.digest(event).await;

@@ -50,9 +50,19 @@ impl Total {
     }
 
     pub(super) fn totals(&self, tables: &Tables) -> Result<Totals, TableError> {
-        let cpus = self.cpus(tables)?;
+        Ok(self.totals_of(&tables.counted_by_cpu(0, self.end)?))
+    }
+
+    /// The same, of what was read already: what each CPU has counted in the rows before [`Total::end`].
+    pub(super) fn totals_of(&self, now: &[ServerCounters]) -> Totals {
+        let cpus = plus(now, &self.gone);
         let rates = self.estimate.as_ref().map_or_else(Default::default, Estimate::rates);
-        Ok(Totals { counters: self.counters(&cpus), rates, cpus: cpus.into_iter().map(shown).collect() })
+        Totals { counters: self.counters(&cpus), rates, cpus: cpus.into_iter().map(shown).collect() }
+    }
+
+    /// All rows in use are before this one.
+    pub(super) fn end(&self) -> u32 {
+        self.end
     }
 
     fn cpus(&self, tables: &Tables) -> Result<Vec<ServerCounters>, TableError> {

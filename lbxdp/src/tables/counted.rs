@@ -20,7 +20,30 @@ impl CounterRows {
     }
 }
 
+/// The same, and for each CPU what was counted for all servers.
+#[derive(Debug, Default)]
+pub struct Counted {
+    pub rows: CounterRows,
+    pub cpus: Vec<ServerCounters>,
+}
+
 impl Tables {
+    /// Reads what was counted in the rows before `end`, all of them in one go.
+    pub fn counted(&self, end: u32) -> Result<Counted, TableError> {
+        let mut rows = Vec::with_capacity(end as usize);
+        let mut cpus = vec![ServerCounters::default(); self.COUNTERS.cpus()];
+        let read = self.COUNTERS.each(0, end, |row| {
+            let mut all = ServerCounters::default();
+            for (cpu, counted) in cpus.iter_mut().zip(row) {
+                *cpu = cpu.plus(counted);
+                all = all.plus(counted);
+            }
+            rows.push(all);
+        });
+        read.map_err(|source| failed("read", "counters", source))?;
+        Ok(Counted { rows: CounterRows(rows), cpus })
+    }
+
     /// What was counted for a server on all CPUs.
     pub fn counters(&self, server: ServerId) -> Result<ServerCounters, TableError> {
         let rows = self.COUNTERS.row(server.row()).map_err(|source| failed("read", "counters", source))?;

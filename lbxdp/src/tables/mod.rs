@@ -29,7 +29,7 @@ use lbxdp_common::walk::Walker;
 use lbxdp_common::{Notice, Overflow, Reason, for_each_map};
 
 pub use addresses::AddressSet;
-pub use counted::CounterRows;
+pub use counted::{Counted, CounterRows};
 pub use fragments::{Fragments, Ring};
 pub use mapped::{Mapped, wait_for_packets};
 pub(crate) use marks::mark_runs;

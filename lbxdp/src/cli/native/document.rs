@@ -1,6 +1,8 @@
 //! Listings for programs. `docs/json.md` is the contract: within a version nothing that stands there changes or goes, things
 //! may only be added.
 
+use std::fmt::Display;
+
 use lbxdp_common::Forward;
 use serde::Serialize;
 
@@ -8,10 +10,9 @@ use super::name::{ServerName, ServiceName};
 use crate::record::{Connection, End};
 use crate::snapshot::{Counters, Rates, ServerSnapshot, ServiceSnapshot, Snapshot};
 use crate::state::{Engine, Family, Options, Server, ServiceKey};
-use crate::tables::pins::Instance;
 
 /// The version of all documents.
-pub(super) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 #[derive(Serialize)]
 struct ServiceList<'a> {
@@ -95,12 +96,12 @@ struct EndRow {
     port: u16,
 }
 
-pub(super) fn services(instance: &Instance, snapshot: &Snapshot) -> String {
+pub(crate) fn services(instance: &impl Display, snapshot: &Snapshot) -> String {
     let services = snapshot.services.iter().map(service).collect();
     text(&ServiceList { version: VERSION, instance: instance.to_string(), services })
 }
 
-pub(super) fn servers(instance: &Instance, snapshot: &Snapshot) -> String {
+pub(crate) fn servers(instance: &impl Display, snapshot: &Snapshot) -> String {
     let servers = snapshot.services.iter().flat_map(servers_of).collect();
     text(&ServerList { version: VERSION, instance: instance.to_string(), servers })
 }

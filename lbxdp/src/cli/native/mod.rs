@@ -1,9 +1,9 @@
 //! What ipvsadm cannot say: listings as JSON or as tables, and draining a server.
 
 mod connections;
-mod document;
+pub(crate) mod document;
 mod drain;
-mod name;
+pub(crate) mod name;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Changes of the configuration: each is carried out whole or not at all.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use super::Director;
 use super::only_kept::may_be_only_kept;
@@ -10,6 +11,7 @@ use crate::command::{Command, CommandError, Touched, Undo};
 use crate::daemon::load::chain;
 use crate::daemon::settings;
 use crate::message::{MOST_CHANGES, Response};
+use crate::snapshot::Changes;
 use crate::state::ServiceKey;
 use crate::tables::TableError;
 
@@ -148,6 +150,9 @@ impl Director {
             }
             _ => {}
         }
+        if !matches!(command, Command::Zero { .. }) {
+            self.changes = Changes { count: self.changes.count + 1, last: Some(SystemTime::now()) };
+        }
         tracing::info!(command = words(command), "done");
         if may_be_only_kept(command) {
             self.say_what_is_only_kept();
@@ -176,6 +181,7 @@ impl Director {
     }
 
     pub(super) fn zero(&mut self, service: Option<&ServiceKey>) -> Result<(), TableError> {
+        self.rows_epoch += 1;
         let keys = self.state.services.keys().filter(|key| service.is_none_or(|service| service == *key));
         for key in keys {
             for id in self.layout.server_ids(key) {

@@ -114,15 +114,18 @@ impl Director {
         for write in writes {
             match write {
                 Write::FreshServer { id } => {
+                    self.rows_epoch += 1;
                     self.total.begin(&self.tables, *id)?;
                     self.accounts.open_server(*id);
                 }
                 Write::FreshService { index, waiting } => {
+                    self.rows_epoch += 1;
                     self.accounts.open_service(*index);
                     for id in waiting {
                         self.accounts.open_server(*id);
                     }
                 }
+                Write::ForgetServer { .. } => self.rows_epoch += 1,
                 _ => {}
             }
             write.carry_out(&mut self.tables, self.seed)?;

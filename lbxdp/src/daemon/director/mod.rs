@@ -8,7 +8,7 @@ mod only_kept;
 mod view;
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use aya::Ebpf;
 use lbxdp_common::server::ServerId;
@@ -30,7 +30,7 @@ use super::totals::Total;
 use crate::layout::{Layout, LayoutError};
 use crate::message::{Request, Response};
 use crate::saved::Saved;
-use crate::snapshot::{InterfaceStatus, PacketPath};
+use crate::snapshot::{Changes, InterfaceStatus, PacketPath};
 use crate::state::{ServiceKey, State};
 use crate::tables::pins::Instance;
 use crate::tables::{TableError, Tables};
@@ -51,7 +51,11 @@ pub(super) struct Director {
     pub(super) layout: Layout,
     pub(super) tables: Tables,
     accounts: Accounts,
-    total: Total,
+    pub(super) total: Total,
+    /// Counts the times that rows of counters, or what is taken off them, began anew.
+    pub(super) rows_epoch: u64,
+    pub(super) started: SystemTime,
+    pub(super) changes: Changes,
     pub(super) next_hops: NextHops,
     pub(super) clock: Clock,
     pub(super) seed: Seed,
@@ -93,6 +97,9 @@ impl Director {
             tables,
             accounts: Accounts::default(),
             total,
+            rows_epoch: 0,
+            started: SystemTime::now(),
+            changes: Changes::default(),
             next_hops,
             clock,
             seed,

@@ -21,7 +21,11 @@ use crate::tables::{CounterRows, TableError};
 
 impl Director {
     pub(super) fn snapshot(&self) -> Result<Snapshot, TableError> {
-        let rows = self.tables.counter_rows(self.layout.all_server_ids())?;
+        Ok(self.snapshot_of(&self.tables.counter_rows(self.layout.all_server_ids())?))
+    }
+
+    /// All services, by counters that were read already.
+    pub(in crate::daemon) fn snapshot_of(&self, rows: &CounterRows) -> Snapshot {
         let services = self.state.services.iter().map(|(key, service)| {
             let ids = self.layout.server_ids(key);
             let servers = service.servers.iter().zip(ids).map(|(server, id)| {
@@ -31,23 +35,23 @@ impl Director {
                     active: load.active(),
                     inactive: load.inactive(),
                     persistent: templates_to(&self.tables.LOADS, *id),
-                    counters: shown(self.tables.server_total(&rows, *id)),
+                    counters: shown(self.tables.server_total(rows, *id)),
                     rates: self.accounts.server(*id),
                 }
             });
             ServiceSnapshot {
                 key: *key,
                 options: service.options,
-                counters: self.service_total(&rows, key),
+                counters: self.service_total(rows, key),
                 rates: self.accounts.service(self.index(key)),
                 servers: servers.collect(),
             }
         });
-        Ok(Snapshot {
+        Snapshot {
             table_size: self.tables.CONNECTIONS.rows(),
             hertz: self.clock.hertz(),
             services: services.collect(),
-        })
+        }
     }
 
     /// What a service shows: what its servers have counted while they were its servers, deleted ones too.
@@ -55,7 +59,7 @@ impl Director {
         shown(self.tables.service_total(rows, self.index(key), self.counting_ids(key)))
     }
 
-    pub(super) fn status(&self) -> Result<Status, TableError> {
+    pub(in crate::daemon) fn status(&self) -> Result<Status, TableError> {
         let not_forwarded = Reason::ALL.iter().filter(|reason| **reason != Reason::NotOurs);
         let not_forwarded = not_forwarded.map(|reason| {
             Ok(NotForwarded {
@@ -113,12 +117,15 @@ impl Director {
         let shape = shape::<A>(&self.tables.SETTINGS);
         let most = self.tables.connections::<A>().rows();
         let places = |buckets: u32| u64::from(buckets) * WAYS as u64;
+        let counts = Counts::of::<A>(&self.tables.SERVERS, &self.tables.LOADS);
         TableStatus {
-            connections: Counts::of::<A>(&self.tables.SERVERS, &self.tables.LOADS).connections,
+            connections: counts.connections,
             half_open: self.keeper.half_open::<A>(),
+            entries: counts.entries(),
             places: places(shape.home()),
             most_places: places(most),
             is_growing: !shape.is_steady(),
+            sweep: self.keeper.sweep::<A>(),
         }
     }
 }

@@ -43,7 +43,7 @@ impl Counts {
     }
 
     /// Places that are taken.
-    pub(super) fn entries(self) -> u64 {
+    pub(in crate::daemon) fn entries(self) -> u64 {
         self.connections + self.templates + self.replies
     }
 }

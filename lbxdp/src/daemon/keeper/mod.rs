@@ -7,10 +7,10 @@
 mod counts;
 mod errands;
 mod idle;
+mod progress;
 mod table;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,8 +23,10 @@ use lbxdp_common::{Address, Cells, V4, V6};
 pub(super) use counts::{Counts, load_of, templates_to};
 
 use super::clock::Clock;
+use crate::snapshot::Sweep;
 use crate::tables::{Mapped, Tables};
 use errands::Errands;
+use progress::Progress;
 use table::{Table, first_buckets};
 
 /// Time between two looks. A look is at a part of each table.
@@ -36,8 +38,8 @@ pub(super) struct Keeper {
     clock: Clock,
     calls: Option<Sender<Call>>,
     thread: Option<JoinHandle<()>>,
-    half_open: Arc<AtomicU64>,
-    half_open_v6: Arc<AtomicU64>,
+    progress: Arc<Progress>,
+    progress_v6: Arc<Progress>,
 }
 
 /// What the thread may be asked for.
@@ -97,16 +99,16 @@ impl Keeper {
         };
         view.begin::<V4>();
         view.begin::<V6>();
-        let (half_open, half_open_v6) = Default::default();
-        Self { view, clock, calls: None, thread: None, half_open, half_open_v6 }
+        let (progress, progress_v6) = Default::default();
+        Self { view, clock, calls: None, thread: None, progress, progress_v6 }
     }
 
     /// Starts keeping, by the program `tend` of a loaded object.
     pub(super) fn start(&mut self, ebpf: Ebpf) -> std::io::Result<()> {
         let work = Work {
             errands: Errands::new(self.view.errands, ebpf),
-            v4: Table::new(self.view, self.clock, Arc::clone(&self.half_open)),
-            v6: Table::new(self.view, self.clock, Arc::clone(&self.half_open_v6)),
+            v4: Table::new(self.view, self.clock, Arc::clone(&self.progress)),
+            v6: Table::new(self.view, self.clock, Arc::clone(&self.progress_v6)),
         };
         let (calls, called) = channel();
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || work.run(&called))?;
@@ -124,8 +126,16 @@ impl Keeper {
 
     /// How many connections were half open when their table was last looked through.
     pub(super) fn half_open<A: Address>(&self) -> u64 {
-        let half_open = if A::IS_V6 { &self.half_open_v6 } else { &self.half_open };
-        half_open.load(Ordering::Relaxed)
+        self.progress::<A>().half_open()
+    }
+
+    /// What sweeping a table has cost so far.
+    pub(super) fn sweep<A: Address>(&self) -> Sweep {
+        self.progress::<A>().sweep()
+    }
+
+    fn progress<A: Address>(&self) -> &Progress {
+        if A::IS_V6 { &self.progress_v6 } else { &self.progress }
     }
 }
 

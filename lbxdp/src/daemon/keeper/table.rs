@@ -3,7 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use lbxdp_common::connection::{Word, kind};
 use lbxdp_common::pressure::Pressure;
@@ -14,6 +15,7 @@ use lbxdp_common::{Address, Cells, Ticks};
 
 use super::errands::{Errands, errand_of};
 use super::idle::Idle;
+use super::progress::Progress;
 use super::{View, shape};
 use crate::daemon::clock::Clock;
 use crate::tables::{Mapped, wait_for_packets};
@@ -50,8 +52,8 @@ pub(super) struct Table<A> {
     half_open: HalfOpen,
     /// Half-open entries in the last pass, of whatever kind.
     half_open_entries: u64,
-    /// Half-open connections in the last pass, for others to know.
-    half_open_connections: Arc<AtomicU64>,
+    /// For others to know.
+    progress: Arc<Progress>,
     /// When the last growth was done.
     answered: Option<Ticks>,
     idle: Idle,
@@ -75,7 +77,7 @@ pub(super) fn first_buckets<A: Address>(limit: u32) -> u32 {
 }
 
 impl<A: Address> Table<A> {
-    pub(super) fn new(view: View, clock: Clock, half_open_connections: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(view: View, clock: Clock, progress: Arc<Progress>) -> Self {
         Self {
             view,
             connections: view.connections::<A>(),
@@ -83,7 +85,7 @@ impl<A: Address> Table<A> {
             next: 0,
             half_open: HalfOpen::default(),
             half_open_entries: 0,
-            half_open_connections,
+            progress,
             answered: None,
             idle: Idle::default(),
             width: PhantomData,
@@ -110,11 +112,13 @@ impl<A: Address> Table<A> {
             self.next = 0;
             let HalfOpen { connections, replies } = std::mem::take(&mut self.half_open);
             self.half_open_entries = connections + replies;
-            self.half_open_connections.store(connections, Ordering::Relaxed);
+            self.progress.has_passed(connections);
             self.idle.next_pass(self.clock.now());
         }
         let end = self.next.saturating_add(buckets.div_ceil(LOOKS)).min(buckets);
+        let begun = Instant::now();
         let half_open = self.look(self.next..end, errands);
+        self.progress.has_looked(begun.elapsed());
         self.half_open.connections += half_open.connections;
         self.half_open.replies += half_open.replies;
         self.next = end;
