@@ -4,6 +4,8 @@ pub mod cli;
 pub mod command;
 pub mod daemon;
 pub mod decap;
+pub mod host;
+mod lan;
 pub mod layout;
 pub mod message;
 pub mod record;

@@ -12,7 +12,7 @@ use lbxdp::cli::{native, proc, settings};
 use lbxdp::command::Command;
 use lbxdp::daemon::load::chain;
 use lbxdp::daemon::{self, verify};
-use lbxdp::decap;
+use lbxdp::{decap, host};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -54,6 +54,8 @@ fn main() -> ExitCode {
         }
         Verb::Mark { verb } => mark(verb).map_err(Into::into),
         Verb::Decap { verb } => decap::run(verb).map_err(Into::into),
+        Verb::RealServer { verb } => return host_outcome(host::run_realserver(verb)),
+        Verb::Director { verb } => return host_outcome(host::run_director(verb)),
         Verb::Verify => verify::print(),
     };
     match done {
@@ -61,6 +63,18 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("lbxdp: {}", chain(error.as_ref()));
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// 2 tells that something is wrong with the machine, 3 that this could not be found out or mended.
+fn host_outcome(outcome: Result<host::Outcome, host::HostError>) -> ExitCode {
+    match outcome {
+        Ok(host::Outcome::Good) => ExitCode::SUCCESS,
+        Ok(host::Outcome::Wrong) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("lbxdp: {}", chain(&error));
+            ExitCode::from(3)
         }
     }
 }

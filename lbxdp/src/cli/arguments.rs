@@ -8,6 +8,7 @@ use super::marks::RuleArguments;
 use super::native::{Form, ServerName, ServiceName};
 use super::proc::ProcFile;
 use crate::decap::DecapVerb;
+use crate::host::{DirectorVerb, RealServerVerb};
 use crate::sysctl::{Setting, Sysctl};
 use crate::tables::pins::Instance;
 
@@ -123,6 +124,17 @@ pub enum Verb {
     Decap {
         #[command(subcommand)]
         verb: DecapVerb,
+    },
+    /// Set a machine up as a real server: ARP settings, tunnels, VIPs, in the right order; and take it back.
+    #[command(name = "realserver")]
+    RealServer {
+        #[command(subcommand)]
+        verb: RealServerVerb,
+    },
+    /// Set a machine up as a director: services, VIPs, their announcement, forwarding for VS/NAT; and take it back.
+    Director {
+        #[command(subcommand)]
+        verb: DirectorVerb,
     },
     /// Show what the kernel's verifier says of the packet program, without attaching it.
     Verify,
