@@ -57,14 +57,14 @@ impl Director {
         for vip in &self.vips {
             addresses.push(self.place(*vip, there)?);
         }
-        let mut steps = Vec::new();
+        let mut changes = Vec::new();
         for is_v6 in [false, true] {
             if self.masqueraded.iter().any(|server| server.is_ipv6() == is_v6) {
-                steps.extend(forwarding(there, is_v6));
+                changes.extend(forwarding(there, is_v6));
             }
         }
-        steps.extend(self.no_redirects(there, &addresses));
-        let mut changes: Vec<Change> = steps.into_iter().map(|step| Change::new(step, there)).collect();
+        let redirects = self.no_redirects(there, &addresses);
+        changes.extend(redirects.into_iter().map(|step| Change::new(step, there)));
         changes.extend(self.services.iter().map(|line| service(line, there)));
         for address in addresses {
             let announcement =
@@ -125,32 +125,31 @@ impl Director {
     }
 }
 
-/// All sysctls that forwarding sets, one by one before it sets them all: so going back finds each as it was (the kernel's
-/// `inet_forward_change` and `addrconf_fixup_forwarding` write to every interface).
-fn forwarding(there: &Surroundings, is_v6: bool) -> Vec<Step> {
+/// All sysctls that forwarding sets, one by one before it sets them all. Switching it off writes to all of them again (the kernel's
+/// `inet_forward_change` and `addrconf_fixup_forwarding`), so each is put back behind that, also if it was so before.
+fn forwarding(there: &Surroundings, is_v6: bool) -> Vec<Change> {
     let (prefix, switch) = if is_v6 {
         ("net/ipv6/conf/", "net/ipv6/conf/all/forwarding")
     } else {
         ("net/ipv4/conf/", "net/ipv4/ip_forward")
     };
-    let is_on = there.number(switch) != 0;
-    let switch = Step::Sysctl { name: switch.to_owned(), value: "1".to_owned() };
-    if is_on {
+    let sysctl = |name: &str, value: &str| Step::Sysctl { name: name.to_owned(), value: value.to_owned() };
+    let switch = Change::new(sysctl(switch, "1"), there);
+    if switch.undo.is_none() {
         return vec![switch];
     }
-    let mut steps = Vec::new();
     let all = format!("{prefix}all/forwarding");
     let each = there
         .sysctls
-        .keys()
-        .filter(|name| name.starts_with(prefix) && name.ends_with("/forwarding") && **name != all);
-    steps.extend(each.map(|name| Step::Sysctl { name: name.clone(), value: "1".to_owned() }));
-    if !is_v6 {
-        let name = "net/ipv4/conf/all/accept_redirects".to_owned();
-        steps.push(Step::Sysctl { name, value: "0".to_owned() });
-    }
-    steps.push(switch);
-    steps
+        .iter()
+        .filter(|(name, _)| name.starts_with(prefix) && name.ends_with("/forwarding") && **name != all)
+        .map(|(name, value)| (name, value, "1"));
+    let redirects = there.sysctls.get_key_value("net/ipv4/conf/all/accept_redirects").filter(|_| !is_v6);
+    let redirects = redirects.map(|(name, value)| (name, value, "0"));
+    let changes = each.chain(redirects);
+    let changes = changes
+        .map(|(name, was, value)| Change { step: sysctl(name, value), undo: Some(sysctl(name, was.trim())) });
+    changes.chain([switch]).collect()
 }
 
 /// A service or server, and what takes it away again: if there is one of its name, that one.

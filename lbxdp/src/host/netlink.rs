@@ -92,6 +92,8 @@ impl Netlink {
         );
         let mut request = request;
         let message = request.message_mut();
+        // A single address is the broadcast address of nobody, but the builder thinks otherwise.
+        message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Broadcast(_)));
         match address.scope {
             Scope::Global => {}
             Scope::Link => message.header.scope = AddressScope::Link,

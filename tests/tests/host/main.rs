@@ -1,0 +1,4 @@
+//! `lbxdp realserver`, `lbxdp director`, `lbxdp doctor`: machines set up by these commands alone, and taken back.
+
+mod lab;
+mod lore;
