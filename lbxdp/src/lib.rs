@@ -4,6 +4,7 @@ pub mod cli;
 pub mod command;
 pub mod daemon;
 pub mod decap;
+pub mod doctor;
 pub mod host;
 mod lan;
 pub mod layout;

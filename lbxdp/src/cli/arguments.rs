@@ -8,6 +8,7 @@ use super::marks::RuleArguments;
 use super::native::{Form, ServerName, ServiceName};
 use super::proc::ProcFile;
 use crate::decap::DecapVerb;
+use crate::doctor::DoctorArguments;
 use crate::host::{DirectorVerb, RealServerVerb};
 use crate::sysctl::{Setting, Sysctl};
 use crate::tables::pins::Instance;
@@ -136,6 +137,11 @@ pub enum Verb {
         #[command(subcommand)]
         verb: DirectorVerb,
     },
+    /// Find what is wrong with this director or real server, why it matters, and what mends it.
+    ///
+    /// Exit code 0: nothing is wrong, 1: warnings, 2: errors, 3: it could not be found out. Neighbours are asked by ARP and NDP for the
+    /// VIPs, in nobody's name; a director's servers on HTTP's ports are asked for the time.
+    Doctor(DoctorArguments),
     /// Show what the kernel's verifier says of the packet program, without attaching it.
     Verify,
 }

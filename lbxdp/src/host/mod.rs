@@ -25,8 +25,9 @@ pub use realserver::TunnelKind;
 pub use run::{Outcome, run_director, run_realserver};
 pub use words::{DirectorVerb, RealServerVerb};
 
+pub(crate) use director::vips;
 pub(crate) use look::look;
-pub(crate) use memory::recall;
+pub(crate) use memory::{Memory, recall};
 pub(crate) use netlink::Netlink;
 pub(crate) use realserver::{RealServer, fitting_mss, is_ignoring, is_silent};
 pub(crate) use step::sysctl_name;

@@ -9,7 +9,6 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
-use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RoutePreference, RouteType,
 };
@@ -23,14 +22,6 @@ use super::surroundings::{Address, Link, Route, Scope};
 pub(crate) struct Netlink {
     runtime: Runtime,
     handle: Handle,
-}
-
-/// A neighbour that the kernel knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Neighbour {
-    pub(crate) index: u32,
-    pub(crate) address: IpAddr,
-    pub(crate) mac: [u8; 6],
 }
 
 /// The `preferred_lft` and `valid_lft` that never end.
@@ -75,13 +66,6 @@ impl Netlink {
             routes.extend(all.iter().filter_map(|message| route(message, links)));
         }
         Ok(routes)
-    }
-
-    /// Neighbours whose hardware address is known.
-    pub(crate) fn neighbours(&self) -> Result<Vec<Neighbour>, HostError> {
-        let all = self.runtime.block_on(self.handle.neighbours().get().execute().try_collect::<Vec<_>>());
-        let all = all.map_err(|error| HostError::Netlink("neighbours", error))?;
-        Ok(all.iter().filter_map(neighbour).collect())
     }
 
     pub(super) fn add_address(&self, links: &[Link], address: &Address) -> Result<(), Error> {
@@ -299,19 +283,4 @@ fn message_of(links: &[Link], route: &Route) -> RouteMessage {
         message.attributes.push(RouteAttribute::Metrics(metrics));
     }
     message
-}
-
-fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
-    let (mut address, mut mac) = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => address = Some((*found).into()),
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(found)) => {
-                address = Some((*found).into())
-            }
-            NeighbourAttribute::LinkLocalAddress(found) => mac = found.as_slice().try_into().ok(),
-            _ => {}
-        }
-    }
-    Some(Neighbour { index: message.header.ifindex, address: address?, mac: mac? })
 }

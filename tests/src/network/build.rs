@@ -230,10 +230,15 @@ impl Network {
         Ok(())
     }
 
+    /// Ends the programs of a host.
+    pub fn end_programs(&mut self, name: &str) {
+        drop(self.sites.iter_mut().find(|site| site.plan.name == name).and_then(|site| site.programs.take()));
+    }
+
     /// Starts the programs of a host again: where `at_vips`, they serve the VIPs too, which must be there now.
     pub fn serve_again(&mut self, name: &str, at_vips: bool) -> Result<()> {
+        self.end_programs(name);
         let at = self.sites.iter().position(|site| site.plan.name == name).context("no such host")?;
-        drop(self.sites.get_mut(at).and_then(|site| site.programs.take()));
         let site = self.sites.get(at).context("no such host")?;
         let programs = self.start_programs(&site.plan, &site.namespace, at_vips)?;
         if let Some(site) = self.sites.get_mut(at) {
