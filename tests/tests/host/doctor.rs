@@ -109,10 +109,10 @@ const DIRECT: [Fault; 8] = [
     fault(
         "vip-wrong-interface",
         "s1",
-        &[("s1", "ip addr del fd00::100/128 dev lo"), ("s1", "ip addr add fd00::100/128 dev eth0 nodad")],
+        &[("s1", "ip addr del fd00::64/128 dev lo"), ("s1", "ip addr add fd00::64/128 dev eth0 nodad")],
         &[
-            ("s1", "ip addr del fd00::100/128 dev eth0"),
-            ("s1", "ip addr add fd00::100/128 dev lo nodad preferred_lft 0"),
+            ("s1", "ip addr del fd00::64/128 dev eth0"),
+            ("s1", "ip addr add fd00::64/128 dev lo nodad preferred_lft 0"),
         ],
     ),
     fault(
@@ -282,7 +282,8 @@ fn faults_of_tunnels_are_named() -> Result<()> {
             &[
                 ("s1", "ip link add other type veth peer name rehto"),
                 ("s1", "ip link set other up"),
-                ("s1", "ip route replace default dev other advmss 1412"),
+                ("s1", "ip addr add 10.99.0.1/24 dev other"),
+                ("s1", "ip route replace default via 10.99.0.2 advmss 1412"),
                 ("s1", "sysctl -w net.ipv4.conf.eth0.rp_filter=1"),
             ],
             &[
