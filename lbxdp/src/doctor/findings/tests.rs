@@ -94,7 +94,7 @@ fn director() -> Facts {
     });
     facts.services = vec![ServiceSnapshot {
         key: ServiceKey::at(Protocol::Tcp, VIP.parse().unwrap(), 80),
-        options: Options::default(),
+        options: Options::of(lbxdp_common::Scheduler::RoundRobin),
         counters: Counters::default(),
         rates: Rates::default(),
         servers: vec![ServerSnapshot {
@@ -180,7 +180,11 @@ const FAULTS: &[Fault] = &[
     }),
     ("nat-route", masqueraded, |facts| facts.there.routes[0].gateway = Some("10.0.0.2".parse().unwrap())),
     ("nat-route", masqueraded, |facts| facts.there.routes.clear()),
-    ("nat-route", masqueraded, |facts| facts.clients = vec!["10.0.0.200".parse().unwrap()]),
+    // A client that is the server's own neighbour.
+    ("nat-route", masqueraded, |facts| {
+        facts.clients = vec!["10.0.0.200".parse().unwrap()];
+        facts.there.routes.push(Route { gateway: None, ..route("10.0.0.0/24", "10.0.0.1") });
+    }),
     ("tunnel-mtu", tunnelled, |facts| facts.there.routes[0].advmss = None),
     ("tunnel-mtu", tunnelled, |facts| facts.there.routes[0].advmss = Some(1460)),
     ("tunnel-mtu", director, |facts| {
