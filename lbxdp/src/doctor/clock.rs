@@ -27,13 +27,14 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
+const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
 /// Seconds since 1970, of the header `Date` (RFC 9110, its preferred form).
 fn date(head: &str) -> Option<f64> {
     let line =
         head.lines().find(|line| line.get(..5).is_some_and(|name| name.eq_ignore_ascii_case("date:")))?;
     let words: Vec<&str> = line.get(5..)?.split_whitespace().collect();
     let [_, day, month, year, time, _] = words.as_slice() else { return None };
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let month = i64::try_from(MONTHS.find(month)? / 3).ok()? + 1;
     let (day, year): (i64, i64) = (day.parse().ok()?, year.parse().ok()?);
     let mut seconds = days(year, month, day) * 86_400;

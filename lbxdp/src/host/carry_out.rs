@@ -71,8 +71,7 @@ fn one(netlink: &Netlink, instance: &Instance, there: &Surroundings, step: &Step
             Ok(decap::put(instance, interface, &told.from, &told.gue_ports)?)
         }
         Step::StopDecapsulator { interface } => Ok(decap::take_off(instance, interface)?),
-        Step::AddService(line) => service(instance, line),
-        Step::RemoveService { line, .. } => service(instance, line),
+        Step::AddService(line) | Step::RemoveService { line, .. } => service(instance, line),
         Step::Announce { interface, address } => Ok(lan::announce(interface, *address)?),
     }
 }
@@ -80,9 +79,8 @@ fn one(netlink: &Netlink, instance: &Instance, there: &Surroundings, step: &Step
 /// One of ipvsadm's lines; what is there already is made like this.
 fn service(instance: &Instance, line: &str) -> Result<(), Anything> {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    let command = match grammar::parse(&words, "ipvsadm", &SystemNames::default())? {
-        Invocation::Change(command) => command,
-        _ => return Err(io::Error::other("it changes nothing").into()),
+    let Invocation::Change(command) = grammar::parse(&words, "ipvsadm", &SystemNames::default())? else {
+        return Err(io::Error::other("it changes nothing").into());
     };
     let mut client = Client::new(instance.clone());
     let mut answer = client.ask(&Request::Change(command.clone()))?;

@@ -1,5 +1,6 @@
 //! `lbxdp realserver` and `lbxdp director`, at work: look, plan, remember, do.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use serde::Serialize;
@@ -145,11 +146,9 @@ fn status<R: Role>(instance: &Instance, wish: Option<R>) -> Result<Outcome, Host
     }
     let mut text = String::new();
     for step in wrong {
-        text += &format!(
-            "wrong: {}\n  why it matters: {}\n  mend: {step}\n",
-            symptom(step, &there),
-            step.reason()
-        );
+        let (symptom, reason) = (symptom(step, &there), step.reason());
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "wrong: {symptom}\n  why it matters: {reason}\n  mend: {step}");
     }
     write(&text)?;
     Ok(Outcome::Wrong)

@@ -41,6 +41,10 @@ pub(crate) struct Link {
 }
 
 /// An address on an interface.
+#[expect(
+    clippy::struct_field_names,
+    reason = "an address and where it is: there is no better word for either"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Address {
     pub(crate) interface: String,

@@ -67,7 +67,9 @@ pub(super) fn lines(steps: &[Step]) -> Vec<String> {
 
 pub(super) fn after(there: &Surroundings, steps: &[Step]) -> Surroundings {
     let mut after = there.clone();
-    steps.iter().for_each(|step| step.apply(&mut after));
+    for step in steps {
+        step.apply(&mut after);
+    }
     after
 }
 

@@ -32,7 +32,7 @@ const BETWEEN: Duration = Duration::from_millis(100);
 pub(crate) fn announce(interface: &str, address: IpAddr) -> io::Result<()> {
     let port = Port::open(interface)?;
     let frame = match address {
-        IpAddr::V4(address) => arp::announcement(port.mac(), address).to_vec(),
+        IpAddr::V4(address) => arp::announcement(port.mac(), address),
         IpAddr::V6(address) => ndp::announcement(port.mac(), address),
     };
     for number in 0..ANNOUNCEMENTS {

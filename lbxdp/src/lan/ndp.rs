@@ -66,7 +66,7 @@ fn packet(mac: Mac, from: Ipv6Addr, to: Ipv6Addr, mut message: Vec<u8>) -> Vec<u
     frame
 }
 
-/// Of ICMPv6 (RFC 8200, section 8.1).
+/// Of ICMP for IPv6 (RFC 8200, section 8.1).
 fn checksum(from: Ipv6Addr, to: Ipv6Addr, length: u16, message: &[u8]) -> [u8; 2] {
     let pseudo =
         [&from.octets()[..], &to.octets(), &[0, 0], &length.to_be_bytes(), &[0, 0, 0, ICMPV6]].concat();

@@ -24,8 +24,8 @@ pub(crate) struct Port {
 impl Port {
     /// Opens an interface of Ethernet.
     pub(crate) fn open(interface: &str) -> io::Result<Self> {
-        let links = getifaddrs()?.filter(|link| link.interface_name == interface);
-        let link = links.filter_map(|link| link.address?.as_link_addr().copied()).next();
+        let mut links = getifaddrs()?.filter(|link| link.interface_name == interface);
+        let link = links.find_map(|link| link.address?.as_link_addr().copied());
         let link = link.ok_or_else(|| io::Error::other(format!("there is no interface {interface}")))?;
         let mac = link.addr().ok_or_else(|| io::Error::other(format!("{interface} is no Ethernet")))?;
         let flags = SockFlag::SOCK_CLOEXEC;

@@ -20,7 +20,7 @@ fn a_question_comes_from_nobody() {
     assert_eq!(frame[38..], [10, 0, 0, 100]);
 }
 
-/// The checksum of a whole ICMPv6 message with its own one in it is zero; etherparse is the judge.
+/// The checksum of a whole message of ICMP for IPv6 with its own one in it is zero; etherparse is the judge.
 #[test]
 fn neighbour_discovery_has_right_checksums() {
     let vip = "fd00::1:2345".parse().unwrap();

@@ -1,6 +1,7 @@
 //! A network whose director and servers are set up by lbxdp's commands and by nothing else.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -94,9 +95,9 @@ impl Lab {
         if let Method::Tunnel(tunnel) = self.method {
             let kind = tunnel.to_string();
             let kind = kind.split_whitespace().nth(2).unwrap_or_default();
-            words += &format!(" --tunnel {kind}");
+            write!(words, " --tunnel {kind}").expect("a string takes it");
             for address in self.directors() {
-                words += &format!(" --director {address}");
+                write!(words, " --director {address}").expect("a string takes it");
             }
         }
         words
@@ -136,10 +137,10 @@ impl Lab {
             let vip = self.network.vip(family);
             for (option, port) in PROGRAMS {
                 let at = |address: IpAddr| std::net::SocketAddr::new(address, port);
-                text += &format!("-A {option} {} -s rr\n", at(vip));
+                writeln!(text, "-A {option} {} -s rr", at(vip))?;
                 for server in servers {
                     let server = at(self.network.address(server, family));
-                    text += &format!("-a {option} {} -r {server} {}\n", at(vip), self.method);
+                    writeln!(text, "-a {option} {} -r {server} {}", at(vip), self.method)?;
                 }
             }
         }

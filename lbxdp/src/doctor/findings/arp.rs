@@ -30,7 +30,7 @@ pub(super) fn ignore(facts: &Facts) -> Vec<Finding> {
         .any(|place| place.scope != Scope::Host && place.address.addr().is_ipv4());
     let talks = facts.there.asked().filter_map(|link| {
         let value = facts.there.greater(&link.name, "arp_ignore");
-        (!is_ignoring(value) || value == 3 && is_wide).then(|| (link, value))
+        (!is_ignoring(value) || value == 3 && is_wide).then_some((link, value))
     });
     let findings = talks.map(|(link, value)| {
         Finding::error(

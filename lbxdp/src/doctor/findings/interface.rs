@@ -4,7 +4,7 @@ use super::Finding;
 use crate::doctor::facts::Facts;
 use crate::snapshot::PacketPath;
 
-fn on<'a>(facts: &'a Facts, path: PacketPath) -> impl Iterator<Item = &'a str> {
+fn on(facts: &Facts, path: PacketPath) -> impl Iterator<Item = &str> {
     let interfaces = facts.status.iter().flat_map(|status| &status.interfaces);
     interfaces.filter(move |found| found.path == path).map(|found| found.name.as_str())
 }

@@ -192,7 +192,9 @@ const FAULTS: &[Fault] = &[
         status(facts).not_forwarded.push(counted);
     }),
     ("no-listener", server, |facts| facts.ports = vec![81]),
-    ("no-listener", server, |facts| drop(facts.listeners.insert("10.0.0.11:8080".parse().unwrap()))),
+    ("no-listener", server, |facts| {
+        facts.listeners.insert("10.0.0.11:8080".parse().unwrap());
+    }),
     // A director that is a server of its own.
     ("no-listener", director, |facts| {
         let server = &mut facts.services[0].servers[0].server;
