@@ -96,7 +96,10 @@ fn start<R: Role>(instance: &Instance, wish: R, print: Option<Print>) -> Result<
             // First: what is done by a start that is killed can be taken back. What it lists and is not so is left alone then.
             keep(instance, R::NAME, Some(&Memory { wish, changes: plan.remembered }))?;
             if let Err(error) = carry_out::carry_out(&netlink, instance, &there, &plan.steps) {
-                keep(instance, R::NAME, before.as_ref())?;
+                // What could not all be taken back is still to be: a stop tries it again.
+                if !matches!(error, HostError::HalfDone(..)) {
+                    keep(instance, R::NAME, before.as_ref())?;
+                }
                 return Err(error);
             }
         }

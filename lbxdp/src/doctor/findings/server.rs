@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Finding;
+use super::{Finding, Severity};
 use crate::doctor::facts::{Facts, Forwarding, Role};
 use crate::host::fitting_mss;
 
@@ -30,13 +30,21 @@ pub(super) fn reverse_path(facts: &Facts) -> Vec<Finding> {
         let is_elsewhere = default.is_some_and(|route| route.interface != *name);
         if is_tunnel || opens && is_elsewhere {
             findings.push(finding(name, format!("rp_filter is strict for {name}, where tunnels come in")));
-        } else if !link.is_loopback && facts.reverse_path_drops > 0 {
+        } else if takes_packets(facts) && !link.is_loopback && facts.reverse_path_drops > 0 {
             let drops = facts.reverse_path_drops;
             let symptom = format!("rp_filter is strict for {name}, and has dropped {drops} packets");
-            findings.push(finding(name, symptom));
+            // The counter does not tell which packets these were: other strays are dropped so too.
+            findings.push(Finding { severity: Severity::Warning, ..finding(name, symptom) });
         }
     }
     findings
+}
+
+/// Whether packets of services come to the stack here: lbxdp takes a director's before `rp_filter` sees them, but for those of
+/// servers on the director itself.
+fn takes_packets(facts: &Facts) -> bool {
+    let mut servers = facts.services.iter().flat_map(|service| &service.servers);
+    facts.role == Role::Server || servers.any(|found| facts.is_local(found.server.address))
 }
 
 pub(super) fn route_past_director(facts: &Facts) -> Vec<Finding> {

@@ -138,6 +138,14 @@ fn where_all_is_well_nothing_is_found() {
     }
 }
 
+#[test]
+fn a_directors_reverse_path_filter_plays_no_part() {
+    let mut facts = director();
+    set(&mut facts, "all/rp_filter", "1");
+    facts.reverse_path_drops = 3;
+    assert_eq!(ids(&facts), Vec::<&str>::new());
+}
+
 type Fault = (&'static str, fn() -> Facts, fn(&mut Facts));
 
 fn status(facts: &mut Facts) -> &mut Status {
