@@ -67,13 +67,13 @@ pub(super) fn networkd(changes: &[Change]) -> String {
             }
         }
     }
-    let other = steps().filter(|step| !matches!(step, Step::AddAddress(_) | Step::Announce { .. }));
-    let other: Vec<_> = other.collect();
-    if !other.is_empty() {
-        text.push_str("# Not networkd's, and before it: settings (--print=sysctl), and\n");
-        for step in other.iter().filter(|step| !matches!(step, Step::Sysctl { .. })) {
-            let _ = writeln!(text, "#   {step}");
-        }
+    if steps().any(|step| matches!(step, Step::Sysctl { .. })) {
+        text.push_str("# Before it, and not networkd's: the settings of --print=sysctl\n");
+    }
+    let is_other =
+        |step: &&Step| !matches!(step, Step::AddAddress(_) | Step::Announce { .. } | Step::Sysctl { .. });
+    for step in steps().filter(is_other) {
+        let _ = writeln!(text, "# Before it, and not networkd's: {step}");
     }
     text
 }

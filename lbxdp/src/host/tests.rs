@@ -191,3 +191,48 @@ fn sorted(mut there: Surroundings) -> Surroundings {
     there.addresses.sort_by_key(|place| (place.address, place.interface.clone()));
     there
 }
+
+#[test]
+fn what_lasts_over_reboots_is_printed_in_full() {
+    let mut there = server();
+    let wish = wish(&["10.0.0.100", "fd00::100"]);
+    // Also what is so already.
+    there.sysctls.insert("net/ipv4/conf/all/arp_ignore".to_owned(), "1".to_owned());
+    let wanted = wish.wanted(&there).unwrap();
+    assert_eq!(
+        super::render::sysctl(&wanted),
+        "net.ipv4.conf.all.arp_ignore = 1\nnet.ipv4.conf.all.arp_announce = 2\n"
+    );
+    assert_eq!(
+        super::render::networkd(&wanted),
+        "\
+# /etc/systemd/network/lo.network.d/vip.conf
+# (needs an lo.network with [Match] Name=lo)
+[Address]
+Address=10.0.0.100/32
+Scope=host
+[Address]
+Address=fd00::100/128
+PreferredLifetime=0
+DuplicateAddressDetection=none
+# Before it, and not networkd's: the settings of --print=sysctl
+"
+    );
+}
+
+#[test]
+fn commands_are_printed_with_their_reasons() {
+    let plan = planned(&server(), &[], &wish(&["10.0.0.100"]));
+    let text = super::render::commands(&plan.steps);
+    let commands: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(commands, lines(&plan.steps));
+    assert_eq!(text.lines().filter(|line| line.starts_with("# else ")).count(), 3);
+}
+
+/// An interface of a VLAN has a dot in its name, which sysctl(8) would take for a slash.
+#[test]
+fn a_dot_in_an_interfaces_name_is_no_slash() {
+    let step = |name: &str| Step::Sysctl { name: name.to_owned(), value: "1".to_owned() }.to_string();
+    assert_eq!(step("net/ipv4/conf/eth0/arp_ignore"), "sysctl -w net.ipv4.conf.eth0.arp_ignore=1");
+    assert_eq!(step("net/ipv4/conf/eth0.10/arp_ignore"), "sysctl -w net/ipv4/conf/eth0.10/arp_ignore=1");
+}
