@@ -71,7 +71,7 @@ pub enum HostError {
         "{0} cannot be understood: another version of lbxdp has written it; take back by hand what it lists, and remove it"
     )]
     Forgotten(PathBuf, #[source] serde_json::Error),
-    #[error("{0} is not there")]
+    #[error("cannot read {0}")]
     File(PathBuf, #[source] std::io::Error),
     #[error("{path}:{line}: {words}")]
     Line { path: PathBuf, line: usize, words: String },
