@@ -14,7 +14,7 @@ use lbxdp::cli::{native, proc, settings};
 use lbxdp::command::Command;
 use lbxdp::daemon::load::chain;
 use lbxdp::daemon::{self, verify};
-use lbxdp::{decap, link};
+use lbxdp::{decap, doctor, host, link};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -66,6 +66,9 @@ fn main() -> ExitCode {
         Verb::Unlink(LinkArguments { directory, .. }) => link::unlink(&directory).map_err(Into::into),
         Verb::Mark { verb } => mark(verb).map_err(Into::into),
         Verb::Decap { verb } => decap::run(verb).map_err(Into::into),
+        Verb::RealServer { verb } => return host_outcome(host::run_realserver(verb)),
+        Verb::Director { verb } => return host_outcome(host::run_director(verb)),
+        Verb::Doctor(arguments) => return doctor_outcome(doctor::run(&arguments)),
         Verb::Verify => verify::print(),
     };
     match done {
@@ -73,6 +76,29 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("lbxdp: {}", chain(error.as_ref()));
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// 2 tells that something is wrong with the machine, 3 that this could not be found out or mended.
+fn host_outcome(outcome: Result<host::Outcome, host::HostError>) -> ExitCode {
+    match outcome {
+        Ok(host::Outcome::Good) => ExitCode::SUCCESS,
+        Ok(host::Outcome::Wrong) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("lbxdp: {}", chain(&error));
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// The worst finding, or 3 if it could not be found out.
+fn doctor_outcome(outcome: Result<u8, doctor::DoctorError>) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("lbxdp: {}", chain(&error));
+            ExitCode::from(3)
         }
     }
 }

@@ -84,7 +84,15 @@ mod tests {
         fs::remove_dir_all(&docs)?;
         let (man1, man8) = (man1?, man8?);
         assert_eq!(made?, man1.len() + man8.len());
-        for name in ["lbxdp.1", "lbxdp-run.1", "lbxdp-drain.1", "lbxdp-service-list.1", "lbxdp-mark-add.1"] {
+        for name in [
+            "lbxdp.1",
+            "lbxdp-run.1",
+            "lbxdp-drain.1",
+            "lbxdp-service-list.1",
+            "lbxdp-mark-add.1",
+            "lbxdp-realserver-start.1",
+            "lbxdp-doctor.1",
+        ] {
             assert!(man1.contains(name), "{name}: {man1:?}");
         }
         assert!(man1.iter().all(|name| !name.contains("help")), "{man1:?}");

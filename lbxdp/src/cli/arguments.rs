@@ -10,6 +10,8 @@ use super::marks::RuleArguments;
 use super::native::{Form, ServerName, ServiceName};
 use super::proc::ProcFile;
 use crate::decap::DecapVerb;
+use crate::doctor::DoctorArguments;
+use crate::host::{DirectorVerb, RealServerVerb};
 use crate::metrics::ServerLimit;
 use crate::sysctl::{Setting, Sysctl};
 use crate::tables::pins::Instance;
@@ -142,6 +144,22 @@ pub enum Verb {
         #[command(subcommand)]
         verb: DecapVerb,
     },
+    /// Set a machine up as a real server: ARP settings, tunnels, VIPs, in the right order; and take it back.
+    #[command(name = "realserver")]
+    RealServer {
+        #[command(subcommand)]
+        verb: RealServerVerb,
+    },
+    /// Set a machine up as a director: services, VIPs, their announcement, forwarding for VS/NAT; and take it back.
+    Director {
+        #[command(subcommand)]
+        verb: DirectorVerb,
+    },
+    /// Find what is wrong with this director or real server, why it matters, and what mends it.
+    ///
+    /// Exit code 0: nothing is wrong, 1: warnings, 2: errors, 3: it could not be found out. Neighbours are asked by ARP and NDP for the
+    /// VIPs, in nobody's name; a director's servers on HTTP's ports are asked for the time.
+    Doctor(DoctorArguments),
     /// Show what the kernel's verifier says of the packet program, without attaching it.
     Verify,
 }

@@ -50,7 +50,7 @@ pub(crate) fn arguments(line: &[u8]) -> Vec<String> {
 
 /// The same as it was meant by `-S`, which in ipvsadm's way writes marks above 2^31 - 1 as negative numbers, and `-b` without a
 /// word where the scheduler has none for the flags that are set.
-pub(super) fn as_meant(mut arguments: Vec<String>) -> Vec<String> {
+pub(crate) fn as_meant(mut arguments: Vec<String>) -> Vec<String> {
     arguments.pop_if(|last| last == "-b");
     for at in 1..arguments.len() {
         if matches!(arguments[at - 1].as_str(), "-f" | "--fwmark-service")

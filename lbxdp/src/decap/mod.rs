@@ -22,6 +22,10 @@ use crate::tables::pins::Instance;
 pub use command::{DecapVerb, run};
 pub(crate) use program::object;
 pub use program::{PROGRAM, load, verify};
+pub(crate) use source::prefix;
+pub(crate) use start::start as put;
+pub(crate) use status::told;
+pub(crate) use stop::stop as take_off;
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]

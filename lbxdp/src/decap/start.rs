@@ -19,7 +19,7 @@ use crate::tables::decap::Decap;
 use crate::tables::pins::Instance;
 
 /// Puts it there, or replaces it.
-pub(super) fn start(
+pub(crate) fn start(
     instance: &Instance,
     interface: &str,
     from: &[IpNet],

@@ -1,5 +1,6 @@
 //! `lbxdp decap status`: what an operator asks first when something does not arrive.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use ipnet::IpNet;
@@ -11,6 +12,7 @@ use super::DecapError;
 use super::attached::Attached;
 use super::pins::Pins;
 use super::start::interface_named;
+use crate::host::surroundings::Decapsulator;
 use crate::tables::pins::Instance;
 
 /// What there is to say of one decapsulator.
@@ -49,6 +51,23 @@ pub(super) fn print(instance: &Instance) -> Result<(), DecapError> {
         text = format!("no decapsulator of instance {instance} is on any interface\n");
     }
     std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes()).map_err(DecapError::Output)
+}
+
+/// What the decapsulators at work were told, by their interfaces.
+pub(crate) fn told(instance: &Instance) -> Result<BTreeMap<String, Decapsulator>, DecapError> {
+    let failed = |error| DecapError::Pins("/sys/fs/bpf".into(), error);
+    let mut all = BTreeMap::new();
+    for pins in Pins::all(instance).map_err(failed)? {
+        let Some(attached) = Attached::find(&pins)? else { continue };
+        let Status { interface, presence: Presence::Here, settings, mut from, .. } = read(pins, &attached)?
+        else {
+            continue;
+        };
+        from.sort();
+        let gue_ports = settings.gue_ports.into_iter().filter(|port| *port != 0).collect();
+        all.insert(interface, Decapsulator { from, gue_ports });
+    }
+    Ok(all)
 }
 
 fn read(pins: Pins, attached: &Attached) -> Result<Status, DecapError> {

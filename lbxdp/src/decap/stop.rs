@@ -13,7 +13,7 @@ use crate::tables::pins::Instance;
 const DETACH_TIME: Duration = Duration::from_secs(2);
 
 /// Takes it off.
-pub(super) fn stop(instance: &Instance, interface: &str) -> Result<(), DecapError> {
+pub(crate) fn stop(instance: &Instance, interface: &str) -> Result<(), DecapError> {
     let pins = Pins::new(instance, interface);
     if !pins.directory.exists() {
         return Err(DecapError::NotStarted { instance: instance.clone(), interface: interface.into() });

@@ -97,19 +97,19 @@ impl Host {
 
     /// Runs a frame as if the program's entry had given it over to a stage.
     pub fn run_round(&mut self, stage: Stage, frame: &mut Vec<u8>) -> Outcome {
-        self.run_by(frame, |world, packet| Stages::enter(&world, stage, packet))
+        self.run_from(Some(stage), frame)
     }
 
-    fn run_by(
-        &mut self,
-        frame: &mut Vec<u8>,
-        entry: impl FnOnce(&Self, &mut &mut Buffer<'_>) -> Result<Verdict, Reason>,
-    ) -> Outcome {
+    /// Runs a frame from the program's entry, or from a stage.
+    fn run_from(&mut self, stage: Option<Stage>, frame: &mut Vec<u8>) -> Outcome {
         let mut memory = [&[0; HEADROOM], &frame[..]].concat();
         let mut buffer = Buffer::new(&mut memory, HEADROOM);
         let (world, mut packet) = (&&*self, &mut buffer);
         self.stages.borrow_mut().clear();
-        let mut result = entry(self, &mut packet);
+        let mut result = match stage {
+            Some(stage) => world.enter(stage, &mut packet),
+            None => steer(&mut packet, world),
+        };
         // In the kernel a stage that was entered is what decides; who entered it is done.
         while let Some(stage) = self.next.take() {
             self.stages.borrow_mut().push(stage);
@@ -226,7 +226,7 @@ impl Runner for Host {
     }
 
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
-        self.run_by(frame, |world, packet| steer(packet, &world))
+        self.run_from(None, frame)
     }
 
     fn held(&mut self) -> Vec<HeldFrame> {

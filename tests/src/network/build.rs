@@ -26,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Site {
     pub plan: HostPlan,
-    _programs: Option<Host>,
+    programs: Option<Host>,
     receiving: Option<Receiving>,
     pub namespace: Namespace,
 }
@@ -53,6 +53,8 @@ pub struct Network {
     /// What the director's peers need for native XDP.
     peers: Vec<Pass>,
     sites: Vec<Site>,
+    /// Hosts are as they come: without VIPs, and settings for these.
+    is_bare: bool,
     pub switch: Namespace,
 }
 
@@ -62,8 +64,18 @@ impl Network {
         Self::build_with_tags(plan, &[])
     }
 
+    /// As [`Network::build`], with directors and servers that nobody has set up: no VIP anywhere, no settings for them, and servers whose
+    /// programs serve their own addresses.
+    pub fn build_bare(plan: Plan) -> Result<Self> {
+        Self::build_as(plan, &[], true)
+    }
+
     /// As [`Network::build`], with a trunk at some of the director's interfaces: it sees IP tagged.
     pub fn build_with_tags(plan: Plan, tags: &[(&str, Tags)]) -> Result<Self> {
+        Self::build_as(plan, tags, false)
+    }
+
+    fn build_as(plan: Plan, tags: &[(&str, Tags)], is_bare: bool) -> Result<Self> {
         leftovers::remove()?;
         let label = Label::unique();
         let switch = Namespace::create(format!("{label}-switch"))?;
@@ -82,6 +94,7 @@ impl Network {
             trunks: Vec::new(),
             peers: Vec::new(),
             sites: Vec::new(),
+            is_bare,
             switch,
         };
         for host in network.plan.hosts.clone() {
@@ -89,7 +102,8 @@ impl Network {
             network.build_host(host, tags).with_context(|| format!("building {name}"))?;
         }
         // The stack of a director that has no VLAN devices takes nothing tagged: no way by it is open without lbxdp.
-        if tags.is_empty() {
+        // Nor does a bare director forward.
+        if tags.is_empty() && !is_bare {
             network.wait_until_connected()?;
         }
         Ok(network)
@@ -216,6 +230,33 @@ impl Network {
         Ok(())
     }
 
+    /// Ends the programs of a host.
+    pub fn end_programs(&mut self, name: &str) {
+        drop(self.sites.iter_mut().find(|site| site.plan.name == name).and_then(|site| site.programs.take()));
+    }
+
+    /// Starts the programs of a host again: where `at_vips`, they serve the VIPs too, which must be there now.
+    pub fn serve_again(&mut self, name: &str, at_vips: bool) -> Result<()> {
+        self.end_programs(name);
+        let at = self.sites.iter().position(|site| site.plan.name == name).context("no such host")?;
+        let site = self.sites.get(at).context("no such host")?;
+        let programs = self.start_programs(&site.plan, &site.namespace, at_vips)?;
+        if let Some(site) = self.sites.get_mut(at) {
+            site.programs = programs;
+        }
+        Ok(())
+    }
+
+    /// The name of the instance of the director's daemon.
+    pub fn instance(&self) -> String {
+        self.label.to_string()
+    }
+
+    /// All VIPs of a family.
+    pub fn all_vips(&self, family: Family) -> Vec<IpAddr> {
+        self.vips(family).collect()
+    }
+
     fn vips(&self, family: Family) -> impl Iterator<Item = IpAddr> + use<> {
         let (number, first) = (self.plan.net(self.plan.vip.net).number, self.plan.vip.host);
         (first..first + Plan::VIPS).map(move |host| family.address(number, host))
@@ -224,7 +265,7 @@ impl Network {
     fn build_host(&mut self, plan: HostPlan, tags: &[(&str, Tags)]) -> Result<()> {
         let namespace = Namespace::create(format!("{}-{}", self.label, plan.name))?;
         calm(&namespace)?;
-        if plan.role == Role::Server {
+        if plan.role == Role::Server && !self.is_bare {
             // Before the VIP is there: otherwise this host may say that the VIP is here.
             for interface in ["all", "default"] {
                 namespace.set(&format!("ipv4/conf/{interface}/arp_ignore"), "1")?;
@@ -236,6 +277,7 @@ impl Network {
         }
         match plan.role {
             Role::Client => {}
+            Role::Director(_) | Role::Server if self.is_bare => {}
             Role::Router => make_router(&namespace)?,
             Role::Director(director) => self.make_director(&namespace, director)?,
             Role::Server => self.give_vips(&namespace, "lo")?,
@@ -243,8 +285,8 @@ impl Network {
         for route in &plan.routes {
             self.add_route(&namespace, *route)?;
         }
-        let programs = self.start_programs(&plan, &namespace)?;
-        self.sites.push(Site { plan, _programs: programs, receiving: None, namespace });
+        let programs = self.start_programs(&plan, &namespace, !self.is_bare)?;
+        self.sites.push(Site { plan, programs, receiving: None, namespace });
         Ok(())
     }
 
@@ -327,7 +369,7 @@ impl Network {
         Ok(())
     }
 
-    fn start_programs(&self, plan: &HostPlan, namespace: &Namespace) -> Result<Option<Host>> {
+    fn start_programs(&self, plan: &HostPlan, namespace: &Namespace, at_vips: bool) -> Result<Option<Host>> {
         let is_director = matches!(plan.role, Role::Director(_));
         let serves =
             plan.role == Role::Server || matches!(plan.role, Role::Director(Director { serves: true, .. }));
@@ -337,7 +379,7 @@ impl Network {
         let mut addresses = Vec::new();
         for family in Family::BOTH {
             addresses.extend(plan.spots.iter().map(|spot| self.at(*spot, family)));
-            addresses.extend(self.vips(family));
+            addresses.extend(at_vips.then(|| self.vips(family)).into_iter().flatten());
             addresses.extend(is_director.then(|| family.loopback()));
         }
         Host::start(namespace, plan.name, &addresses).map(Some)

@@ -1,0 +1,93 @@
+//! All that a judgement is made from: plain values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::host::Surroundings;
+use crate::lan::{Heard, Mac};
+use crate::snapshot::{ServiceSnapshot, Status};
+
+/// What a machine is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    #[default]
+    Director,
+    /// A real server.
+    Server,
+}
+
+/// How a director forwards to a real server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Forwarding {
+    #[default]
+    Direct,
+    Tunnel,
+    Nat,
+}
+
+/// Whether a director's daemon answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Daemon {
+    /// There is none, and no packet path.
+    #[default]
+    Absent,
+    Running,
+    /// Its packet path is there, but nobody looks after it.
+    Dead,
+}
+
+/// What was found out about a machine.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) role: Role,
+    pub(crate) there: Surroundings,
+    pub(crate) vips: Vec<IpAddr>,
+    /// What was heard, by interface, after all VIPs were asked for.
+    pub(crate) heard: BTreeMap<String, Heard>,
+    /// TCP sockets that listen.
+    pub(crate) listeners: BTreeSet<SocketAddr>,
+    /// Packets that `rp_filter` has dropped since the machine (or its namespace) was started.
+    pub(crate) reverse_path_drops: u64,
+    pub(crate) has_kernel_ipvs: bool,
+
+    // Of a real server.
+    pub(crate) forwarding: Forwarding,
+    /// Bytes that the director's tunnel takes, if that is known.
+    pub(crate) tunnel_overhead: Option<u32>,
+    /// TCP ports that are to be served on the VIPs.
+    pub(crate) ports: Vec<u16>,
+    pub(crate) directors: Vec<IpAddr>,
+    pub(crate) clients: Vec<IpAddr>,
+
+    // Of a director.
+    pub(crate) daemon: Daemon,
+    pub(crate) status: Option<Status>,
+    pub(crate) services: Vec<ServiceSnapshot>,
+    /// What the kernel chooses as source of packets to a server.
+    pub(crate) sources: BTreeMap<IpAddr, IpAddr>,
+    /// How far a server's clock is ahead, in seconds: between these two.
+    pub(crate) clocks: BTreeMap<IpAddr, (f64, f64)>,
+    /// The features of an interface that are on, by ethtool's names for the kernel's.
+    pub(crate) features: BTreeMap<String, BTreeSet<String>>,
+    /// The drivers of interfaces.
+    pub(crate) drivers: BTreeMap<String, String>,
+}
+
+impl Facts {
+    /// Whether a hardware address is one of this machine's.
+    pub(crate) fn is_own(&self, mac: Mac) -> bool {
+        self.there.links.iter().any(|link| link.mac == Some(mac))
+    }
+
+    /// Whether an address is one of this machine's.
+    pub(crate) fn is_local(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.there.places(address).next().is_some()
+    }
+
+    /// Who says on an interface to have an address, this machine aside.
+    pub(crate) fn claimants(&self, interface: &str, address: IpAddr) -> Vec<Mac> {
+        let heard = self.heard.get(interface).into_iter().flat_map(|heard| &heard.answers);
+        heard.filter(|(about, mac)| *about == address && !self.is_own(*mac)).map(|(_, mac)| *mac).collect()
+    }
+}

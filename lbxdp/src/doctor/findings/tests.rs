@@ -1,0 +1,290 @@
+//! Judgements without any machine: what is healthy has no finding, and one fault has exactly its own.
+
+use lbxdp_common::{Forward, Protocol};
+
+use super::*;
+use crate::doctor::facts::{Daemon, Forwarding, Role};
+use crate::host::surroundings::{Address, Decapsulator, Link, Route, Scope};
+use crate::lan::{Heard, Mac};
+use crate::snapshot::{
+    Counters, InterfaceStatus, NextHop, NotForwarded, PacketPath, Rates, ServerSnapshot, ServiceSnapshot,
+    Status, Sweep, TableStatus, Way,
+};
+use crate::state::{Options, Server, ServiceKey};
+
+const OWN: Mac = [2, 0, 0, 0, 0, 1];
+const DIRECTOR: Mac = [2, 0, 0, 0, 0, 2];
+const ROUTER: Mac = [2, 0, 0, 0, 0, 3];
+const VIP: &str = "10.0.0.100";
+
+fn place(interface: &str, address: &str, scope: Scope) -> Address {
+    let address = address.parse().unwrap();
+    Address { interface: interface.to_owned(), address, scope, is_deprecated: false }
+}
+
+fn route(destination: &str, gateway: &str) -> Route {
+    Route {
+        destination: destination.parse().unwrap(),
+        gateway: Some(gateway.parse().unwrap()),
+        interface: "eth0".to_owned(),
+        source: None,
+        metric: 0,
+        protocol: 3,
+        scope: 0,
+        mtu: None,
+        advmss: None,
+        is_beyond_us: false,
+    }
+}
+
+fn machine() -> Facts {
+    let mut facts = Facts { vips: vec![VIP.parse().unwrap()], ..Facts::default() };
+    let link = |index, name: &str, is_loopback| Link {
+        index,
+        name: name.to_owned(),
+        is_up: true,
+        is_loopback,
+        has_arp: !is_loopback,
+        mac: Some(OWN).filter(|_| !is_loopback),
+        mtu: 1500,
+        ..Link::default()
+    };
+    facts.there.links = vec![link(1, "lo", true), link(2, "eth0", false)];
+    facts.there.addresses = vec![place("eth0", "10.0.0.11/24", Scope::Global)];
+    facts.there.routes = vec![route("0.0.0.0/0", "10.0.0.1")];
+    facts.heard.insert("eth0".to_owned(), Heard::default());
+    facts
+}
+
+fn server() -> Facts {
+    let mut facts = Facts { role: Role::Server, ..machine() };
+    facts.there.addresses.push(place("lo", "10.0.0.100/32", Scope::Host));
+    set(&mut facts, "all/arp_ignore", "1");
+    set(&mut facts, "all/arp_announce", "2");
+    facts.heard.get_mut("eth0").unwrap().answers.insert((facts.vips[0], DIRECTOR));
+    facts.listeners.insert("[::]:80".parse().unwrap());
+    facts
+}
+
+fn set(facts: &mut Facts, name: &str, value: &str) {
+    facts.there.sysctls.insert(format!("net/ipv4/conf/{name}"), value.to_owned());
+}
+
+fn table() -> TableStatus {
+    TableStatus {
+        connections: 10,
+        half_open: 0,
+        entries: 10,
+        places: 64,
+        most_places: 1000,
+        is_growing: false,
+        sweep: Sweep::default(),
+    }
+}
+
+fn director() -> Facts {
+    let mut facts = Facts { role: Role::Director, daemon: Daemon::Running, ..machine() };
+    facts.there.addresses.push(place("eth0", "10.0.0.100/32", Scope::Global));
+    let server = "10.0.0.12".parse().unwrap();
+    let way = Way::Out { mac: String::new(), interface: "eth0".to_owned(), vlans: vec![], mtu: 1500 };
+    facts.status = Some(Status {
+        interfaces: vec![InterfaceStatus { name: "eth0".to_owned(), path: PacketPath::Native }],
+        table: table(),
+        table_v6: table(),
+        is_pressed: false,
+        overflows: vec![],
+        repaired: 0,
+        unsaved: None,
+        only_kept: vec![],
+        next_hops: vec![NextHop { server, way }],
+        not_forwarded: vec![],
+        notices: vec![],
+    });
+    facts.services = vec![ServiceSnapshot {
+        key: ServiceKey::at(Protocol::Tcp, VIP.parse().unwrap(), 80),
+        options: Options::of(lbxdp_common::Scheduler::RoundRobin),
+        counters: Counters::default(),
+        rates: Rates::default(),
+        servers: vec![ServerSnapshot {
+            server: Server::new(server, 80, Forward::Direct, 1),
+            active: 0,
+            inactive: 0,
+            persistent: 0,
+            counters: Counters::default(),
+            rates: Rates::default(),
+        }],
+    }];
+    facts.sources.insert(server, "10.0.0.11".parse().unwrap());
+    facts.clocks.insert(server, (-0.9, 0.4));
+    facts
+}
+
+/// A real server by VS/TUN, and one by VS/NAT.
+fn tunnelled() -> Facts {
+    let mut facts = Facts { forwarding: Forwarding::Tunnel, tunnel_overhead: Some(20), ..server() };
+    facts.there.decapsulators.insert("eth0".to_owned(), Decapsulator::default());
+    facts.there.routes[0].advmss = Some(1440);
+    set(&mut facts, "all/rp_filter", "1");
+    facts
+}
+
+fn masqueraded() -> Facts {
+    let mut facts = Facts { role: Role::Server, forwarding: Forwarding::Nat, ..machine() };
+    facts.vips.clear();
+    facts.directors = vec!["10.0.0.1".parse().unwrap()];
+    facts
+}
+
+fn ids(facts: &Facts) -> Vec<&'static str> {
+    findings(facts).into_iter().map(|finding| finding.id).collect()
+}
+
+#[test]
+fn where_all_is_well_nothing_is_found() {
+    for facts in [director(), server(), tunnelled(), masqueraded()] {
+        assert_eq!(ids(&facts), Vec::<&str>::new());
+    }
+}
+
+#[test]
+fn a_directors_reverse_path_filter_plays_no_part() {
+    let mut facts = director();
+    set(&mut facts, "all/rp_filter", "1");
+    facts.reverse_path_drops = 3;
+    assert_eq!(ids(&facts), Vec::<&str>::new());
+}
+
+type Fault = (&'static str, fn() -> Facts, fn(&mut Facts));
+
+fn status(facts: &mut Facts) -> &mut Status {
+    facts.status.as_mut().unwrap()
+}
+
+const FAULTS: &[Fault] = &[
+    ("vip-missing", director, |facts| drop(facts.there.addresses.pop())),
+    ("vip-missing", server, |facts| drop(facts.there.addresses.pop())),
+    ("vip-wrong-interface", director, |facts| facts.there.addresses[1].interface = "lo".into()),
+    ("vip-wrong-interface", server, |facts| facts.there.addresses[1].interface = "eth0".into()),
+    ("vip-answered-twice", director, |facts| {
+        let vip = facts.vips[0];
+        facts.heard.get_mut("eth0").unwrap().answers.insert((vip, DIRECTOR));
+    }),
+    ("vip-answered-twice", server, |facts| {
+        let vip = facts.vips[0];
+        facts.heard.get_mut("eth0").unwrap().answers.insert((vip, ROUTER));
+    }),
+    ("arp-ignore", server, |facts| set(facts, "all/arp_ignore", "0")),
+    ("arp-ignore", server, |facts| set(facts, "eth0/arp_ignore", "4")),
+    // Of scope host it would be kept silent about.
+    ("arp-ignore", server, |facts| {
+        facts.there.addresses[1].scope = Scope::Global;
+        set(facts, "all/arp_ignore", "3");
+    }),
+    ("arp-announce", server, |facts| set(facts, "all/arp_announce", "1")),
+    ("arp-stale", server, |facts| {
+        let vip = facts.vips[0];
+        facts.heard.get_mut("eth0").unwrap().packets.insert((vip, ROUTER));
+    }),
+    ("rp-filter", server, |facts| {
+        set(facts, "eth0/rp_filter", "1");
+        facts.reverse_path_drops = 3;
+    }),
+    ("rp-filter", tunnelled, |facts| facts.there.routes[0].interface = "lo".into()),
+    ("rp-filter", tunnelled, |facts| {
+        let tunnel = Link { index: 3, name: "tunl0".into(), is_up: true, ..Link::default() };
+        facts.there.links.push(tunnel);
+    }),
+    ("nat-route", masqueraded, |facts| facts.there.routes[0].gateway = Some("10.0.0.2".parse().unwrap())),
+    ("nat-route", masqueraded, |facts| facts.there.routes.clear()),
+    // A client that is the server's own neighbour.
+    ("nat-route", masqueraded, |facts| {
+        facts.clients = vec!["10.0.0.200".parse().unwrap()];
+        facts.there.routes.push(Route { gateway: None, ..route("10.0.0.0/24", "10.0.0.1") });
+    }),
+    ("tunnel-mtu", tunnelled, |facts| facts.there.routes[0].advmss = None),
+    ("tunnel-mtu", tunnelled, |facts| facts.there.routes[0].advmss = Some(1460)),
+    ("tunnel-mtu", director, |facts| {
+        let counted = NotForwarded { reason: "no_tunnel".into(), passed: false, packets: 1 };
+        status(facts).not_forwarded.push(counted);
+    }),
+    ("no-listener", server, |facts| facts.ports = vec![81]),
+    ("no-listener", server, |facts| {
+        facts.listeners.insert("10.0.0.11:8080".parse().unwrap());
+    }),
+    // A director that is a server of its own.
+    ("no-listener", director, |facts| {
+        let server = &mut facts.services[0].servers[0].server;
+        server.address = "10.0.0.11".parse().unwrap();
+    }),
+    ("daemon-down", director, |facts| facts.daemon = Daemon::Dead),
+    ("next-hop", director, |facts| status(facts).next_hops[0].way = Way::Unknown),
+    ("martian-source", director, |facts| *facts.sources.values_mut().next().unwrap() = facts.vips[0]),
+    ("nat-forwarding", director, |facts| facts.services[0].servers[0].server.forward = Forward::Masquerade),
+    ("table-full", director, |facts| status(facts).table_v6.entries = 900),
+    ("table-full", director, |facts| status(facts).is_pressed = true),
+    ("clock-skew", director, |facts| *facts.clocks.values_mut().next().unwrap() = (1.1, 2.2)),
+    ("clock-skew", director, |facts| *facts.clocks.values_mut().next().unwrap() = (-3.0, -2.0)),
+    ("kernel-ipvs", director, |facts| facts.has_kernel_ipvs = true),
+    ("kube-proxy", director, |facts| facts.there.links[0].name = "kube-ipvs0".into()),
+    ("generic-xdp", director, |facts| status(facts).interfaces[0].path = PacketPath::Generic),
+    ("interface-gone", director, |facts| status(facts).interfaces[0].path = PacketPath::Gone),
+    ("lro", director, |facts| {
+        facts.features.insert("eth0".into(), ["rx-lro".to_owned()].into());
+    }),
+    ("rx-vlan", director, |facts| {
+        facts.features.insert("eth0".into(), ["rx-vlan-hw-parse".to_owned()].into());
+        let vlan =
+            Link { index: 3, name: "eth0.10".into(), kind: "vlan".into(), lower: Some(2), ..Link::default() };
+        facts.there.links.push(vlan);
+    }),
+];
+
+#[test]
+fn every_fault_is_named_and_nothing_else() {
+    for (number, (id, healthy, fault)) in FAULTS.iter().enumerate() {
+        let mut facts = healthy();
+        fault(&mut facts);
+        assert_eq!(ids(&facts), [*id], "fault {number}");
+        for finding in findings(&facts) {
+            assert!(!finding.symptom.is_empty() && !finding.reason.is_empty() && !finding.remedy.is_empty());
+            assert!(!finding.symptom.contains('\n') && !finding.remedy.contains('\n'));
+        }
+    }
+}
+
+#[test]
+fn why_xdp_is_generic_is_told() {
+    let why = |change: fn(&mut Facts)| {
+        let mut facts = director();
+        status(&mut facts).interfaces[0].path = PacketPath::Generic;
+        change(&mut facts);
+        findings(&facts).into_iter().find(|finding| finding.id == "generic-xdp").unwrap().reason
+    };
+    assert!(why(|_| {}).contains("has no XDP"));
+    assert!(why(|facts| facts.there.links[1].mtu = 9000).contains("MTU"));
+    assert!(why(|facts| facts.there.links[1].kind = "vlan".into()).contains("VLAN"));
+    assert!(
+        why(|facts| drop(facts.features.insert("eth0".into(), ["rx-lro".to_owned()].into()))).contains("LRO")
+    );
+}
+
+#[test]
+fn the_worst_comes_first() {
+    let mut facts = director();
+    facts.has_kernel_ipvs = true;
+    status(&mut facts).next_hops[0].way = Way::Unknown;
+    let severities: Vec<_> = findings(&facts).iter().map(|finding| finding.severity).collect();
+    assert_eq!(severities, [Severity::Error, Severity::Warning]);
+}
+
+#[test]
+fn every_finding_has_its_row_in_the_manual() {
+    let manual = include_str!("../../../../docs/doctor.md");
+    let rows: std::collections::BTreeSet<_> = manual
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(id, _)| id)
+        .collect();
+    let ids: std::collections::BTreeSet<_> = FAULTS.iter().map(|(id, ..)| *id).collect();
+    assert_eq!(rows, ids);
+}

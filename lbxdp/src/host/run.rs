@@ -1,0 +1,204 @@
+//! `lbxdp realserver` and `lbxdp director`, at work: look, plan, remember, do.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::director::{self, Director};
+use super::look::look;
+use super::memory::{Memory, keep, recall};
+use super::netlink::Netlink;
+use super::plan::{self, Change, Plan};
+use super::realserver::RealServer;
+use super::render::{self, Print};
+use super::step::Step;
+use super::surroundings::Surroundings;
+use super::words::{DirectorVerb, RealServerVerb};
+use super::{HostError, carry_out};
+use crate::cli::client::{Client, ClientError, Director as _};
+use crate::message::{Request, Response};
+use crate::tables::pins::Instance;
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Good,
+    /// `status` has found something wrong.
+    Wrong,
+}
+
+/// A role that a machine may have.
+trait Role: Serialize + DeserializeOwned + Clone {
+    const NAME: &'static str;
+
+    fn wanted(&self, there: &Surroundings) -> Result<Vec<Change>, HostError>;
+
+    /// Whether the daemon's services play a part.
+    fn has_services(&self) -> bool;
+}
+
+impl Role for RealServer {
+    const NAME: &'static str = "realserver";
+
+    fn wanted(&self, there: &Surroundings) -> Result<Vec<Change>, HostError> {
+        self.wanted(there)
+    }
+
+    fn has_services(&self) -> bool {
+        false
+    }
+}
+
+impl Role for Director {
+    const NAME: &'static str = "director";
+
+    fn wanted(&self, there: &Surroundings) -> Result<Vec<Change>, HostError> {
+        self.wanted(there)
+    }
+
+    fn has_services(&self) -> bool {
+        !self.services.is_empty()
+    }
+}
+
+/// Does what `lbxdp realserver` was told.
+pub fn run_realserver(verb: RealServerVerb) -> Result<Outcome, HostError> {
+    match verb {
+        RealServerVerb::Start { wish, print, instance } => start(&instance.name, wish.wish(), print),
+        RealServerVerb::Stop { print, instance } => stop::<RealServer>(&instance.name, print),
+        RealServerVerb::Status { wish, instance } => status::<RealServer>(&instance.name, wish.wish()),
+    }
+}
+
+/// Does what `lbxdp director` was told.
+pub fn run_director(verb: DirectorVerb) -> Result<Outcome, HostError> {
+    match verb {
+        DirectorVerb::Start { wish, print, instance } => start(&instance.name, wish.wish()?, print),
+        DirectorVerb::Stop { print, instance } => stop::<Director>(&instance.name, print),
+        DirectorVerb::Status { instance } => status::<Director>(&instance.name, None),
+    }
+}
+
+fn start<R: Role>(instance: &Instance, wish: R, print: Option<Print>) -> Result<Outcome, HostError> {
+    let netlink = Netlink::open()?;
+    let before = recall::<R>(instance, R::NAME)?;
+    let there = surroundings(&netlink, instance, wish.has_services() || has_services(before.as_ref()))?;
+    let changes = before.as_ref().map(|memory| memory.changes.as_slice()).unwrap_or_default();
+    let wanted = wish.wanted(&plan::origin(&there, changes))?;
+    let plan = plan::plan(&there, changes, |_| wanted.clone());
+    match print {
+        Some(Print::Commands) => write(&render::commands(&plan.steps))?,
+        Some(Print::Sysctl) => write(&render::sysctl(&wanted))?,
+        Some(Print::Networkd) => write(&render::networkd(&wanted))?,
+        None => {
+            // First: what is done by a start that is killed can be taken back. What it lists and is not so is left alone then.
+            keep(instance, R::NAME, Some(&Memory { wish, changes: plan.remembered }))?;
+            if let Err(error) = carry_out::carry_out(&netlink, instance, &there, &plan.steps) {
+                // What could not all be taken back is still to be: a stop tries it again.
+                if !matches!(error, HostError::HalfDone(..)) {
+                    keep(instance, R::NAME, before.as_ref())?;
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(Outcome::Good)
+}
+
+fn stop<R: Role>(instance: &Instance, is_printed: bool) -> Result<Outcome, HostError> {
+    let memory = recall::<R>(instance, R::NAME)?.ok_or(HostError::NotStarted(R::NAME))?;
+    let netlink = Netlink::open()?;
+    let there = match surroundings(&netlink, instance, memory.wish.has_services()) {
+        // With the daemon its services have gone.
+        Err(HostError::Daemon(ClientError::NotRunning(_))) => surroundings(&netlink, instance, false)?,
+        there => there?,
+    };
+    let Plan { steps, .. } = plan::unwound(&there, &memory.changes);
+    if is_printed {
+        write(&render::commands(&steps))?;
+        return Ok(Outcome::Good);
+    }
+    for step in plan::changed_since(&there, &memory.changes) {
+        eprintln!("lbxdp: left alone, for it was changed since: {step}");
+    }
+    carry_out::carry_out(&netlink, instance, &there, &steps)?;
+    keep::<R>(instance, R::NAME, None)?;
+    Ok(Outcome::Good)
+}
+
+fn status<R: Role>(instance: &Instance, wish: Option<R>) -> Result<Outcome, HostError> {
+    let memory = recall::<R>(instance, R::NAME)?;
+    let is_started = memory.is_some();
+    let (remembered, changes) =
+        memory.map_or((None, Vec::new()), |memory| (Some(memory.wish), memory.changes));
+    let wish = wish.or(remembered).ok_or(HostError::NoVips)?;
+    let netlink = Netlink::open()?;
+    let there = surroundings(&netlink, instance, wish.has_services())?;
+    let wanted = wish.wanted(&plan::origin(&there, &changes))?;
+    let wrong: Vec<&Step> = wanted
+        .iter()
+        .map(|change| &change.step)
+        .filter(|step| !matches!(step, Step::Announce { .. }) && !step.is_so(&there))
+        .collect();
+    if wrong.is_empty() {
+        let by = if is_started { "" } else { "; it was not set up by lbxdp" };
+        write(&format!("{}: all is as it should be{by}\n", R::NAME))?;
+        return Ok(Outcome::Good);
+    }
+    let mut text = String::new();
+    for step in wrong {
+        let (symptom, reason) = (symptom(step, &there), step.reason());
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "wrong: {symptom}\n  why it matters: {reason}\n  mend: {step}");
+    }
+    write(&text)?;
+    Ok(Outcome::Wrong)
+}
+
+/// What is to be seen where a step is missing.
+fn symptom(step: &Step, there: &Surroundings) -> String {
+    match step {
+        Step::Sysctl { name, value } => {
+            let is = there.sysctls.get(name).map_or("absent", String::as_str);
+            format!("{} is {is}, not {value}", super::sysctl_name(name))
+        }
+        Step::AddAddress(address) => format!("{} is not on {}", address.address, address.interface),
+        Step::ChangeRoute(route) => match route.advmss {
+            Some(advmss) => {
+                format!("the route to {} advertises segments of more than {advmss} bytes", route.destination)
+            }
+            None => format!("the route to {} is another one", route.destination),
+        },
+        Step::SetLink { name, .. } => format!("{name} is down"),
+        Step::StartDecapsulator { interface, .. } => {
+            format!("no decapsulator that was told this is on {interface}")
+        }
+        Step::AddService(line) => format!("the daemon has no such service or server: {line}"),
+        other => other.to_string(),
+    }
+}
+
+fn has_services<R: Role>(memory: Option<&Memory<R>>) -> bool {
+    memory.is_some_and(|memory| memory.wish.has_services())
+}
+
+fn surroundings(
+    netlink: &Netlink,
+    instance: &Instance,
+    with_services: bool,
+) -> Result<Surroundings, HostError> {
+    let mut there = look(netlink, instance)?;
+    if with_services {
+        there.services = match Client::new(instance.clone()).ask(&Request::Services)? {
+            Response::Services(snapshot) => director::lines(&snapshot),
+            other => return Err(ClientError::unexpected(&other).into()),
+        };
+    }
+    Ok(there)
+}
+
+fn write(text: &str) -> Result<(), HostError> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(HostError::Output)
+}

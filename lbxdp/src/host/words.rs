@@ -1,0 +1,180 @@
+//! The words of `lbxdp realserver` and `lbxdp director`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use ipnet::IpNet;
+
+use super::realserver::{AdvertisedMss, Opener, RealServer, Tunnel, TunnelKind};
+use super::render::Print;
+use crate::cli::arguments::InstanceArgument;
+
+/// What is to be done with a real server.
+#[derive(Subcommand)]
+pub enum RealServerVerb {
+    /// Keep silent about the VIPs, open the director's tunnel, and only then have the VIPs. Does what is missing: may be given again, with
+    /// other words too.
+    Start {
+        #[command(flatten)]
+        wish: RealServerArguments,
+        /// Do nothing, print what would be done.
+        #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "commands")]
+        print: Option<Print>,
+        #[command(flatten)]
+        instance: InstanceArgument,
+    },
+    /// Take back what `start` has done: the VIPs first. What was there before stays; what somebody else has changed since, too.
+    Stop {
+        /// Do nothing, print what would be done.
+        #[arg(long)]
+        print: bool,
+        #[command(flatten)]
+        instance: InstanceArgument,
+    },
+    /// Say what is wrong, why it matters, and what mends it. Exit code 0: nothing is, 2: something is, 3: it could not be found out.
+    Status {
+        #[command(flatten)]
+        wish: OptionalRealServerArguments,
+        #[command(flatten)]
+        instance: InstanceArgument,
+    },
+}
+
+/// What a real server is to be.
+#[derive(Args)]
+pub struct RealServerArguments {
+    /// A virtual address of the service; may be given several times.
+    #[arg(long = "vip", required = true, value_name = "ADDR")]
+    vips: Vec<IpAddr>,
+    #[command(flatten)]
+    tunnel: TunnelArguments,
+}
+
+/// The same, where what was started is known.
+#[derive(Args)]
+pub struct OptionalRealServerArguments {
+    /// A virtual address of the service; may be given several times. Without it: what was started.
+    #[arg(long = "vip", value_name = "ADDR")]
+    vips: Vec<IpAddr>,
+    #[command(flatten)]
+    tunnel: TunnelArguments,
+}
+
+/// How the director reaches it.
+#[derive(Args)]
+struct TunnelArguments {
+    /// The director forwards by VS/TUN (`ipvsadm -i`), by this tunnel; without this it forwards by VS/DR (`-g`).
+    #[arg(long, value_enum, value_name = "KIND")]
+    tunnel: Option<TunnelKind>,
+    /// A director's address, or a network of them: where tunnels come from. May be given several times.
+    #[arg(long = "director", value_name = "ADDR[/LEN]", value_parser = crate::decap::prefix, requires = "tunnel")]
+    directors: Vec<IpNet>,
+    /// Who takes the tunnel off: an XDP program (`lbxdp decap`), or the kernel's devices, which must be there.
+    #[arg(long = "decap", value_enum, default_value = "xdp", value_name = "WHO", requires = "tunnel")]
+    opener: Opener,
+    /// The interface that tunnels come in by; without it that of the route to the director.
+    #[arg(short, long, value_name = "IF", requires = "tunnel")]
+    interface: Option<String>,
+    /// A UDP port that GUE comes to; may be given several times.
+    #[arg(
+        long = "gue-port",
+        value_name = "N",
+        default_value = "6080",
+        value_parser = clap::value_parser!(u16).range(1..),
+        requires = "tunnel"
+    )]
+    gue_ports: Vec<u16>,
+    /// The size of TCP segments that clients are told by the routes to them: `auto` is what fits into the tunnel, `off` leaves routes as
+    /// they are.
+    #[arg(long, value_name = "BYTES", default_value = "auto", value_parser = advertised, requires = "tunnel")]
+    advmss: AdvertisedMss,
+}
+
+fn advertised(words: &str) -> Result<AdvertisedMss, String> {
+    match words {
+        "auto" => Ok(AdvertisedMss::Auto),
+        "off" => Ok(AdvertisedMss::Off),
+        number => match number.parse() {
+            Ok(bytes @ 88..=65_495) => Ok(AdvertisedMss::Bytes(bytes)),
+            _ => Err("auto, off, or 88 to 65495 bytes".to_owned()),
+        },
+    }
+}
+
+impl TunnelArguments {
+    fn tunnel(self) -> Option<Tunnel> {
+        let Self { tunnel, directors, opener, interface, gue_ports, advmss } = self;
+        Some(Tunnel { kind: tunnel?, directors, opener, interface, gue_ports, advmss })
+    }
+}
+
+impl RealServerArguments {
+    pub(super) fn wish(self) -> RealServer {
+        RealServer { vips: distinct(self.vips), tunnel: self.tunnel.tunnel() }
+    }
+}
+
+impl OptionalRealServerArguments {
+    pub(super) fn wish(self) -> Option<RealServer> {
+        let Self { vips, tunnel } = self;
+        (!vips.is_empty()).then(|| RealServerArguments { vips, tunnel }.wish())
+    }
+}
+
+fn distinct(mut vips: Vec<IpAddr>) -> Vec<IpAddr> {
+    vips.sort_unstable();
+    vips.dedup();
+    vips
+}
+
+/// What is to be done with a director.
+#[derive(Subcommand)]
+pub enum DirectorVerb {
+    /// Forward if a server is reached by VS/NAT, add the services, and only then have the VIPs and tell the neighbours. Does what is
+    /// missing: may be given again, with other words too.
+    Start {
+        #[command(flatten)]
+        wish: DirectorArguments,
+        /// Do nothing, print what would be done.
+        #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "commands")]
+        print: Option<Print>,
+        #[command(flatten)]
+        instance: InstanceArgument,
+    },
+    /// Take back what `start` has done: the VIPs first. What was there before stays; what somebody else has changed since, too.
+    Stop {
+        /// Do nothing, print what would be done.
+        #[arg(long)]
+        print: bool,
+        #[command(flatten)]
+        instance: InstanceArgument,
+    },
+    /// Say what is wrong, why it matters, and what mends it. Exit code 0: nothing is, 2: something is, 3: it could not be found out.
+    Status {
+        #[command(flatten)]
+        instance: InstanceArgument,
+    },
+}
+
+/// What a director is to be.
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub struct DirectorArguments {
+    /// A virtual address; may be given several times. Without it those of the services.
+    #[arg(long = "vip", value_name = "ADDR")]
+    vips: Vec<IpAddr>,
+    /// The interface for the VIPs; without it the one whose network they are of, else that of the default route.
+    #[arg(short, long, value_name = "IF")]
+    interface: Option<String>,
+    /// A file with services, as `ipvsadm -S -n` writes it. The daemon must be running.
+    #[arg(long, value_name = "FILE")]
+    services: Option<PathBuf>,
+}
+
+impl DirectorArguments {
+    pub(super) fn wish(self) -> Result<super::director::Director, super::HostError> {
+        let commands = self.services.as_deref().map(super::director::read).transpose()?.unwrap_or_default();
+        Ok(super::director::Director::new(distinct(self.vips), self.interface, &commands))
+    }
+}
