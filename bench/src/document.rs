@@ -9,12 +9,15 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::against;
-use crate::figure::Figure;
+use crate::figure::{Figure, Unit};
 use crate::machine::Machine;
 use crate::report::{Program, Report, number};
 
 /// What stands above the tables: the method, and what it cannot show.
 const METHOD: &str = include_str!("document/method.md");
+
+/// Below it the cost of a null program is not told from nothing, in nanoseconds.
+const LEAST_NULL_NS: f64 = 2.0;
 
 /// A part of the document: what figures' names begin with, its heading, and what is to be said of it.
 const PARTS: [(&str, &str, &str); 13] = [
@@ -133,7 +136,13 @@ fn table(text: &mut String, figures: &[&Figure]) -> Result<()> {
         if has_null {
             match null {
                 Some(null) => {
-                    write!(text, " {} | {:.2} |", number(null.median, *unit), spread.median / null.median)?;
+                    let beside = number(null.median, *unit);
+                    // What two programs that are the same may differ by is nothing to divide by.
+                    if *unit == Unit::Nanoseconds && null.median < LEAST_NULL_NS {
+                        write!(text, " {beside} | |")?;
+                    } else {
+                        write!(text, " {beside} | {:.2} |", spread.median / null.median)?;
+                    }
                 }
                 None => text.push_str(" | |"),
             }
@@ -166,7 +175,7 @@ fn programs(text: &mut String, programs: &[Program]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{Spread, Unit};
+    use crate::figure::Spread;
 
     #[test]
     fn a_figure_stands_beside_its_null_program() {
@@ -178,5 +187,14 @@ mod tests {
         let mut text = String::new();
         table(&mut text, &[&figure.with_null(Spread::exactly(4.0))]).unwrap();
         assert!(text.contains("| dr/v4/tcp/new | 8.0 | **10.0** | 12.0 | ns | 4.0 | 2.50 |"), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_divided_by_a_null_program_that_cannot_be_told_from_nothing() {
+        let spread = Spread { min: 8.0, median: 10.0, max: 12.0 };
+        let figure = Figure::new("packet/dr/v4/tcp/new", Unit::Nanoseconds, spread);
+        let mut text = String::new();
+        table(&mut text, &[&figure.with_null(Spread::exactly(0.1))]).unwrap();
+        assert!(text.contains("| dr/v4/tcp/new | 8.0 | **10.0** | 12.0 | ns | 0.1 | |"), "{text}");
     }
 }
