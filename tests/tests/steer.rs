@@ -14,7 +14,7 @@ use lbxdp_tests::cases::corpus;
 use lbxdp_tests::cases::frame::{self, IP};
 use lbxdp_tests::cases::random::{self, Dice};
 use lbxdp_tests::cases::setup::Setup;
-use lbxdp_tests::cases::{self, Host, OTHER_PORT, Runner, SEED, Step, memory};
+use lbxdp_tests::cases::{self, CLIENT, Host, OTHER_PORT, Runner, SEED, Step, VIP, memory};
 use proptest::prelude::*;
 
 #[test]
@@ -218,14 +218,15 @@ fn connections_and_templates_are_counted_exactly_once_whatever_the_services() {
     assert!(templates > 100, "only {templates} templates");
 }
 
-/// The short ways decide what the long ones would: of the next packet of a settled connection, and of the first one.
+/// The short ways decide what the long ones would: of the next packet of a settled connection, of a reply, and of the first
+/// packet.
 #[test]
 fn short_ways_lead_where_the_long_ones_do() {
     let (mut short, mut long, mut dice) = (Host::default(), Host::default(), Dice::new(44));
     long.go_round();
-    let (mut settled, mut fresh) = (0, 0);
-    for _ in 0..600 {
-        let mut setup = dice.setup(Scheduler::ALL);
+    let (mut settled, mut replies, mut fresh) = (0, 0, 0);
+    for _ in 0..800 {
+        let mut setup = dice.any_setup(Scheduler::ALL);
         if dice.below(4) > 0 {
             setup.marks.clear();
             setup.services.retain(|service| service.key.mark().is_none());
@@ -235,30 +236,52 @@ fn short_ways_lead_where_the_long_ones_do() {
         memory::write(&mut long, &setup);
         for _ in 0..100 {
             // Few connections, so that they go on.
-            let before = if dice.below(2) == 0 { dice.frame() } else { dice.frame_of_one_in(4) };
+            let before = match dice.below(4) {
+                0 => dice.any_frame(),
+                1 => dice.answer().unwrap_or_else(|| dice.any_frame()),
+                _ => dice.frame_of_one_in(3),
+            };
+            let way = dice.client_way();
+            short.remember_way(CLIENT, VIP, way);
+            long.remember_way(CLIENT, VIP, way);
             let (mut by_short, mut by_long) = (before.clone(), before.clone());
             let outcome = short.run(&mut by_short);
             let stages = short.stages();
-            let is_sent = matches!(short.last(), Some(Ok(Verdict::Transmit | Verdict::Redirect(_))));
+            let is_sent = matches!(
+                short.last(),
+                Some(Ok(Verdict::Transmit | Verdict::Redirect(_) | Verdict::Leave(_)))
+            );
             let is_settled = stages.is_empty() && is_sent;
-            let long_outcome = if is_settled {
-                long.run_round(if is_v6(&before) { Stage::V6 } else { Stage::V4 }, &mut by_long)
-            } else {
-                long.run(&mut by_long)
+            let is_reply = !is_v6(&before) && before.get(IP + 16..IP + 20) != Some(&VIP[..]);
+            let long_outcome = match (is_settled, is_v6(&before), is_reply) {
+                (false, ..) => long.run(&mut by_long),
+                (true, true, _) => long.run_round(Stage::V6, &mut by_long),
+                (true, false, false) => long.run_round(Stage::V4, &mut by_long),
+                (true, false, true) => long.run_round(Stage::BackV4, &mut by_long),
             };
             settled += u32::from(is_settled);
+            replies += u32::from(is_settled && is_reply);
             let is_fresh = matches!(stages.first(), Some(Stage::FreshV4 | Stage::FreshV6))
                 && !matches!(stages.get(1), Some(Stage::V4 | Stage::V6));
             fresh += u32::from(is_fresh);
             assert_eq!(outcome, long_outcome, "{before:02x?} by {stages:?} and {:?}", long.stages());
             // A tunnel's identification may be any number.
             if by_short != by_long {
-                assert_eq!(frame::settled(by_short), frame::settled(by_long), "{before:02x?}");
+                assert_eq!(frame::settled(by_short.clone()), frame::settled(by_long), "{before:02x?}");
             }
+            if is_sent {
+                dice.show(&by_short);
+            }
+            let ticks = [0, 0, 0, 1, 100, 4 * memory::HERTZ, 70 * memory::HERTZ][usize::from(dice.below(7))];
+            short.pass(ticks);
+            long.pass(ticks);
         }
         assert_eq!(memory::snapshot(&short), memory::snapshot(&long));
     }
-    assert!(settled > 500 && fresh > 500, "only {settled} settled ones and {fresh} first ones");
+    assert!(
+        settled > 500 && replies > 50 && fresh > 500,
+        "only {settled} settled ones, {replies} replies and {fresh} first ones"
+    );
 }
 
 /// No server goes while these frames come, so no template leads elsewhere once a connection has followed it, but for those

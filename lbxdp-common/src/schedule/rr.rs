@@ -111,7 +111,7 @@ fn next<P: Pool>(pool: &P, service: u32, list: List, flags: ServiceFlags) -> Opt
     let turn = pool.turn(service)?;
     let seen = turn.load(0);
     let last = Turn::from_cell(seen);
-    if last.server == 0 || member_at(pool, list, last.index)?.server().0 != last.server {
+    if list.length == 0 || last.server == 0 || member_at(pool, list, last.index)?.server().0 != last.server {
         return None;
     }
     let index = if last.index + 1 < u32::from(list.length) { last.index + 1 } else { 0 };

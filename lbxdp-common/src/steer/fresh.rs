@@ -11,7 +11,7 @@ use super::parse::{Head, HeadV6};
 use super::settled::Plain;
 use super::{Stage, Stages, Ways};
 use crate::address::{Address, V4, V6};
-use crate::connection::{Course, Key, Word};
+use crate::connection::{Key, Word};
 use crate::overload::LoadRow;
 use crate::pressure::Pressure;
 use crate::server::{Method, Server, ServerId};
@@ -74,8 +74,8 @@ fn open<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
         return None;
     }
     // Another one of its packets may have gone by hash.
-    let concern =
-        if kind.begins() { settings.timeout(OPENING) / 16 } else { settings.timeout(kind.longest()) };
+    let opening = settings.timeout(OPENING) / 16;
+    let concern = if kind.begins() { opening } else { opening.max(settings.timeout(kind.longest())) };
     if Pressure::<_, A>::new(world.pressure()?).is_recent(now, concern) {
         return None;
     }
@@ -89,10 +89,11 @@ fn open<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     let state = kind.first_state(clients_view(method), rules);
     let due = now + settings.timeout(state.timer(kind.protocol));
     let word = Word::live(server, state, due).by(method).half_open();
-    let (course, is_new) = match claim.publish(world, shape, hash, Entry::new(key, word)) {
-        Published::Existing(theirs) => (theirs.course(), false),
-        Published::New => (Course::new(server, method), true),
+    let (word, is_new) = match claim.publish(world, shape, hash, Entry::new(key, word)) {
+        Published::Existing(theirs) => (theirs, false),
+        Published::New => (word, true),
     };
+    let course = word.course();
     if is_new && let Some(row) = world.load_row(server) {
         LoadRow(row).gain(state.is_active(kind.protocol));
     }

@@ -359,12 +359,14 @@ fn finished<A: Address, W: Ways<A>>(
     let lifetime = settings.timeout(state.timer(protocol));
     let due = now + if follows_hash { lifetime.min(settings.timeout(UNCONFIRMED)) } else { lifetime };
     let word = Word::live(server, state, due).by(method).half_open();
-    // If another CPU is faster, its word is nearly the same.
-    desk.set_word(word);
     let bond = if choice.has_template() { world.template(plan.index()) } else { 0 };
     match claim.publish(world, settings.shape_of::<A>(), hash, Entry { key, word, bond }) {
-        Published::Existing(theirs) => Ok((theirs.course(), false)),
+        Published::Existing(theirs) => {
+            desk.set_word(theirs);
+            Ok((theirs.course(), false))
+        }
         Published::New => {
+            desk.set_word(word);
             if let Some(row) = world.load_row(server) {
                 LoadRow(row).gain(state.is_active(protocol));
             }

@@ -193,8 +193,10 @@ pub fn claim<A: Address, B: Buckets<A>>(
     }
     // Another CPU took it. It would be odd if it took the next one too, but what is odd happens.
     let rest = better.empty.without_lowest();
-    let again = if rest.is_none() { other.claim(other.empty) } else { better.claim(rest) };
-    if let Some(claim) = again {
+    if let Some(claim) = better.claim(rest) {
+        return Ok(claim);
+    }
+    if let Some(claim) = other.claim(other.empty) {
         return Ok(claim);
     }
     let may_go = |bucket, half_open: Ways, is_open: bool| {

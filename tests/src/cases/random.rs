@@ -192,6 +192,11 @@ impl Dice {
         frame
     }
 
+    /// What the server answers to the frame that was shown last.
+    pub fn answer(&self) -> Option<Vec<u8>> {
+        echo::answer(self.left.last()?)
+    }
+
     /// A packet that may be too long for its way.
     fn long(&mut self) -> Vec<u8> {
         let (from, bytes) =
@@ -290,7 +295,7 @@ impl Dice {
         setup
     }
 
-    pub(super) fn client_way(&mut self) -> WayOut {
+    pub fn client_way(&mut self) -> WayOut {
         let mut macs = [0; 12];
         macs[..6].copy_from_slice(&CLIENT_MAC);
         macs[6..].copy_from_slice(&DIRECTOR_MAC);
