@@ -1,5 +1,6 @@
 //! A [`Plan`] come to life: a namespace a host, a bridge a net, veth pairs between them, programs on servers.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -240,7 +241,13 @@ impl Network {
         self.end_programs(name);
         let at = self.sites.iter().position(|site| site.plan.name == name).context("no such host")?;
         let site = self.sites.get(at).context("no such host")?;
-        let programs = self.start_programs(&site.plan, &site.namespace, at_vips)?;
+        // A process that another test is starting may hold the old sockets for the moment between fork and exec.
+        let mut started = Ok(None);
+        wait::until("the ports of its former programs are free", DEADLINE, || {
+            started = self.start_programs(&site.plan, &site.namespace, at_vips);
+            !started.as_ref().is_err_and(is_in_use)
+        })?;
+        let programs = started?;
         if let Some(site) = self.sites.get_mut(at) {
             site.programs = programs;
         }
@@ -428,4 +435,10 @@ fn make_router(host: &Namespace) -> Result<()> {
 fn give(host: &Namespace, interface: &str, address: IpAddr, bits: u8) -> Result<()> {
     let at_once = if address.is_ipv6() { " nodad" } else { "" };
     host.ip(&format!("addr add {address}/{bits} dev {interface}{at_once}")).map(drop)
+}
+
+/// Whether something failed because an address is another socket's.
+fn is_in_use(error: &anyhow::Error) -> bool {
+    let is_it = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(is_it))
 }
