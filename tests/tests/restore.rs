@@ -136,7 +136,7 @@ const ARENA: &str = "10.4.0.1:80";
 /// Options that always come together, by `-A`, `-E` and `-e`: a listing with some of one and some of another has seen half a command.
 const SERVICES_OF: [&str; 3] =
     ["-s rr", "-s wlc -p 60 -M 255.255.255.0", "-s sh -p 360 -M 255.255.0.0 -b sh-fallback,sh-port"];
-const SERVERS_OF: [&str; 3] = ["-g -w 1", "-m -w 22", "-i -w 333"];
+const SERVERS_OF: [&str; 3] = ["-g -w 1", "-m -w 22", "-i -w 333 --tun-type ipip"];
 
 /// Whether a listing is one that whole commands can lead to: services as one command makes them, and each server once, as one
 /// command makes it.
