@@ -28,7 +28,7 @@ impl<'a> Script<'a> {
         Self { file, ipvsadm, host, variables: vec![] }
     }
 
-    fn with(mut self, variable: &'static str, value: impl ToString) -> Self {
+    fn with(mut self, variable: &'static str, value: &impl ToString) -> Self {
         self.variables.push((variable, value.to_string()));
         self
     }
@@ -120,7 +120,7 @@ fn address_translation_is_set_up_and_taken_down_by_init_scripts() -> Result<()> 
             host.namespace.set(&format!("ipv4/conf/eth0/{redirects}"), "1")?;
         }
         let address = network.address(host, Family::V4);
-        servers.push(Script::new("lvs-nat-realserver", &ipvsadm, &host.namespace).with("ADDRESS", address));
+        servers.push(Script::new("lvs-nat-realserver", &ipvsadm, &host.namespace).with("ADDRESS", &address));
     }
     for (server, host) in servers.iter().zip(network.servers()) {
         ensure!(server.run("status", 3)?.contains("stopped"), "it says that it runs");
