@@ -9,6 +9,7 @@ use lbxdp::cli::arguments::{
     Arguments, ConnectionVerb, LinkArguments, MarkVerb, ServerVerb, ServiceVerb, Verb,
 };
 use lbxdp::cli::marks::{self, MarkError};
+use lbxdp::cli::paint::Paint;
 use lbxdp::cli::scripts::Script;
 use lbxdp::cli::{native, proc, settings};
 use lbxdp::command::Command;
@@ -129,12 +130,10 @@ fn run(options: daemon::Options) -> Result<(), Box<dyn std::error::Error>> {
 fn log_to_stderr() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("LBXDP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(is_terminal && !plain)
+        .with_ansi(Paint::of_errors() == Paint::Coloured)
         .with_target(false)
         // A log nobody reads any more is no reason to end.
         .log_internal_errors(false)

@@ -1,5 +1,6 @@
 //! The init scripts of the old howtos, in our own words (`tests/scripts/`): ifconfig, route, ipvsadm; start, status, stop.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,17 +18,26 @@ struct Script<'a> {
     file: PathBuf,
     ipvsadm: &'a Ipvsadm,
     host: &'a Namespace,
+    /// What stands at the top of the script for others to change, beside what it says itself.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl<'a> Script<'a> {
     fn new(name: &str, ipvsadm: &'a Ipvsadm, host: &'a Namespace) -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(name);
-        Self { file, ipvsadm, host }
+        Self { file, ipvsadm, host, variables: vec![] }
+    }
+
+    fn with(mut self, variable: &'static str, value: &impl ToString) -> Self {
+        self.variables.push((variable, value.to_string()));
+        self
     }
 
     /// What it has printed; it must end with this code and complain of nothing.
     fn run(&self, verb: &str, code: i32) -> Result<String> {
-        let output = self.ipvsadm.command(self.host, &self.file).arg(verb).output()?;
+        let mut command = self.ipvsadm.command(self.host, &self.file);
+        let variables = self.variables.iter().map(|(name, value)| (name, value));
+        let output = command.arg(verb).envs(variables).output()?;
         let errors = String::from_utf8_lossy(&output.stderr);
         let name = self.file.display();
         ensure!(
@@ -85,9 +95,14 @@ fn direct_routing_is_set_up_and_taken_down_by_init_scripts() -> Result<()> {
     servers.iter().try_for_each(|server| server.run("stop", 0).map(drop))
 }
 
+/// A sysctl of a host, below `net/ipv4`.
+fn sysctl(host: &Namespace, name: &str) -> Result<String> {
+    Ok(host.run(&format!("cat /proc/sys/net/ipv4/{name}"))?.trim().to_owned())
+}
+
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
-fn address_translation_is_set_up_and_taken_down_by_an_init_script() -> Result<()> {
+fn address_translation_is_set_up_and_taken_down_by_init_scripts() -> Result<()> {
     let network = Network::build(lore::gateway())?;
     let daemon = network.start_daemon()?;
     let director = &network.director().namespace;
@@ -95,16 +110,42 @@ fn address_translation_is_set_up_and_taken_down_by_an_init_script() -> Result<()
     director.ip(&format!("addr del {vip}/32 dev eth0"))?;
     let ipvsadm = Ipvsadm::of(daemon.instance())?;
     let script = Script::new("lvs-nat-director", &ipvsadm, director);
+    let mut servers = Vec::new();
+    for host in network.servers() {
+        // The script's part is to be its own: the way back; and what does not belong there is to go.
+        host.namespace.ip("route del default")?;
+        host.namespace.ip(&format!("addr del {vip}/32 dev lo"))?;
+        host.namespace.run(&format!("ifconfig lo:0 {vip} netmask 255.255.255.255 up"))?;
+        for redirects in ["accept_redirects", "send_redirects"] {
+            host.namespace.set(&format!("ipv4/conf/eth0/{redirects}"), "1")?;
+        }
+        let address = network.address(host, Family::V4);
+        servers.push(Script::new("lvs-nat-realserver", &ipvsadm, &host.namespace).with("ADDRESS", &address));
+    }
+    for (server, host) in servers.iter().zip(network.servers()) {
+        ensure!(server.run("status", 3)?.contains("stopped"), "it says that it runs");
+        server.run("start", 0)?;
+        ensure!(server.run("status", 0)?.contains("running"), "it says that it does not run");
+        let loopback = host.namespace.ip("-4 addr show dev lo")?;
+        ensure!(!loopback.contains(&vip.to_string()), "{loopback}");
+        for name in ["conf/eth0/accept_redirects", "conf/eth0/send_redirects", "ip_forward"] {
+            ensure!(sysctl(&host.namespace, name)? == "0", "{name}");
+        }
+    }
     ensure!(script.run("status", 3)? == "stopped\n", "it says that it runs");
     script.run("start", 0)?;
     ensure!(script.run("status", 0)? == "running\n", "it says that it does not run");
     wait_for_servers(&daemon)?;
-    let mut names: Vec<String> = (0..4)
-        .map(|_| network.asker().who(std::net::SocketAddr::new(vip, 8080)))
-        .collect::<Result<_>>()
-        .context("asking through the director")?;
+    let who = || network.asker().who(SocketAddr::new(vip, 8080));
+    let mut names: Vec<String> =
+        (0..4).map(|_| who()).collect::<Result<_>>().context("asking through the director")?;
     names.sort_unstable();
     ensure!(names == ["s1", "s1", "s2", "s2"], "{names:?}");
+    for server in &servers {
+        server.run("stop", 0)?;
+        server.run("status", 3)?;
+    }
+    ensure!(who().is_err(), "a server without a way back answers");
     script.run("stop", 0)?;
     ensure!(daemon.must("-S -n")?.is_empty(), "something is left");
     Ok(())

@@ -1,5 +1,7 @@
 //! Colours: only on a terminal, and not where `NO_COLOR` (no-color.org) says otherwise.
 
+use std::env;
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 
 /// Whether words are painted, and how.
@@ -29,8 +31,13 @@ impl Paint {
     }
 
     fn on(is_terminal: bool) -> Self {
-        let says_no = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+        Self::decide(is_terminal, env::var_os("NO_COLOR").as_deref(), env::var_os("TERM").as_deref())
+    }
+
+    /// By what the environment says: an empty `NO_COLOR` says nothing, and a dumb terminal knows no colours.
+    fn decide(is_terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> Self {
+        let says_no = no_color.is_some_and(|value| !value.is_empty());
+        let is_dumb = term.is_some_and(|name| name == "dumb");
         if is_terminal && !says_no && !is_dumb { Self::Coloured } else { Self::Plain }
     }
 
@@ -50,9 +57,32 @@ impl Paint {
 mod tests {
     use super::*;
 
+    fn decided(is_terminal: bool, no_color: Option<&str>, term: Option<&str>) -> Paint {
+        Paint::decide(is_terminal, no_color.map(OsStr::new), term.map(OsStr::new))
+    }
+
     #[test]
-    fn what_is_no_terminal_gets_words_alone() {
-        assert_eq!(Paint::on(false), Paint::Plain);
+    fn a_terminal_has_colours_unless_it_or_the_user_says_no() {
+        let term = Some("xterm");
+        assert_eq!(decided(true, None, term), Paint::Coloured);
+        assert_eq!(decided(true, None, None), Paint::Coloured);
+        assert_eq!(decided(true, Some(""), term), Paint::Coloured, "an empty NO_COLOR does not count");
+        for no in ["1", "0", "yes", " "] {
+            assert_eq!(decided(true, Some(no), term), Paint::Plain, "any other does: {no:?}");
+        }
+        assert_eq!(decided(true, None, Some("dumb")), Paint::Plain);
+        assert_eq!(decided(true, Some(""), Some("dumb")), Paint::Plain);
+    }
+
+    #[test]
+    fn what_is_no_terminal_has_none_whatever_is_said() {
+        for no_color in [None, Some(""), Some("1")] {
+            assert_eq!(decided(false, no_color, Some("xterm")), Paint::Plain, "{no_color:?}");
+        }
+    }
+
+    #[test]
+    fn plain_words_are_left_alone_and_others_are_painted() {
         assert_eq!(Paint::Plain.ink(Ink::Warning, "GONE"), "GONE");
         assert_eq!(Paint::Coloured.ink(Ink::Warning, "GONE"), "\x1b[1;31mGONE\x1b[0m");
     }

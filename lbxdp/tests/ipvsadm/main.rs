@@ -9,3 +9,4 @@ mod recorded;
 mod restore;
 mod run;
 mod scripts;
+mod spoiled;

@@ -16,14 +16,14 @@ pub(crate) struct Answer {
 }
 
 /// Runs `ipvsadm` with these arguments and this standard input.
-pub(crate) fn run(director: &mut InMemory, arguments: &[String], input: &str) -> Answer {
+pub(crate) fn run(director: &mut InMemory, arguments: &[String], input: impl AsRef<[u8]>) -> Answer {
     let mut output = Vec::new();
     let mut errors = Vec::new();
     let mut front = Front {
         program: "ipvsadm",
         director,
         names: &NamesOfTheMachine,
-        input: input.as_bytes(),
+        input: input.as_ref(),
         output: &mut output,
         errors: &mut errors,
     };

@@ -16,13 +16,25 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOOKUPS_AT_ONCE: usize = 64;
 
 /// The system's names: `/etc/services`, and whatever its resolver asks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SystemNames {
     ports: OnceCell<PortNames>,
     deadline: OnceCell<Instant>,
+    look_up: LookUp,
+}
+
+impl Default for SystemNames {
+    fn default() -> Self {
+        Self::asking(|address| dns_lookup::lookup_addr(&address).ok())
+    }
 }
 
 impl SystemNames {
+    /// With another resolver for the names of hosts.
+    fn asking(look_up: LookUp) -> Self {
+        Self { ports: OnceCell::new(), deadline: OnceCell::new(), look_up }
+    }
+
     fn ports(&self) -> &PortNames {
         self.ports.get_or_init(PortNames::of_system)
     }
@@ -50,7 +62,7 @@ impl Names for SystemNames {
 
     fn hosts(&self, addresses: &[IpAddr]) -> Vec<Option<String>> {
         let deadline = *self.deadline.get_or_init(|| Instant::now() + PATIENCE);
-        hosts_until(deadline, addresses, |address| dns_lookup::lookup_addr(&address).ok())
+        hosts_until(deadline, addresses, self.look_up)
     }
 }
 
@@ -92,7 +104,10 @@ fn start(addresses: &[IpAddr], look_up: LookUp) -> Receiver<(usize, Option<Strin
 
 #[cfg(test)]
 mod tests {
+    use lbxdp_common::Protocol;
+
     use super::*;
+    use crate::cli::names::Naming;
 
     /// A name server that never answers for one address.
     fn half_dead(address: IpAddr) -> Option<String> {
@@ -118,5 +133,33 @@ mod tests {
     fn nobody_is_asked_after_the_deadline() {
         let asked = |_| panic!("asked after the deadline");
         assert_eq!(hosts_until(Instant::now(), &[Ipv4Addr::LOCALHOST.into()], asked), [None]);
+    }
+
+    /// A resolver that never answers.
+    fn silent(_: IpAddr) -> Option<String> {
+        loop {
+            thread::park();
+        }
+    }
+
+    /// How long all of a run may take, on a busy machine.
+    const IN_TIME: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_listing_whose_resolver_never_answers_comes_in_time_and_in_numbers() {
+        let (done, finished) = mpsc::channel();
+        // On a thread of its own: without a limit it would never come back.
+        thread::spawn(move || {
+            let names = SystemNames::asking(silent);
+            let mut naming = Naming::by_name(&names);
+            // Each piece of a listing looks up its own; what they wait counts together.
+            let lines: Vec<String> = (1..=200)
+                .map(|last| naming.endpoint(Ipv4Addr::new(10, 0, 0, last).into(), 50_000, Protocol::Tcp))
+                .collect();
+            done.send(lines)
+        });
+        let lines = finished.recv_timeout(IN_TIME).expect("the listing ends");
+        let numbers: Vec<String> = (1..=200).map(|last| format!("10.0.0.{last}:50000")).collect();
+        assert_eq!(lines, numbers);
     }
 }
