@@ -157,8 +157,9 @@ pub enum Verb {
     },
     /// Find what is wrong with this director or real server, why it matters, and what mends it.
     ///
-    /// Exit code 0: nothing is wrong, 1: warnings, 2: errors, 3: it could not be found out. Neighbours are asked by ARP and NDP for the
-    /// VIPs, in nobody's name; a director's servers on HTTP's ports are asked for the time.
+    /// Exit code 0: nothing is wrong, 1: warnings, or not all could be looked at, 2: errors, 3: it could not be found out, or the words were
+    /// not understood. Neighbours are asked by ARP and NDP for the VIPs, in nobody's name; a director's servers on HTTP's ports are asked
+    /// for the time.
     Doctor(DoctorArguments),
     /// Show what the kernel's verifier says of the packet program, without attaching it.
     Verify,

@@ -25,7 +25,7 @@ pub use realserver::TunnelKind;
 pub use run::{Outcome, run_director, run_realserver};
 pub use words::{DirectorVerb, RealServerVerb};
 
-pub(crate) use director::vips;
+pub(crate) use director::{Director as DirectorWish, vips};
 pub(crate) use look::look;
 pub(crate) use memory::{Memory, recall};
 pub(crate) use netlink::Netlink;

@@ -38,6 +38,8 @@ pub(crate) struct Link {
     pub(crate) kind: String,
     /// The index of the interface below, of a VLAN.
     pub(crate) lower: Option<u32>,
+    /// The index of the bridge or bond that it is a port of.
+    pub(crate) master: Option<u32>,
 }
 
 /// An address on an interface.
@@ -106,6 +108,16 @@ impl Surroundings {
     /// An interface by its name.
     pub(crate) fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The interfaces by which an interface's frames come in: of a VLAN the one below, of a bridge or a bond its ports.
+    pub(crate) fn below(&self, name: &str) -> impl Iterator<Item = &Link> {
+        // Of a veth the other end stands there, which is beside it; its index may be of another namespace.
+        let upper = self.link(name).filter(|link| link.kind != "veth");
+        let is_below = move |link: &&Link| {
+            upper.is_some_and(|upper| upper.lower == Some(link.index) || link.master == Some(upper.index))
+        };
+        self.links.iter().filter(is_below)
     }
 
     /// Interfaces by which somebody may ask for an address by ARP.
