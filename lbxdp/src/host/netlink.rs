@@ -68,9 +68,9 @@ impl Netlink {
         Ok(routes)
     }
 
-    pub(super) fn add_address(&self, links: &[Link], address: &Address) -> Result<(), Error> {
+    pub(super) fn add_address(&self, links: &[Link], address: &Address) -> Result<(), ChangeError> {
         let request = self.handle.address().add(
-            index(links, &address.interface),
+            index(links, &address.interface)?,
             address.address.addr(),
             address.address.prefix_len(),
         );
@@ -92,35 +92,46 @@ impl Netlink {
             life.ifa_valid = FOR_EVER;
             message.attributes.push(AddressAttribute::CacheInfo(life));
         }
-        self.runtime.block_on(request.execute())
+        Ok(self.runtime.block_on(request.execute())?)
     }
 
-    pub(super) fn remove_address(&self, links: &[Link], address: &Address) -> Result<(), Error> {
+    pub(super) fn remove_address(&self, links: &[Link], address: &Address) -> Result<(), ChangeError> {
         let mut message = AddressMessage::default();
         let ip = address.address.addr();
         message.header.family = family(ip);
         message.header.prefix_len = address.address.prefix_len();
-        message.header.index = index(links, &address.interface);
+        message.header.index = index(links, &address.interface)?;
         message.attributes.push(AddressAttribute::Local(ip));
         message.attributes.push(AddressAttribute::Address(ip));
-        self.runtime.block_on(self.handle.address().del(message).execute())
+        Ok(self.runtime.block_on(self.handle.address().del(message).execute())?)
     }
 
-    pub(super) fn set_link(&self, links: &[Link], name: &str, is_up: bool) -> Result<(), Error> {
-        let builder = LinkMessageBuilder::<LinkUnspec>::new().index(index(links, name));
+    pub(super) fn set_link(&self, links: &[Link], name: &str, is_up: bool) -> Result<(), ChangeError> {
+        let builder = LinkMessageBuilder::<LinkUnspec>::new().index(index(links, name)?);
         let message = if is_up { builder.up() } else { builder.down() }.build();
-        self.runtime.block_on(self.handle.link().set(message).execute())
+        Ok(self.runtime.block_on(self.handle.link().set(message).execute())?)
     }
 
     /// Puts a route in the place of the one to the same destination with the same metric.
-    pub(super) fn change_route(&self, links: &[Link], route: &Route) -> Result<(), Error> {
-        let message = message_of(links, route);
-        self.runtime.block_on(self.handle.route().add(message).replace().execute())
+    pub(super) fn change_route(&self, links: &[Link], route: &Route) -> Result<(), ChangeError> {
+        let message = message_of(links, route)?;
+        Ok(self.runtime.block_on(self.handle.route().add(message).replace().execute())?)
     }
 }
 
-fn index(links: &[Link], name: &str) -> u32 {
-    links.iter().find(|link| link.name == name).map_or(0, |link| link.index)
+/// Why something was not changed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ChangeError {
+    /// To the kernel the index 0 would be any interface.
+    #[error("there is no interface {0} any more")]
+    NoInterface(String),
+    #[error(transparent)]
+    Kernel(#[from] Error),
+}
+
+fn index(links: &[Link], name: &str) -> Result<u32, ChangeError> {
+    let link = links.iter().find(|link| link.name == name);
+    link.map(|link| link.index).ok_or_else(|| ChangeError::NoInterface(name.to_owned()))
 }
 
 fn name(links: &[Link], index: u32) -> Option<String> {
@@ -254,7 +265,7 @@ fn route(message: &RouteMessage, links: &[Link]) -> Option<Route> {
 /// From router advertisements.
 const RTPROT_RA: u8 = 9;
 
-fn message_of(links: &[Link], route: &Route) -> RouteMessage {
+fn message_of(links: &[Link], route: &Route) -> Result<RouteMessage, ChangeError> {
     let wire = |address: IpAddr| match address {
         IpAddr::V4(address) => RouteAddress::Inet(address),
         IpAddr::V6(address) => RouteAddress::Inet6(address),
@@ -274,7 +285,7 @@ fn message_of(links: &[Link], route: &Route) -> RouteMessage {
     }
     message.attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(wire(gateway))));
     message.attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(wire(source))));
-    message.attributes.push(RouteAttribute::Oif(index(links, &route.interface)));
+    message.attributes.push(RouteAttribute::Oif(index(links, &route.interface)?));
     if route.metric != 0 {
         message.attributes.push(RouteAttribute::Priority(route.metric));
     }
@@ -283,5 +294,18 @@ fn message_of(links: &[Link], route: &Route) -> RouteMessage {
     if !metrics.is_empty() {
         message.attributes.push(RouteAttribute::Metrics(metrics));
     }
-    message
+    Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel would take a route without an interface, by its own choice.
+    #[test]
+    fn nothing_is_asked_of_an_interface_that_has_gone() {
+        let links = [Link { index: 2, name: "eth0".into(), ..Link::default() }];
+        assert_eq!(index(&links, "eth0").unwrap(), 2);
+        assert!(matches!(index(&links, "eth1"), Err(ChangeError::NoInterface(name)) if name == "eth1"));
+    }
 }

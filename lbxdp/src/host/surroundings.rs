@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::director;
+
 /// A machine (one network namespace of it).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Surroundings {
@@ -108,6 +110,11 @@ impl Surroundings {
     /// An interface by its name.
     pub(crate) fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The service or server, as a line, that is the same as a line's, however that is to be.
+    pub(crate) fn service_like(&self, line: &str) -> Option<&String> {
+        self.services.iter().find(|found| director::identity(found) == director::identity(line))
     }
 
     /// The interfaces by which an interface's frames come in: of a VLAN the one below, of a bridge or a bond its ports.
