@@ -90,7 +90,7 @@ mod tests {
             bytes[..piece.len()].copy_from_slice(piece);
             Ok(piece.len())
         };
-        let whole = head(Instant::now() + Duration::from_secs(3_600), read);
+        let whole = head(Instant::now() + Duration::from_hours(1), read);
         assert_eq!(whole, b"HTTP/1.0 200 OK\r\nDate: x\r\n\r\n");
         assert_eq!(pieces.next(), Some("more"));
     }

@@ -304,7 +304,9 @@ mod tests {
     use crate::cli::client::EachPiece;
 
     /// A daemon that has always the same answer.
-    struct Says(fn() -> Result<Response, ClientError>);
+    struct Says(Answer);
+
+    type Answer = fn() -> Result<Response, ClientError>;
 
     impl Director for Says {
         fn ask(&mut self, _: &Request) -> Result<Response, ClientError> {
@@ -319,7 +321,7 @@ mod tests {
     /// A daemon that hangs is no more healthy than one that is not there.
     #[test]
     fn whatever_keeps_a_daemon_from_answering_is_a_fault() {
-        let silences: [(fn() -> Result<Response, ClientError>, bool); 4] = [
+        let silences: [(Answer, bool); 4] = [
             (|| Err(ClientError::NotRunning(Instance::default())), false),
             (|| Err(ClientError::Silent(Instance::default())), true),
             (|| Err(ClientError::PermissionDenied), true),

@@ -10,7 +10,8 @@ use netlink_packet_route::address::{
 };
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RoutePreference, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RoutePreference,
+    RouteType,
 };
 use rtnetlink::{Error, Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use tokio::runtime::Runtime;
@@ -223,6 +224,8 @@ fn route(message: &RouteMessage, links: &[Link]) -> Option<Route> {
     let mut interface = None;
     // IPv6's are made by the kernel itself and run out: they come back with its next advertisement.
     let is_advertised = u8::from(header.protocol) == RTPROT_RA;
+    // Without it the kernel would refuse a gateway that is on no network of its interface.
+    let is_onlink = header.flags.contains(RouteFlags::Onlink);
     let mut route = Route {
         destination: IpNet::new(any, 0).ok()?,
         gateway: None,
@@ -233,7 +236,7 @@ fn route(message: &RouteMessage, links: &[Link]) -> Option<Route> {
         scope: header.scope.into(),
         mtu: None,
         advmss: None,
-        is_beyond_us: header.tos != 0 || header.source_prefix_length != 0 || is_advertised,
+        is_beyond_us: header.tos != 0 || header.source_prefix_length != 0 || is_advertised || is_onlink,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -300,6 +303,23 @@ fn message_of(links: &[Link], route: &Route) -> Result<RouteMessage, ChangeError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_by_a_gateway_beyond_all_networks_is_left_alone() {
+        let links = [Link { index: 2, name: "eth0".into(), ..Link::default() }];
+        let is_left = |flags| {
+            let mut message = RouteMessage::default();
+            message.header.address_family = AddressFamily::Inet;
+            message.header.table = RouteHeader::RT_TABLE_MAIN;
+            message.header.kind = RouteType::Unicast;
+            message.header.flags = flags;
+            message.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet([172, 31, 1, 1].into())));
+            message.attributes.push(RouteAttribute::Oif(2));
+            route(&message, &links).unwrap().is_beyond_us
+        };
+        assert!(is_left(RouteFlags::Onlink));
+        assert!(!is_left(RouteFlags::empty()));
+    }
 
     /// The kernel would take a route without an interface, by its own choice.
     #[test]
