@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lbxdp::cli::arguments::{
-    Arguments, ConnectionVerb, LinkArguments, MarkVerb, ServerVerb, ServiceVerb, Verb,
+    Arguments, ConnectionVerb, LinkArguments, MarkVerb, ServerVerb, ServiceVerb, Verb, misunderstood,
 };
 use lbxdp::cli::marks::{self, MarkError};
 use lbxdp::cli::paint::Paint;
@@ -28,7 +28,15 @@ fn main() -> ExitCode {
     if is_ipvsadm(&program, &arguments) {
         return lbxdp::cli::ipvsadm::main(arguments, &program.to_string_lossy());
     }
-    let verb = Arguments::parse().verb;
+    let verb = match Arguments::try_parse() {
+        Ok(Arguments { verb }) => verb,
+        // Help is no error.
+        Err(error) if error.exit_code() == 0 => error.exit(),
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(misunderstood(arguments.first().map(OsString::as_os_str)));
+        }
+    };
     let done: Result<(), Box<dyn std::error::Error>> = match verb {
         Verb::Run { interfaces, instance, connections, connections_v6, leave, metrics, metrics_servers } => {
             log_to_stderr();

@@ -1,5 +1,6 @@
 //! The words of `lbxdp` itself, beside ipvsadm's: what clap reads, and what completions and manual pages are made from.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +26,14 @@ use crate::tables::pins::Instance;
 pub struct Arguments {
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+/// Verbs whose exit code 2 says that something is wrong with the machine.
+const JUDGES: [&str; 3] = ["doctor", "realserver", "director"];
+
+/// The exit code for words that are not understood. Usually that is 2.
+pub fn misunderstood(verb: Option<&OsStr>) -> u8 {
+    if verb.is_some_and(|verb| JUDGES.iter().any(|judge| verb == *judge)) { 3 } else { 2 }
 }
 
 /// What is to be done.
@@ -157,8 +166,9 @@ pub enum Verb {
     },
     /// Find what is wrong with this director or real server, why it matters, and what mends it.
     ///
-    /// Exit code 0: nothing is wrong, 1: warnings, 2: errors, 3: it could not be found out. Neighbours are asked by ARP and NDP for the
-    /// VIPs, in nobody's name; a director's servers on HTTP's ports are asked for the time.
+    /// Exit code 0: nothing is wrong, 1: warnings, or not all could be looked at, 2: errors, 3: it could not be found out, or the words were
+    /// not understood. Neighbours are asked by ARP and NDP for the VIPs, in nobody's name; a director's servers on HTTP's ports are asked
+    /// for the time.
     Doctor(DoctorArguments),
     /// Show what the kernel's verifier says of the packet program, without attaching it.
     Verify,
@@ -257,4 +267,19 @@ pub struct LinkArguments {
     /// With --divert: the root directory of the system in question.
     #[arg(long, value_name = "DIRECTORY", default_value = "/", requires = "divert")]
     pub root: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever asks whether a machine is well must not take a slip of the pen for an answer.
+    #[test]
+    fn words_that_are_not_understood_are_no_judgement() {
+        for (verb, code) in [("doctor", 3), ("realserver", 3), ("director", 3), ("run", 2), ("nonsense", 2)] {
+            assert_eq!(misunderstood(Some(OsStr::new(verb))), code, "{verb}");
+            assert!(Arguments::try_parse_from(["lbxdp", verb, "--nonsense"]).is_err());
+        }
+        assert_eq!(misunderstood(None), 2);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -10,17 +10,40 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How far the clock of a server is ahead of this one's, in seconds: at least the first, at most the second. `None` if it does
 /// not say.
 pub(super) fn ahead(server: SocketAddr) -> io::Result<Option<(f64, f64)>> {
+    let deadline = Instant::now() + PATIENCE;
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     let asked = now();
     stream.write_all(format!("HEAD / HTTP/1.0\r\nHost: {server}\r\n\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    // What has come is enough, however it ends: a server may keep the connection open.
-    let _ = stream.take(8_192).read_to_end(&mut answer);
+    let head = head(deadline, |bytes, left| {
+        stream.set_read_timeout(Some(left))?;
+        stream.read(bytes)
+    });
     let answered = now();
-    let said = date(&String::from_utf8_lossy(&answer));
+    let said = date(&String::from_utf8_lossy(&head));
     // It was said between asking and answering, and is cut to whole seconds.
     Ok(said.map(|said| (said - answered, said + 1.0 - asked)))
+}
+
+/// At most so many bytes of an answer are read.
+const MOST_BYTES: usize = 8_192;
+
+/// The head of an answer, or what came of it until the deadline: a server may keep the connection open, or trickle. `read` is told how
+/// long it may take.
+fn head(deadline: Instant, mut read: impl FnMut(&mut [u8], Duration) -> io::Result<usize>) -> Vec<u8> {
+    let mut head = Vec::new();
+    let mut bytes = [0; 512];
+    while head.len() < MOST_BYTES && !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        // What has come is enough, however it ends.
+        match read(&mut bytes, left) {
+            Ok(length) if length > 0 => head.extend(bytes.iter().take(length)),
+            _ => break,
+        }
+    }
+    head
 }
 
 fn now() -> f64 {
@@ -57,7 +80,38 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::date;
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_to_the_end_of_its_head() {
+        let mut pieces = ["HTTP/1.0 200 OK\r\nDate: x\r\n", "\r", "\n", "more"].into_iter();
+        let read = |bytes: &mut [u8], _| {
+            let piece = pieces.next().unwrap().as_bytes();
+            bytes[..piece.len()].copy_from_slice(piece);
+            Ok(piece.len())
+        };
+        let whole = head(Instant::now() + Duration::from_hours(1), read);
+        assert_eq!(whole, b"HTTP/1.0 200 OK\r\nDate: x\r\n\r\n");
+        assert_eq!(pieces.next(), Some("more"));
+    }
+
+    /// Each byte in time would be hours for all of them.
+    #[test]
+    fn all_of_an_answer_has_one_deadline() {
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let mut before = Duration::from_millis(20);
+        let trickled = head(deadline, |bytes, left| {
+            assert!(left <= before);
+            before = left;
+            // This one comes at the last moment.
+            while Instant::now() < deadline {
+                std::hint::spin_loop();
+            }
+            bytes[0] = b'x';
+            Ok(1)
+        });
+        assert_eq!(trickled, b"x");
+    }
 
     #[test]
     fn dates_are_read_as_rfc_9110_writes_them() {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use crate::host::Surroundings;
 use crate::lan::{Heard, Mac};
@@ -27,14 +28,20 @@ pub enum Forwarding {
 }
 
 /// Whether a director's daemon answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Daemon {
-    /// There is none, and no packet path.
+    /// Not asked: this is a real server.
     #[default]
-    Absent,
+    Unasked,
     Running,
-    /// Its packet path is there, but nobody looks after it.
-    Dead,
+    /// It does not say how it is.
+    Down {
+        why: String,
+        /// Whether it runs at all.
+        is_running: bool,
+        /// Whether packets are forwarded nevertheless.
+        has_packet_path: bool,
+    },
 }
 
 /// What was found out about a machine.
@@ -50,6 +57,8 @@ pub(crate) struct Facts {
     /// Packets that `rp_filter` has dropped since the machine (or its namespace) was started.
     pub(crate) reverse_path_drops: u64,
     pub(crate) has_kernel_ipvs: bool,
+    /// The program that speaks to the kernel's IPVS, and not to lbxdp.
+    pub(crate) kernels_ipvsadm: Option<PathBuf>,
 
     // Of a real server.
     pub(crate) forwarding: Forwarding,
@@ -63,6 +72,8 @@ pub(crate) struct Facts {
     // Of a director.
     pub(crate) daemon: Daemon,
     pub(crate) status: Option<Status>,
+    /// Packets that found no room for a tunnel's header while this was looked at.
+    pub(crate) no_tunnel: u64,
     pub(crate) services: Vec<ServiceSnapshot>,
     /// What the kernel chooses as source of packets to a server.
     pub(crate) sources: BTreeMap<IpAddr, IpAddr>,

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lbxdp_common::{Forward, Protocol};
 
@@ -12,11 +13,12 @@ use super::facts::{Daemon, Facts, Forwarding, Role};
 use super::words::DoctorArguments;
 use super::{DoctorError, clock, ethtool};
 use crate::cli::client::{Client, ClientError, Director};
+use crate::daemon::load::chain;
 use crate::host::{self, Memory, Netlink, RealServer, Surroundings, look};
 use crate::lan;
+use crate::link::kernels_ipvsadm;
 use crate::message::{Request, Response};
-use crate::snapshot::{ServiceSnapshot, Way};
-use crate::state::ServiceKey;
+use crate::snapshot::{ServiceSnapshot, Status, Way};
 use crate::tables::pins::Instance;
 
 /// How long neighbours may take to answer, and how long is listened for packets that should not come.
@@ -33,8 +35,15 @@ pub(super) fn gather(arguments: &DoctorArguments) -> Result<(Facts, Vec<String>)
     let instance = &arguments.instance.name;
     let netlink = Netlink::open()?;
     let mut unchecked = Vec::new();
+    let kept: Option<Memory<host::DirectorWish>> =
+        host::recall(instance, "director").unwrap_or_else(|error| {
+            unchecked.push(format!("what was started as director: {}", chain(&error)));
+            None
+        });
     let has_packet_path = instance.layout_pins().exists();
-    let role = arguments.role.unwrap_or(if has_packet_path { Role::Director } else { Role::Server });
+    // One whose packet path has gone is a director nevertheless: that is what is wrong with it.
+    let is_director = has_packet_path || kept.is_some() || instance.saved().exists();
+    let role = arguments.role.unwrap_or(if is_director { Role::Director } else { Role::Server });
     let mut facts = Facts {
         role,
         there: look(&netlink, instance)?,
@@ -42,44 +51,84 @@ pub(super) fn gather(arguments: &DoctorArguments) -> Result<(Facts, Vec<String>)
         listeners: listeners(),
         reverse_path_drops: reverse_path_drops(),
         has_kernel_ipvs: has_kernel_ipvs(),
+        kernels_ipvsadm: kernels_ipvsadm(Path::new("/")),
         ports: arguments.ports.clone(),
         directors: arguments.directors.clone(),
         clients: arguments.clients.clone(),
         ..Facts::default()
     };
+    let mut client = Client::new(instance.clone());
+    let begun = Instant::now();
     match role {
-        Role::Director => ask_daemon(&mut facts, instance, has_packet_path, &mut unchecked),
+        Role::Director => {
+            facts.daemon = ask_status(&mut facts, &mut client, has_packet_path);
+            know_director(&mut facts, instance, &mut client, kept.map(|memory| memory.wish), &mut unchecked);
+        }
         Role::Server => know_server(&mut facts, arguments, instance)?,
     }
     facts.vips.sort_unstable();
     facts.vips.dedup();
     facts.heard = listen(&facts, &mut unchecked);
+    if let Some(status) = &facts.status {
+        thread::sleep(LISTENING.saturating_sub(begun.elapsed()));
+        match client.ask(&Request::Status) {
+            Ok(Response::Status(later)) => {
+                facts.no_tunnel = no_tunnel(&later).saturating_sub(no_tunnel(status));
+            }
+            Ok(_) => unchecked.push("what becomes of packets: the daemon is of another version".to_owned()),
+            Err(error) => unchecked.push(format!("what becomes of packets: {}", chain(&error))),
+        }
+    }
     Ok((facts, unchecked))
 }
 
-/// What the daemon says, and what its servers say.
-fn ask_daemon(facts: &mut Facts, instance: &Instance, has_packet_path: bool, unchecked: &mut Vec<String>) {
-    let mut client = Client::new(instance.clone());
-    match client.ask(&Request::Status) {
+/// Packets that found no room for a tunnel's header, of all times.
+fn no_tunnel(status: &Status) -> u64 {
+    let counted = status.not_forwarded.iter().filter(|counted| counted.reason == "no_tunnel");
+    counted.map(|counted| counted.packets).sum()
+}
+
+/// How the daemon says it is. Whatever keeps it from saying so is a fault of its own: without it nothing else is known.
+fn ask_status(facts: &mut Facts, client: &mut impl Director, has_packet_path: bool) -> Daemon {
+    let (why, is_running) = match client.ask(&Request::Status) {
         Ok(Response::Status(status)) => {
-            facts.daemon = Daemon::Running;
             facts.status = Some(*status);
+            return Daemon::Running;
         }
-        Err(ClientError::NotRunning(_)) if has_packet_path => facts.daemon = Daemon::Dead,
-        Err(error) => unchecked.push(format!("the director's tables: {error}")),
-        Ok(_) => unchecked.push("the director's tables: the daemon is of another version".to_owned()),
-    }
-    if let Ok(Response::Services(snapshot)) = client.ask(&Request::Services) {
-        facts.services = snapshot.services;
+        Ok(_) => ("the daemon is of another version".to_owned(), true),
+        Err(error) => (chain(&error), !matches!(error, ClientError::NotRunning(_))),
+    };
+    Daemon::Down { why, is_running, has_packet_path }
+}
+
+/// What the daemon and its servers say; of a daemon that is down, what it was told.
+fn know_director(
+    facts: &mut Facts,
+    instance: &Instance,
+    client: &mut Client,
+    wish: Option<host::DirectorWish>,
+    unchecked: &mut Vec<String>,
+) {
+    // One that does not say how it is is not asked again: each question may take as long as its patience lasts.
+    if facts.daemon == Daemon::Running {
+        match client.ask(&Request::Services) {
+            Ok(Response::Services(snapshot)) => facts.services = snapshot.services,
+            Ok(_) => unchecked.push("the services: the daemon is of another version".to_owned()),
+            Err(error) => unchecked.push(format!("the services: {}", chain(&error))),
+        }
     }
     if facts.vips.is_empty() {
-        let saved = crate::saved::read(&instance.saved()).ok().flatten();
-        let saved = saved.iter().flat_map(|state| state.services.keys());
-        let keys: Vec<&ServiceKey> = match facts.daemon {
-            Daemon::Dead => saved.collect(),
-            _ => facts.services.iter().map(|service| &service.key).collect(),
+        facts.vips = if facts.daemon == Daemon::Running {
+            host::vips(facts.services.iter().map(|service| &service.key))
+        } else {
+            let saved = crate::saved::read(&instance.saved()).unwrap_or_else(|error| {
+                unchecked.push(format!("the saved services: {}", chain(&error)));
+                None
+            });
+            let mut vips = host::vips(saved.iter().flat_map(|state| state.services.keys()));
+            vips.extend(wish.into_iter().flat_map(|wish| wish.vips));
+            vips
         };
-        facts.vips = host::vips(keys.into_iter());
     }
     let attached: Vec<String> =
         facts.status.iter().flat_map(|status| &status.interfaces).map(|found| found.name.clone()).collect();
@@ -180,10 +229,12 @@ fn listen(facts: &Facts, unchecked: &mut Vec<String>) -> BTreeMap<String, lan::H
     }
     let names: Vec<&str> =
         facts.there.asked().filter(|link| link.is_up).map(|link| link.name.as_str()).collect();
+    // Of the directors too: one of those that answer for a VIP is theirs.
+    let asked = &[facts.vips.as_slice(), facts.directors.as_slice()].concat();
     let heard = thread::scope(|scope| {
         let asking: Vec<_> = names
             .into_iter()
-            .map(|name| scope.spawn(move || (name.to_owned(), lan::ask(name, &facts.vips, LISTENING))))
+            .map(|name| scope.spawn(move || (name.to_owned(), lan::ask(name, asked, LISTENING))))
             .collect();
         asking.into_iter().filter_map(|asking| asking.join().ok()).collect::<Vec<_>>()
     });
@@ -250,6 +301,45 @@ fn has_kernel_ipvs() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::client::EachPiece;
+
+    /// A daemon that has always the same answer.
+    struct Says(Answer);
+
+    type Answer = fn() -> Result<Response, ClientError>;
+
+    impl Director for Says {
+        fn ask(&mut self, _: &Request) -> Result<Response, ClientError> {
+            self.0()
+        }
+
+        fn connections(&mut self, _: &mut EachPiece<'_>) -> Result<(), ClientError> {
+            unreachable!("nobody asks for connections")
+        }
+    }
+
+    /// A daemon that hangs is no more healthy than one that is not there.
+    #[test]
+    fn whatever_keeps_a_daemon_from_answering_is_a_fault() {
+        let silences: [(Answer, bool); 4] = [
+            (|| Err(ClientError::NotRunning(Instance::default())), false),
+            (|| Err(ClientError::Silent(Instance::default())), true),
+            (|| Err(ClientError::PermissionDenied), true),
+            (|| Ok(Response::Done), true),
+        ];
+        for (silence, is_up) in silences {
+            for path in [false, true] {
+                let mut facts = Facts::default();
+                match ask_status(&mut facts, &mut Says(silence), path) {
+                    Daemon::Down { is_running, has_packet_path, .. } => {
+                        assert_eq!((is_running, has_packet_path), (is_up, path));
+                    }
+                    other => panic!("{other:?}"),
+                }
+                assert!(facts.status.is_none());
+            }
+        }
+    }
 
     #[test]
     fn listening_sockets_are_told_from_others() {

@@ -39,7 +39,8 @@ pub(super) fn text(role: Role, findings: &[Finding], unchecked: &[String]) -> St
             Role::Director => "director",
             Role::Server => "real server",
         };
-        let _ = writeln!(text, "{machine}: nothing wrong was found");
+        let as_far = if unchecked.is_empty() { "" } else { ", but not all could be looked at" };
+        let _ = writeln!(text, "{machine}: nothing wrong was found{as_far}");
     }
     for words in unchecked {
         let _ = writeln!(text, "not checked: {words}");

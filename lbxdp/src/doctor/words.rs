@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::DoctorError;
 use super::facts::{Forwarding, Role};
-use super::findings::{Severity, findings};
+use super::findings::{Finding, Severity, findings};
 use super::gather::gather;
 use super::report;
 use crate::cli::arguments::InstanceArgument;
@@ -15,7 +15,8 @@ use crate::cli::arguments::InstanceArgument;
 pub struct DoctorArguments {
     #[command(flatten)]
     pub instance: InstanceArgument,
-    /// What the machine is; without it a director if the instance's packet path is here, else a real server.
+    /// What the machine is; without it a director if the instance's packet path, its saved services or what `lbxdp director` has started
+    /// are here, else a real server.
     #[arg(long, value_enum)]
     pub role: Option<Role>,
     /// A VIP; may be given several times. Without it: a director's are those of its services, a real server's those of `lbxdp realserver`,
@@ -39,7 +40,8 @@ pub struct DoctorArguments {
     pub json: bool,
 }
 
-/// Examines the machine and says what is wrong; the exit code: 0 nothing, 1 a warning, 2 an error.
+/// Examines the machine and says what is wrong; the exit code: 0 nothing, 1 a warning or something that could not be looked at, 2 an
+/// error.
 pub fn run(arguments: &DoctorArguments) -> Result<u8, DoctorError> {
     let (facts, unchecked) = gather(arguments)?;
     let findings = findings(&facts);
@@ -49,9 +51,35 @@ pub fn run(arguments: &DoctorArguments) -> Result<u8, DoctorError> {
         report::text(facts.role, &findings, &unchecked)
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(DoctorError::Output)?;
-    Ok(match findings.first().map(|finding| finding.severity) {
-        None => 0,
+    Ok(code(&findings, &unchecked))
+}
+
+/// What could not be looked at is not well.
+fn code(findings: &[Finding], unchecked: &[String]) -> u8 {
+    match findings.iter().map(|finding| finding.severity).max() {
+        None => u8::from(!unchecked.is_empty()),
         Some(Severity::Warning) => 1,
         Some(Severity::Error) => 2,
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_is_zero_only_if_all_was_looked_at() {
+        let finding = |severity| Finding {
+            id: "",
+            severity,
+            symptom: String::new(),
+            reason: String::new(),
+            remedy: String::new(),
+        };
+        let (warning, error) = (finding(Severity::Warning), finding(Severity::Error));
+        assert_eq!(code(&[], &[]), 0);
+        assert_eq!(code(&[], &["eth0".to_owned()]), 1);
+        assert_eq!(code(std::slice::from_ref(&warning), &["eth0".to_owned()]), 1);
+        assert_eq!(code(&[warning, error], &[]), 2);
+    }
 }

@@ -20,8 +20,8 @@ fn services_come_before_the_vip_and_neighbours_are_told_last() {
     assert_eq!(
         lines(&plan.steps),
         [
-            "ipvsadm -A -t 10.0.0.100:80 -s wrr",
-            "ipvsadm -a -t 10.0.0.100:80 -r 10.0.0.11:80 -g -w 2",
+            "lbxdp -A -t 10.0.0.100:80 -s wrr",
+            "lbxdp -a -t 10.0.0.100:80 -r 10.0.0.11:80 -g -w 2",
             "ip addr add 10.0.0.100/32 dev eth0",
             "arping -U -c 3 -I eth0 10.0.0.100",
         ]
@@ -35,8 +35,8 @@ fn services_come_before_the_vip_and_neighbours_are_told_last() {
         lines(&unwound(&now, &plan.remembered).steps),
         [
             "ip addr del 10.0.0.100/32 dev eth0",
-            "ipvsadm -d -t 10.0.0.100:80 -r 10.0.0.11:80",
-            "ipvsadm -D -t 10.0.0.100:80",
+            "lbxdp -d -t 10.0.0.100:80 -r 10.0.0.11:80",
+            "lbxdp -D -t 10.0.0.100:80",
         ]
     );
 }
@@ -110,9 +110,9 @@ fn a_service_that_was_there_comes_back_as_it_was() {
     let mut there = server();
     there.services = vec!["-A -t 10.0.0.100:80 -s rr".to_owned()];
     let plan = planned(&director(FILE), &there);
-    assert_eq!(lines(&plan.steps)[0], "ipvsadm -A -t 10.0.0.100:80 -s wrr");
+    assert_eq!(lines(&plan.steps)[0], "lbxdp -A -t 10.0.0.100:80 -s wrr");
     let back = lines(&unwound(&after(&there, &plan.steps), &plan.remembered).steps);
-    assert_eq!(back.last().unwrap(), "ipvsadm -A -t 10.0.0.100:80 -s rr");
+    assert_eq!(back.last().unwrap(), "lbxdp -A -t 10.0.0.100:80 -s rr");
 }
 
 #[test]
@@ -123,4 +123,18 @@ fn a_line_that_adds_nothing_is_refused_with_its_number() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn a_server_with_another_weight_stays_where_it_is() {
+    let there = server();
+    let first = planned(&director(FILE), &there);
+    let now = after(&there, &first.steps);
+    let heavier = director(&FILE.replace("-w 2", "-w 3"));
+    let second = plan(&now, &first.remembered, |origin| heavier.wanted(origin).unwrap());
+    let line = "-a -t 10.0.0.100:80 -r 10.0.0.11:80 -g -w 3";
+    assert_eq!(lines(&second.steps), [format!("lbxdp {line}")]);
+    let now = after(&now, &second.steps);
+    assert!(now.services.iter().any(|found| found == line), "{:?}", now.services);
+    assert_eq!(after(&now, &unwound(&now, &second.remembered).steps).services, there.services);
 }

@@ -10,7 +10,8 @@ use netlink_packet_route::address::{
 };
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RoutePreference, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RoutePreference,
+    RouteType,
 };
 use rtnetlink::{Error, Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use tokio::runtime::Runtime;
@@ -68,9 +69,9 @@ impl Netlink {
         Ok(routes)
     }
 
-    pub(super) fn add_address(&self, links: &[Link], address: &Address) -> Result<(), Error> {
+    pub(super) fn add_address(&self, links: &[Link], address: &Address) -> Result<(), ChangeError> {
         let request = self.handle.address().add(
-            index(links, &address.interface),
+            index(links, &address.interface)?,
             address.address.addr(),
             address.address.prefix_len(),
         );
@@ -92,35 +93,46 @@ impl Netlink {
             life.ifa_valid = FOR_EVER;
             message.attributes.push(AddressAttribute::CacheInfo(life));
         }
-        self.runtime.block_on(request.execute())
+        Ok(self.runtime.block_on(request.execute())?)
     }
 
-    pub(super) fn remove_address(&self, links: &[Link], address: &Address) -> Result<(), Error> {
+    pub(super) fn remove_address(&self, links: &[Link], address: &Address) -> Result<(), ChangeError> {
         let mut message = AddressMessage::default();
         let ip = address.address.addr();
         message.header.family = family(ip);
         message.header.prefix_len = address.address.prefix_len();
-        message.header.index = index(links, &address.interface);
+        message.header.index = index(links, &address.interface)?;
         message.attributes.push(AddressAttribute::Local(ip));
         message.attributes.push(AddressAttribute::Address(ip));
-        self.runtime.block_on(self.handle.address().del(message).execute())
+        Ok(self.runtime.block_on(self.handle.address().del(message).execute())?)
     }
 
-    pub(super) fn set_link(&self, links: &[Link], name: &str, is_up: bool) -> Result<(), Error> {
-        let builder = LinkMessageBuilder::<LinkUnspec>::new().index(index(links, name));
+    pub(super) fn set_link(&self, links: &[Link], name: &str, is_up: bool) -> Result<(), ChangeError> {
+        let builder = LinkMessageBuilder::<LinkUnspec>::new().index(index(links, name)?);
         let message = if is_up { builder.up() } else { builder.down() }.build();
-        self.runtime.block_on(self.handle.link().set(message).execute())
+        Ok(self.runtime.block_on(self.handle.link().set(message).execute())?)
     }
 
     /// Puts a route in the place of the one to the same destination with the same metric.
-    pub(super) fn change_route(&self, links: &[Link], route: &Route) -> Result<(), Error> {
-        let message = message_of(links, route);
-        self.runtime.block_on(self.handle.route().add(message).replace().execute())
+    pub(super) fn change_route(&self, links: &[Link], route: &Route) -> Result<(), ChangeError> {
+        let message = message_of(links, route)?;
+        Ok(self.runtime.block_on(self.handle.route().add(message).replace().execute())?)
     }
 }
 
-fn index(links: &[Link], name: &str) -> u32 {
-    links.iter().find(|link| link.name == name).map_or(0, |link| link.index)
+/// Why something was not changed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ChangeError {
+    /// To the kernel the index 0 would be any interface.
+    #[error("there is no interface {0} any more")]
+    NoInterface(String),
+    #[error(transparent)]
+    Kernel(#[from] Error),
+}
+
+fn index(links: &[Link], name: &str) -> Result<u32, ChangeError> {
+    let link = links.iter().find(|link| link.name == name);
+    link.map(|link| link.index).ok_or_else(|| ChangeError::NoInterface(name.to_owned()))
 }
 
 fn name(links: &[Link], index: u32) -> Option<String> {
@@ -149,6 +161,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().ok(),
             LinkAttribute::Link(lower) => link.lower = Some(*lower),
+            LinkAttribute::Controller(master) => link.master = Some(*master),
             LinkAttribute::LinkInfo(infos) => {
                 let kind = infos.iter().find_map(|info| match info {
                     LinkInfo::Kind(kind) => Some(kind_name(kind)),
@@ -211,6 +224,8 @@ fn route(message: &RouteMessage, links: &[Link]) -> Option<Route> {
     let mut interface = None;
     // IPv6's are made by the kernel itself and run out: they come back with its next advertisement.
     let is_advertised = u8::from(header.protocol) == RTPROT_RA;
+    // Without it the kernel would refuse a gateway that is on no network of its interface.
+    let is_onlink = header.flags.contains(RouteFlags::Onlink);
     let mut route = Route {
         destination: IpNet::new(any, 0).ok()?,
         gateway: None,
@@ -221,7 +236,7 @@ fn route(message: &RouteMessage, links: &[Link]) -> Option<Route> {
         scope: header.scope.into(),
         mtu: None,
         advmss: None,
-        is_beyond_us: header.tos != 0 || header.source_prefix_length != 0 || is_advertised,
+        is_beyond_us: header.tos != 0 || header.source_prefix_length != 0 || is_advertised || is_onlink,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -253,7 +268,7 @@ fn route(message: &RouteMessage, links: &[Link]) -> Option<Route> {
 /// From router advertisements.
 const RTPROT_RA: u8 = 9;
 
-fn message_of(links: &[Link], route: &Route) -> RouteMessage {
+fn message_of(links: &[Link], route: &Route) -> Result<RouteMessage, ChangeError> {
     let wire = |address: IpAddr| match address {
         IpAddr::V4(address) => RouteAddress::Inet(address),
         IpAddr::V6(address) => RouteAddress::Inet6(address),
@@ -273,7 +288,7 @@ fn message_of(links: &[Link], route: &Route) -> RouteMessage {
     }
     message.attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(wire(gateway))));
     message.attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(wire(source))));
-    message.attributes.push(RouteAttribute::Oif(index(links, &route.interface)));
+    message.attributes.push(RouteAttribute::Oif(index(links, &route.interface)?));
     if route.metric != 0 {
         message.attributes.push(RouteAttribute::Priority(route.metric));
     }
@@ -282,5 +297,35 @@ fn message_of(links: &[Link], route: &Route) -> RouteMessage {
     if !metrics.is_empty() {
         message.attributes.push(RouteAttribute::Metrics(metrics));
     }
-    message
+    Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_by_a_gateway_beyond_all_networks_is_left_alone() {
+        let links = [Link { index: 2, name: "eth0".into(), ..Link::default() }];
+        let is_left = |flags| {
+            let mut message = RouteMessage::default();
+            message.header.address_family = AddressFamily::Inet;
+            message.header.table = RouteHeader::RT_TABLE_MAIN;
+            message.header.kind = RouteType::Unicast;
+            message.header.flags = flags;
+            message.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet([172, 31, 1, 1].into())));
+            message.attributes.push(RouteAttribute::Oif(2));
+            route(&message, &links).unwrap().is_beyond_us
+        };
+        assert!(is_left(RouteFlags::Onlink));
+        assert!(!is_left(RouteFlags::empty()));
+    }
+
+    /// The kernel would take a route without an interface, by its own choice.
+    #[test]
+    fn nothing_is_asked_of_an_interface_that_has_gone() {
+        let links = [Link { index: 2, name: "eth0".into(), ..Link::default() }];
+        assert_eq!(index(&links, "eth0").unwrap(), 2);
+        assert!(matches!(index(&links, "eth1"), Err(ChangeError::NoInterface(name)) if name == "eth1"));
+    }
 }

@@ -29,6 +29,13 @@ pub(crate) struct Plan {
     pub(crate) remembered: Vec<Change>,
 }
 
+/// What is to be remembered while a plan is carried out: what is left of earlier steps, and what is done by now, are taken back from
+/// it, wherever it ends.
+pub(crate) fn together(before: &[Change], after: &[Change]) -> Vec<Change> {
+    let new = after.iter().filter(|change| !before.contains(change));
+    before.iter().chain(new).cloned().collect()
+}
+
 /// The machine as it was before what is remembered.
 pub(crate) fn origin(there: &Surroundings, remembered: &[Change]) -> Surroundings {
     let mut origin = there.clone();

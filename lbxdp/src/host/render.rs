@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::plan::Change;
 use super::step::{Step, sysctl_name};
-use super::surroundings::{Address, Scope};
+use super::surroundings::{Address, Scope, Surroundings};
+use crate::tables::pins::Instance;
 
 /// What is printed instead of being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -18,7 +19,8 @@ pub enum Print {
 }
 
 /// The steps, a line each, with the reason where it changes.
-pub(super) fn commands(steps: &[Step]) -> String {
+pub(super) fn commands(steps: &[Step], there: &Surroundings, instance: &Instance) -> String {
+    let mut there = there.clone();
     let mut text = String::new();
     let mut said = "";
     for step in steps {
@@ -28,7 +30,8 @@ pub(super) fn commands(steps: &[Step]) -> String {
             let _ = writeln!(text, "# {reason}");
             said = reason;
         }
-        let _ = writeln!(text, "{step}");
+        let _ = writeln!(text, "{}", step.typed(&there, instance));
+        step.apply(&mut there);
     }
     text
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +19,7 @@ use super::surroundings::Surroundings;
 use super::words::{DirectorVerb, RealServerVerb};
 use super::{HostError, carry_out};
 use crate::cli::client::{Client, ClientError, Director as _};
+use crate::daemon::load::chain;
 use crate::message::{Request, Response};
 use crate::tables::pins::Instance;
 
@@ -66,9 +68,9 @@ impl Role for Director {
 /// Does what `lbxdp realserver` was told.
 pub fn run_realserver(verb: RealServerVerb) -> Result<Outcome, HostError> {
     match verb {
-        RealServerVerb::Start { wish, print, instance } => start(&instance.name, wish.wish(), print),
+        RealServerVerb::Start { wish, print, instance } => start(&instance.name, wish.wish()?, print),
         RealServerVerb::Stop { print, instance } => stop::<RealServer>(&instance.name, print),
-        RealServerVerb::Status { wish, instance } => status::<RealServer>(&instance.name, wish.wish()),
+        RealServerVerb::Status { wish, instance } => status::<RealServer>(&instance.name, wish.wish()?),
     }
 }
 
@@ -89,19 +91,24 @@ fn start<R: Role>(instance: &Instance, wish: R, print: Option<Print>) -> Result<
     let wanted = wish.wanted(&plan::origin(&there, changes))?;
     let plan = plan::plan(&there, changes, |_| wanted.clone());
     match print {
-        Some(Print::Commands) => write(&render::commands(&plan.steps))?,
+        Some(Print::Commands) => write(&render::commands(&plan.steps, &there, instance))?,
         Some(Print::Sysctl) => write(&render::sysctl(&wanted))?,
         Some(Print::Networkd) => write(&render::networkd(&wanted))?,
         None => {
             // First: what is done by a start that is killed can be taken back. What it lists and is not so is left alone then.
-            keep(instance, R::NAME, Some(&Memory { wish, changes: plan.remembered }))?;
+            let both = plan::together(changes, &plan.remembered);
+            keep(instance, R::NAME, Some(&Memory { wish: wish.clone(), changes: both }))?;
             if let Err(error) = carry_out::carry_out(&netlink, instance, &there, &plan.steps) {
                 // What could not all be taken back is still to be: a stop tries it again.
-                if !matches!(error, HostError::HalfDone(..)) {
-                    keep(instance, R::NAME, before.as_ref())?;
+                if !matches!(error, HostError::HalfDone(..))
+                    && let Err(second) = keep(instance, R::NAME, before.as_ref())
+                {
+                    // It lists more than was done, which does no harm. Why it was not done is to be read last.
+                    eprintln!("lbxdp: {}", chain(&second));
                 }
                 return Err(error);
             }
+            keep(instance, R::NAME, Some(&Memory { wish, changes: plan.remembered }))?;
         }
     }
     Ok(Outcome::Good)
@@ -110,14 +117,16 @@ fn start<R: Role>(instance: &Instance, wish: R, print: Option<Print>) -> Result<
 fn stop<R: Role>(instance: &Instance, is_printed: bool) -> Result<Outcome, HostError> {
     let memory = recall::<R>(instance, R::NAME)?.ok_or(HostError::NotStarted(R::NAME))?;
     let netlink = Netlink::open()?;
-    let there = match surroundings(&netlink, instance, memory.wish.has_services()) {
-        // With the daemon its services have gone.
-        Err(HostError::Daemon(ClientError::NotRunning(_))) => surroundings(&netlink, instance, false)?,
+    let there = match surroundings(&netlink, instance, has_services(Some(&memory))) {
+        Err(HostError::Daemon(ClientError::NotRunning(_))) => {
+            have_gone(instance, &[instance.saved(), instance.pins()])?;
+            surroundings(&netlink, instance, false)?
+        }
         there => there?,
     };
     let Plan { steps, .. } = plan::unwound(&there, &memory.changes);
     if is_printed {
-        write(&render::commands(&steps))?;
+        write(&render::commands(&steps, &there, instance))?;
         return Ok(Outcome::Good);
     }
     for step in plan::changed_since(&there, &memory.changes) {
@@ -126,6 +135,14 @@ fn stop<R: Role>(instance: &Instance, is_printed: bool) -> Result<Outcome, HostE
     carry_out::carry_out(&netlink, instance, &there, &steps)?;
     keep::<R>(instance, R::NAME, None)?;
     Ok(Outcome::Good)
+}
+
+/// With the daemon its services have gone: but not if they are still forwarded by, or come back with the next one.
+fn have_gone(instance: &Instance, traces: &[PathBuf]) -> Result<(), HostError> {
+    match traces.iter().find(|trace| trace.exists()) {
+        Some(trace) => Err(HostError::Away(instance.clone(), trace.clone())),
+        None => Ok(()),
+    }
 }
 
 fn status<R: Role>(instance: &Instance, wish: Option<R>) -> Result<Outcome, HostError> {
@@ -151,7 +168,8 @@ fn status<R: Role>(instance: &Instance, wish: Option<R>) -> Result<Outcome, Host
     for step in wrong {
         let (symptom, reason) = (symptom(step, &there), step.reason());
         // Writing into a string cannot fail.
-        let _ = writeln!(text, "wrong: {symptom}\n  why it matters: {reason}\n  mend: {step}");
+        let mend = step.typed(&there, instance);
+        let _ = writeln!(text, "wrong: {symptom}\n  why it matters: {reason}\n  mend: {mend}");
     }
     write(&text)?;
     Ok(Outcome::Wrong)
@@ -171,17 +189,25 @@ fn symptom(step: &Step, there: &Surroundings) -> String {
             }
             None => format!("the route to {} is another one", route.destination),
         },
+        Step::SetLink { name, .. } if there.link(name).is_none() => format!("there is no {name}"),
         Step::SetLink { name, .. } => format!("{name} is down"),
         Step::StartDecapsulator { interface, .. } => {
             format!("no decapsulator that was told this is on {interface}")
         }
-        Step::AddService(line) => format!("the daemon has no such service or server: {line}"),
+        Step::AddService(line) => match there.service_like(line) {
+            Some(found) => format!("the daemon has {found}, not {line}"),
+            None => format!("the daemon has no such service or server: {line}"),
+        },
         other => other.to_string(),
     }
 }
 
 fn has_services<R: Role>(memory: Option<&Memory<R>>) -> bool {
-    memory.is_some_and(|memory| memory.wish.has_services())
+    let has = |memory: &Memory<R>| {
+        let mut steps = memory.changes.iter().map(|change| &change.step);
+        memory.wish.has_services() || steps.any(|step| matches!(step, Step::AddService(_)))
+    };
+    memory.is_some_and(has)
 }
 
 fn surroundings(
@@ -201,4 +227,43 @@ fn surroundings(
 
 fn write(text: &str) -> Result<(), HostError> {
     std::io::stdout().write_all(text.as_bytes()).map_err(HostError::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::server;
+    use super::*;
+
+    #[test]
+    fn services_that_come_back_with_the_daemon_have_not_gone() {
+        let nowhere = std::env::temp_dir().join("lbxdp-no-such-file");
+        let there = std::env::temp_dir();
+        let instance = Instance::default();
+        assert!(have_gone(&instance, std::slice::from_ref(&nowhere)).is_ok());
+        match have_gone(&instance, &[nowhere, there.clone()]) {
+            Err(HostError::Away(_, trace)) => assert_eq!(trace, there),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn another_weight_is_no_missing_server() {
+        let mut there = server();
+        there.services = vec!["-a -t 10.0.0.100:80 -r 10.0.0.11:80 -g -w 1".to_owned()];
+        let (other, missing) =
+            ["11", "12"].map(|last| format!("-a -t 10.0.0.100:80 -r 10.0.0.{last}:80 -g -w 2")).into();
+        let words = |line: &String, instance: &str| {
+            let step = Step::AddService(line.clone());
+            (symptom(&step, &there), step.typed(&there, &instance.parse().unwrap()))
+        };
+        let (seen, mend) = words(&other, "default");
+        assert_eq!(seen, format!("the daemon has {}, not {other}", there.services[0]));
+        assert_eq!(mend, "lbxdp -e -t 10.0.0.100:80 -r 10.0.0.11:80 -g -w 2");
+        let (seen, mend) = words(&missing, "web");
+        assert!(seen.starts_with("the daemon has no such"));
+        assert_eq!(mend, "LBXDP_INSTANCE=web lbxdp -a -t 10.0.0.100:80 -r 10.0.0.12:80 -g -w 2");
+        there.services = vec!["-A -t 10.0.0.100:80 -s rr".to_owned()];
+        let step = Step::AddService("-A -t 10.0.0.100:80 -s wrr".to_owned());
+        assert_eq!(step.typed(&there, &Instance::default()), "lbxdp -E -t 10.0.0.100:80 -s wrr");
+    }
 }

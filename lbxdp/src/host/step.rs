@@ -6,7 +6,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::director;
 use super::surroundings::{Address, Decapsulator, Route, Scope, Surroundings};
+use crate::tables::pins::Instance;
 
 /// Something that is done to a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +62,10 @@ impl Step {
             Self::StartDecapsulator { interface, .. } | Self::StopDecapsulator { interface } => {
                 format!("decapsulator {interface}")
             }
-            Self::AddService(line) => format!("service {line}"),
-            Self::RemoveService { added_by, .. } => format!("service {added_by}"),
+            // However it is to be: with another weight a server is the same one.
+            Self::AddService(line) | Self::RemoveService { added_by: line, .. } => {
+                format!("service {}", director::identity(line))
+            }
             Self::Announce { interface, address } => format!("announcement {interface} {address}"),
         }
     }
@@ -75,11 +79,12 @@ impl Step {
             Self::AddAddress(address) => has_address(there, address),
             Self::RemoveAddress(address) => !has_address(there, address),
             Self::ChangeRoute(route) => there.routes.contains(route),
-            Self::SetLink { name, is_up } => there.link(name).is_none_or(|link| link.is_up == *is_up),
+            // One that has gone is down.
+            Self::SetLink { name, is_up } => there.link(name).is_some_and(|link| link.is_up) == *is_up,
             Self::StartDecapsulator { interface, told } => there.decapsulators.get(interface) == Some(told),
             Self::StopDecapsulator { interface } => !there.decapsulators.contains_key(interface),
             Self::AddService(line) => there.services.contains(line),
-            Self::RemoveService { added_by, .. } => !there.services.contains(added_by),
+            Self::RemoveService { added_by, .. } => there.service_like(added_by).is_none(),
             Self::Announce { .. } => false,
         }
     }
@@ -119,11 +124,15 @@ impl Step {
                 there.decapsulators.remove(interface);
             }
             Self::AddService(line) => {
-                if !there.services.contains(line) {
-                    there.services.push(line.clone());
+                let is_same = |found: &&mut String| director::identity(found) == director::identity(line);
+                match there.services.iter_mut().find(is_same) {
+                    Some(found) => found.clone_from(line),
+                    None => there.services.push(line.clone()),
                 }
             }
-            Self::RemoveService { added_by, .. } => there.services.retain(|found| found != added_by),
+            Self::RemoveService { added_by, .. } => {
+                there.services.retain(|found| director::identity(found) != director::identity(added_by));
+            }
             Self::Announce { .. } => {}
         }
     }
@@ -147,7 +156,9 @@ impl Step {
                 });
                 was.cloned().map(Self::ChangeRoute)
             }
-            Self::SetLink { name, is_up } => Some(Self::SetLink { name: name.clone(), is_up: !is_up }),
+            Self::SetLink { name, is_up } => {
+                there.link(name).map(|_| Self::SetLink { name: name.clone(), is_up: !is_up })
+            }
             Self::StartDecapsulator { interface, .. } | Self::StopDecapsulator { interface } => {
                 let interface = interface.clone();
                 Some(match there.decapsulators.get(&interface).cloned() {
@@ -158,6 +169,20 @@ impl Step {
             // What takes a service away is known to whoever adds it.
             Self::AddService(_) | Self::Announce { .. } => None,
             Self::RemoveService { added_by, .. } => Some(Self::AddService(added_by.clone())),
+        }
+    }
+
+    /// The command line to be typed on a machine: what is there already is edited, and an instance that is not the default one is
+    /// named.
+    pub(crate) fn typed(&self, there: &Surroundings, instance: &Instance) -> String {
+        let command = match self {
+            Self::AddService(line) if there.service_like(line).is_some() => format!("lbxdp {}", edit(line)),
+            other => other.to_string(),
+        };
+        if command.starts_with("lbxdp ") && *instance != Instance::default() {
+            format!("LBXDP_INSTANCE={instance} {command}")
+        } else {
+            command
         }
     }
 
@@ -193,6 +218,14 @@ impl Step {
             Self::RemoveService { .. } => "the service is not to be there",
             Self::Announce { .. } => "else neighbours send to where the VIP was, until their memory fades",
         }
+    }
+}
+
+/// The line that edits what a line adds.
+fn edit(line: &str) -> String {
+    match line.strip_prefix("-A") {
+        Some(service) => format!("-E{service}"),
+        None => line.replacen("-a", "-e", 1),
     }
 }
 
@@ -243,7 +276,7 @@ impl fmt::Display for Step {
                 Ok(())
             }
             Self::StopDecapsulator { interface } => write!(f, "lbxdp decap stop --interface {interface}"),
-            Self::AddService(line) | Self::RemoveService { line, .. } => write!(f, "ipvsadm {line}"),
+            Self::AddService(line) | Self::RemoveService { line, .. } => write!(f, "lbxdp {line}"),
             Self::Announce { interface, address: IpAddr::V4(address) } => {
                 write!(f, "arping -U -c 3 -I {interface} {address}")
             }

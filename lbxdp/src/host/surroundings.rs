@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::director;
+
 /// A machine (one network namespace of it).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Surroundings {
@@ -38,6 +40,8 @@ pub(crate) struct Link {
     pub(crate) kind: String,
     /// The index of the interface below, of a VLAN.
     pub(crate) lower: Option<u32>,
+    /// The index of the bridge or bond that it is a port of.
+    pub(crate) master: Option<u32>,
 }
 
 /// An address on an interface.
@@ -106,6 +110,21 @@ impl Surroundings {
     /// An interface by its name.
     pub(crate) fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The service or server, as a line, that is the same as a line's, however that is to be.
+    pub(crate) fn service_like(&self, line: &str) -> Option<&String> {
+        self.services.iter().find(|found| director::identity(found) == director::identity(line))
+    }
+
+    /// The interfaces by which an interface's frames come in: of a VLAN the one below, of a bridge or a bond its ports.
+    pub(crate) fn below(&self, name: &str) -> impl Iterator<Item = &Link> {
+        // Of a veth the other end stands there, which is beside it; its index may be of another namespace.
+        let upper = self.link(name).filter(|link| link.kind != "veth");
+        let is_below = move |link: &&Link| {
+            upper.is_some_and(|upper| upper.lower == Some(link.index) || link.master == Some(upper.index))
+        };
+        self.links.iter().filter(is_below)
     }
 
     /// Interfaces by which somebody may ask for an address by ARP.

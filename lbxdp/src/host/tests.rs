@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::plan::{Change, origin, plan, unwound};
+use super::plan::{Change, origin, plan, together, unwound};
 use super::realserver::RealServer;
 use super::step::Step;
 use super::surroundings::{Address, Link, Route, Scope, Surroundings};
+use crate::tables::pins::Instance;
 
 /// A server with one network card, at 10.0.0.11, and a default route.
 pub(super) fn server() -> Surroundings {
@@ -187,6 +188,53 @@ proptest! {
     }
 }
 
+/// A start that is killed anywhere.
+#[test]
+fn what_was_begun_is_taken_back_wherever_it_ended() {
+    let there = server();
+    for (first, second) in [
+        (wish(&["10.0.0.100", "10.0.0.101"]), wish(&["10.0.0.101", "fd00::100"])),
+        (wish(&["10.0.0.100"]), wish(&["fd00::100"])),
+        (wish(&["fd00::100"]), wish(&["10.0.0.100"])),
+    ] {
+        let begun = planned(&there, &[], &first);
+        let now = after(&there, &begun.steps);
+        let next = planned(&now, &begun.remembered, &second);
+        let both = together(&begun.remembered, &next.remembered);
+        for done in 0..=next.steps.len() {
+            let broken = after(&now, &next.steps[..done]);
+            let stop = unwound(&broken, &both);
+            assert_eq!(sorted(after(&broken, &stop.steps)), sorted(there.clone()), "{done}");
+        }
+    }
+}
+
+/// A device of the kernel's that has gone can be taken down no more, and need not be.
+#[test]
+fn a_device_that_has_gone_is_down() {
+    let mut there = server();
+    let up = |is_up| Step::SetLink { name: "tunl0".to_owned(), is_up };
+    there.links.push(Link { index: 3, name: "tunl0".to_owned(), ..Link::default() });
+    let change = Change::new(up(true), &there);
+    assert_eq!(change.undo, Some(up(false)));
+    let now = after(&there, &[up(true)]);
+    assert_eq!(unwound(&now, std::slice::from_ref(&change)).steps, [up(false)]);
+    let gone = server();
+    assert_eq!(unwound(&gone, &[change]).steps, []);
+    assert!(up(false).is_so(&gone) && !up(true).is_so(&gone));
+}
+
+#[test]
+fn root_is_asked_for_where_it_would_help() {
+    let failed = |number: i32| {
+        let error = std::io::Error::from_raw_os_error(number);
+        super::HostError::Step("do it".to_owned(), error.into()).to_string()
+    };
+    assert_eq!(failed(1), "cannot do it (root is needed)");
+    assert_eq!(failed(13), "cannot do it (root is needed)");
+    assert_eq!(failed(2), "cannot do it");
+}
+
 fn sorted(mut there: Surroundings) -> Surroundings {
     there.addresses.sort_by_key(|place| (place.address, place.interface.clone()));
     there
@@ -223,7 +271,7 @@ DuplicateAddressDetection=none
 #[test]
 fn commands_are_printed_with_their_reasons() {
     let plan = planned(&server(), &[], &wish(&["10.0.0.100"]));
-    let text = super::render::commands(&plan.steps);
+    let text = super::render::commands(&plan.steps, &server(), &Instance::default());
     let commands: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(commands, lines(&plan.steps));
     assert_eq!(text.lines().filter(|line| line.starts_with("# else ")).count(), 3);

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
+use lbxdp_common::decap::MAX_GUE_PORTS;
 
+use super::HostError;
 use super::realserver::{AdvertisedMss, Opener, RealServer, Tunnel, TunnelKind};
 use super::render::Print;
 use crate::cli::arguments::InstanceArgument;
@@ -32,7 +34,8 @@ pub enum RealServerVerb {
         #[command(flatten)]
         instance: InstanceArgument,
     },
-    /// Say what is wrong, why it matters, and what mends it. Exit code 0: nothing is, 2: something is, 3: it could not be found out.
+    /// Say what is wrong, why it matters, and what mends it. Exit code 0: nothing is, 2: something is, 3: it could not be found out, or the words were
+    /// not understood.
     Status {
         #[command(flatten)]
         wish: OptionalRealServerArguments,
@@ -76,7 +79,7 @@ struct TunnelArguments {
     /// The interface that tunnels come in by; without it that of the route to the director.
     #[arg(short, long, value_name = "IF", requires = "tunnel")]
     interface: Option<String>,
-    /// A UDP port that GUE comes to; may be given several times.
+    /// A UDP port that GUE comes to; may be given several times, eight at most.
     #[arg(
         long = "gue-port",
         value_name = "N",
@@ -103,22 +106,27 @@ fn advertised(words: &str) -> Result<AdvertisedMss, String> {
 }
 
 impl TunnelArguments {
-    fn tunnel(self) -> Option<Tunnel> {
-        let Self { tunnel, directors, opener, interface, gue_ports, advmss } = self;
-        Some(Tunnel { kind: tunnel?, directors, opener, interface, gue_ports, advmss })
+    fn tunnel(self) -> Result<Option<Tunnel>, HostError> {
+        let Self { tunnel, directors, opener, interface, mut gue_ports, advmss } = self;
+        gue_ports.sort_unstable();
+        gue_ports.dedup();
+        if gue_ports.len() > MAX_GUE_PORTS {
+            return Err(HostError::GuePorts);
+        }
+        Ok(tunnel.map(|kind| Tunnel { kind, directors, opener, interface, gue_ports, advmss }))
     }
 }
 
 impl RealServerArguments {
-    pub(super) fn wish(self) -> RealServer {
-        RealServer { vips: distinct(self.vips), tunnel: self.tunnel.tunnel() }
+    pub(super) fn wish(self) -> Result<RealServer, HostError> {
+        Ok(RealServer { vips: distinct(self.vips), tunnel: self.tunnel.tunnel()? })
     }
 }
 
 impl OptionalRealServerArguments {
-    pub(super) fn wish(self) -> Option<RealServer> {
+    pub(super) fn wish(self) -> Result<Option<RealServer>, HostError> {
         let Self { vips, tunnel } = self;
-        (!vips.is_empty()).then(|| RealServerArguments { vips, tunnel }.wish())
+        (!vips.is_empty()).then(|| RealServerArguments { vips, tunnel }.wish()).transpose()
     }
 }
 
@@ -150,7 +158,8 @@ pub enum DirectorVerb {
         #[command(flatten)]
         instance: InstanceArgument,
     },
-    /// Say what is wrong, why it matters, and what mends it. Exit code 0: nothing is, 2: something is, 3: it could not be found out.
+    /// Say what is wrong, why it matters, and what mends it. Exit code 0: nothing is, 2: something is, 3: it could not be found out, or the words were
+    /// not understood.
     Status {
         #[command(flatten)]
         instance: InstanceArgument,
@@ -173,8 +182,30 @@ pub struct DirectorArguments {
 }
 
 impl DirectorArguments {
-    pub(super) fn wish(self) -> Result<super::director::Director, super::HostError> {
+    pub(super) fn wish(self) -> Result<super::director::Director, HostError> {
         let commands = self.services.as_deref().map(super::director::read).transpose()?.unwrap_or_default();
         Ok(super::director::Director::new(distinct(self.vips), self.interface, &commands))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decapsulator_has_room_for_so_many_ports() {
+        let tunnel = |ports: std::ops::Range<u16>| {
+            let arguments = TunnelArguments {
+                tunnel: Some(TunnelKind::Gue),
+                directors: Vec::new(),
+                opener: Opener::Xdp,
+                interface: None,
+                gue_ports: ports.chain([6080]).collect(),
+                advmss: AdvertisedMss::Off,
+            };
+            arguments.tunnel()
+        };
+        assert_eq!(tunnel(6080..6088).unwrap().unwrap().gue_ports, (6080..6088).collect::<Vec<_>>());
+        assert!(matches!(tunnel(6080..6089), Err(HostError::GuePorts)));
     }
 }

@@ -5,10 +5,12 @@
 //! `/sbin` is a link both are the same file, so both are diverted: an upgrade of the system does not undo it. They are diverted
 //! to different names: after an upgrade from one to the other dpkg removes what the old one has become.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Found, LinkError, NAMES, found, itself, put, remove};
+use super::{BINARY, Found, LinkError, NAMES, found, itself, put, remove};
 
 /// The package.
 const PACKAGE: &str = "ipvsadm";
@@ -50,6 +52,24 @@ pub fn unlink_diverted(root: &Path) -> Result<(), LinkError> {
         }
     }
     Ok(())
+}
+
+/// The `ipvsadm` below a root directory that is the kernel's own: what was diverted, else what stands at its place, if that does not
+/// lead to lbxdp.
+pub(crate) fn kernels_ipvsadm(root: &Path) -> Option<PathBuf> {
+    let [name, ..] = NAMES;
+    let aside = ["usr/sbin/ipvsadm.kernel", "sbin/ipvsadm.kernel-sbin", "sbin/ipvsadm.kernel"];
+    let places = ["sbin", "usr/sbin"].map(|directory| root.join(directory).join(name));
+    let all = aside.into_iter().map(|path| root.join(path)).chain(places);
+    all.into_iter().find(|path| path.is_file() && !leads_to_us(path))
+}
+
+/// Whether a file is lbxdp, by whatever links.
+fn leads_to_us(path: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    let is_named = |path: PathBuf| path.file_name().is_some_and(|name| name == BINARY);
+    path.canonicalize().is_ok_and(is_named)
+        || itself().is_ok_and(|own| identity(&own).is_some_and(|own| identity(path) == Some(own)))
 }
 
 /// One of ipvsadm's programs in the place of the package's.

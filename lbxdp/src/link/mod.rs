@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+pub(crate) use divert::kernels_ipvsadm;
 pub use divert::{link_diverted, unlink_diverted};
 
 /// The directory for what an administrator installs: on root's PATH it stands before those of packages.

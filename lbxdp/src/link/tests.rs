@@ -64,6 +64,32 @@ fn what_is_no_link_to_lbxdp_is_left_alone() {
     );
 }
 
+/// What it says of the kernel's services may be typed as it stands.
+#[test]
+fn the_kernels_own_program_is_never_lbxdp() {
+    let root = Directory::new("kernels");
+    for directory in ["sbin", "usr", "usr/sbin"] {
+        create_dir(root.0.join(directory)).unwrap();
+    }
+    assert_eq!(kernels_ipvsadm(&root.0), None);
+    // As `lbxdp link` makes it, and as somebody may have copied it.
+    let binary = root.0.join("usr/sbin/lbxdp");
+    write(&binary, "").unwrap();
+    let plain = root.0.join("sbin/ipvsadm");
+    symlink(&binary, &plain).unwrap();
+    symlink(&plain, root.0.join("usr/sbin/ipvsadm")).unwrap();
+    assert_eq!(kernels_ipvsadm(&root.0), None);
+    fs::remove_file(&plain).unwrap();
+    fs::hard_link(itself().unwrap(), &plain).or_else(|_| symlink(itself().unwrap(), &plain)).unwrap();
+    assert_eq!(kernels_ipvsadm(&root.0), None);
+    fs::remove_file(&plain).unwrap();
+    write(&plain, "").unwrap();
+    assert_eq!(kernels_ipvsadm(&root.0), Some(plain));
+    let aside = root.0.join("sbin/ipvsadm.kernel-sbin");
+    write(&aside, "").unwrap();
+    assert_eq!(kernels_ipvsadm(&root.0), Some(aside));
+}
+
 #[test]
 fn a_directory_that_is_not_there_is_named() {
     let said = link(Path::new("/nowhere/at/all")).unwrap_err().to_string();

@@ -105,7 +105,7 @@ fn what_fails_half_way_is_taken_back() -> Result<()> {
     let lab = Lab::bare(one_net(Back::Straight), Method::Direct)?;
     // An address of another kind than the kernel takes comes after the settings.
     let answer = lab.lbxdp("s1", "realserver start --vip 10.0.0.100 --vip 224.0.0.300")?;
-    ensure!(answer.code == Some(2), "{answer:?}");
+    ensure!(answer.code == Some(3), "{answer:?}");
     let site = lab.network.site("s1");
     site.namespace.set("ipv6/conf/all/disable_ipv6", "1")?;
     let before = snapshot(site)?;

@@ -4,15 +4,27 @@ use lbxdp_common::Forward;
 
 use super::Finding;
 use crate::doctor::facts::{Daemon, Facts};
+use crate::host::surroundings::{Address, Route, Scope};
 use crate::snapshot::{TableStatus, Way};
 
 pub(super) fn daemon_down(facts: &Facts) -> Vec<Finding> {
-    let reason = "packets are forwarded as the tables were left: next hops that change, servers that are added, and \
-                  connections that end are not followed";
-    let symptom = "the packet path is there, but its daemon does not answer".to_owned();
-    let remedy = "lbxdp run -i IF --leave".to_owned();
-    let is_dead = facts.daemon == Daemon::Dead;
-    is_dead.then(|| Finding::error("daemon-down", symptom, reason, remedy)).into_iter().collect()
+    let Daemon::Down { why, is_running, has_packet_path } = &facts.daemon else { return Vec::new() };
+    let (path, reason) = if *has_packet_path {
+        (
+            "the packet path is there",
+            "packets are forwarded as the tables were left: next hops that change, servers that are added, and \
+             connections that end are not followed",
+        )
+    } else {
+        ("the packet path is not there", "this machine was set up as a director, and balances nothing")
+    };
+    // It may be that another one of the same instance would only be in its way.
+    let remedy = if *is_running {
+        "lbxdp status   # as root; then the daemon's log"
+    } else {
+        "lbxdp run -i IF --leave"
+    };
+    vec![Finding::error("daemon-down", format!("{path}, but {why}"), reason, remedy.to_owned())]
 }
 
 pub(super) fn next_hop(facts: &Facts) -> Vec<Finding> {
@@ -39,15 +51,28 @@ pub(super) fn martian_source(facts: &Facts) -> Vec<Finding> {
             format!("the director's own packets to {server} come from the VIP {source}"),
             "the server has that address itself, and drops what comes from it as martian: tunnels, health checks",
             match facts.there.route_to(*server) {
-                Some(route) => {
-                    let destination = route.destination;
-                    format!("ip route change {destination} dev {} src DIP", route.interface)
-                }
-                None => format!("ip route get {server}"),
+                Some(route) if !route.is_beyond_us => with_own_source(facts, route),
+                _ => format!("ip route get {server}   # and that route again, with src DIP"),
             },
         )
     })
     .collect()
+}
+
+/// The command that leaves a route as it is, but for the source of what goes by it.
+fn with_own_source(facts: &Facts, route: &Route) -> String {
+    let own = facts.there.addresses.iter().filter(|place| {
+        let address = place.address.addr();
+        place.interface == route.interface
+            && place.scope == Scope::Global
+            && address.is_ipv4() == route.destination.addr().is_ipv4()
+            && !facts.vips.contains(&address)
+    });
+    // One that the gateway knows as its neighbour.
+    let is_near = |place: &&Address| route.gateway.is_some_and(|gateway| place.address.contains(&gateway));
+    let source = own.clone().find(is_near).or(own.clone().next()).map(|place| place.address.addr());
+    let src = if source.is_some() { "" } else { " src DIP" };
+    format!("ip route change {}{src}", Route { source, ..route.clone() })
 }
 
 pub(super) fn not_forwarding(facts: &Facts) -> Vec<Finding> {
@@ -73,26 +98,25 @@ pub(super) fn not_forwarding(facts: &Facts) -> Vec<Finding> {
 }
 
 pub(super) fn no_tunnel(facts: &Facts) -> Vec<Finding> {
-    let reasons = facts.status.iter().flat_map(|status| &status.not_forwarded);
-    let none = reasons.filter(|counted| counted.reason == "no_tunnel" && counted.packets > 0);
-    none.map(|counted| {
-        Finding::error(
-            "tunnel-mtu",
-            format!("{} packets found no room for a tunnel's header on their way", counted.packets),
-            "the way to a server is too narrow for any packet in a tunnel, or the driver leaves no room before frames",
-            "lbxdp status --next-hops".to_owned(),
-        )
-    })
-    .collect()
+    // The counter knows packets of all times: what was mended since is not told from what is not.
+    if facts.no_tunnel == 0 {
+        return Vec::new();
+    }
+    vec![Finding::warning(
+        "tunnel-mtu",
+        format!("{} packets just now found no room for a tunnel's header on their way", facts.no_tunnel),
+        "the way to a server is too narrow for any packet in a tunnel, or the driver leaves no room before frames",
+        "lbxdp status --next-hops".to_owned(),
+    )]
 }
 
-/// Of a table's places so many tenths may be taken before it is said.
-const TENTHS: u64 = 9;
+/// Of all places so many hundredths are taken when the first connections find none (`lbxdp run --connections` reckons with it).
+const USABLE_PERCENT: u64 = 62;
 
 pub(super) fn table_full(facts: &Facts) -> Vec<Finding> {
     let Some(status) = &facts.status else { return Vec::new() };
-    let is_full =
-        |table: &TableStatus| table.most_places > 0 && table.entries * 10 >= table.most_places * TENTHS;
+    // Half of the places: while there is still some time to do something.
+    let is_full = |table: &TableStatus| table.most_places > 0 && table.entries * 2 >= table.most_places;
     let mut findings = Vec::new();
     for (family, option, table) in
         [("IPv4", "--connections", &status.table), ("IPv6", "--connections-v6", &status.table_v6)]
@@ -104,11 +128,8 @@ pub(super) fn table_full(facts: &Facts) -> Vec<Finding> {
                     "{} of {} places for connections of {family} are taken",
                     table.entries, table.most_places
                 ),
-                "when all are, new connections go by hash, without an entry of their own",
-                format!(
-                    "lbxdp run {option} {}   # as much memory as the machine has to spare",
-                    table.most_places * 2
-                ),
+                "from about 62 % on some new connections find none: they go by hash, without an entry of their own",
+                larger(option, table.most_places),
             ));
         }
     }
@@ -117,10 +138,16 @@ pub(super) fn table_full(facts: &Facts) -> Vec<Finding> {
             "table-full",
             "new connections find no place in the table now".to_owned(),
             "they go by hash, without an entry of their own: a flood of half-open ones, or the table is too small",
-            "lbxdp status".to_owned(),
+            "lbxdp status   # and if it is no flood: lbxdp unload, lbxdp run … --connections N".to_owned(),
         ));
     }
     findings
+}
+
+/// Twice as many connections as a table has room for. A daemon that takes tables over leaves them as large as they are.
+fn larger(option: &str, places: u64) -> String {
+    let connections = places * USABLE_PERCENT / 100 * 2;
+    format!("lbxdp unload (all connections are lost), then lbxdp run … {option} {connections}")
 }
 
 /// Clocks may be so far apart, in seconds.
@@ -145,7 +172,12 @@ pub(super) fn clock(facts: &Facts) -> Vec<Finding> {
 pub(super) fn kernel_ipvs(facts: &Facts) -> Vec<Finding> {
     let reason = "lbxdp sees packets first; what it passes may be balanced a second time";
     let symptom = "the kernel's IPVS has services too".to_owned();
-    let finding = Finding::warning("kernel-ipvs", symptom, reason, "/sbin/ipvsadm -C".to_owned());
+    // After `lbxdp link` ipvsadm may be lbxdp itself: its services are not to be taken away.
+    let remedy = match &facts.kernels_ipvsadm {
+        Some(program) => format!("{} -C", program.display()),
+        None => "modprobe -r ip_vs   # once the program that made the services has ended".to_owned(),
+    };
+    let finding = Finding::warning("kernel-ipvs", symptom, reason, remedy);
     facts.has_kernel_ipvs.then_some(finding).into_iter().collect()
 }
 

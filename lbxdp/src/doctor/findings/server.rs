@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Finding, Severity};
 use crate::doctor::facts::{Facts, Forwarding, Role};
-use crate::host::fitting_mss;
+use crate::host::{fitting_mss, sysctl_name};
 
 /// The kernel's own devices that take tunnels off.
-const TUNNEL_DEVICES: [&str; 4] = ["tunl0", "gre0", "sit0", "ip6tnl0"];
+const TUNNEL_DEVICES: [&str; 5] = ["tunl0", "gre0", "sit0", "ip6tnl0", "ip6gre0"];
 
 pub(super) fn reverse_path(facts: &Facts) -> Vec<Finding> {
     let there = &facts.there;
@@ -15,7 +15,8 @@ pub(super) fn reverse_path(facts: &Facts) -> Vec<Finding> {
     let reason = "packets whose sender is not reached by the interface they come in by are dropped: requests out of \
                   a tunnel, or of clients who are reached by another one";
     let finding = |interface: &str, symptom: String| {
-        let remedy = format!("sysctl -w net.ipv4.conf.{interface}.rp_filter=2");
+        let name = sysctl_name(&format!("net/ipv4/conf/{interface}/rp_filter"));
+        let remedy = format!("sysctl -w {name}=2");
         Finding::error("rp-filter", symptom, reason, remedy)
     };
     let mut findings = Vec::new();
@@ -166,7 +167,8 @@ pub(super) fn no_listener(facts: &Facts) -> Vec<Finding> {
     let unserved = wanted.into_iter().filter(|at| !is_served(at));
     unserved
         .map(|at| {
-            Finding::error(
+            // It may be that nothing is to be served there.
+            Finding::warning(
                 "no-listener",
                 format!("nobody listens at {at}"),
                 "the director forwards packets unchanged, to the VIP: a program that listens at another address \

@@ -160,6 +160,10 @@ fn status(facts: &mut Facts) -> &mut Status {
     facts.status.as_mut().unwrap()
 }
 
+fn down(is_running: bool) -> Daemon {
+    Daemon::Down { why: "silence".into(), is_running, has_packet_path: is_running }
+}
+
 const FAULTS: &[Fault] = &[
     ("vip-missing", director, |facts| drop(facts.there.addresses.pop())),
     ("vip-missing", server, |facts| drop(facts.there.addresses.pop())),
@@ -194,6 +198,10 @@ const FAULTS: &[Fault] = &[
         let tunnel = Link { index: 3, name: "tunl0".into(), is_up: true, ..Link::default() };
         facts.there.links.push(tunnel);
     }),
+    ("rp-filter", tunnelled, |facts| {
+        let tunnel = Link { index: 3, name: "ip6gre0".into(), is_up: true, ..Link::default() };
+        facts.there.links.push(tunnel);
+    }),
     ("nat-route", masqueraded, |facts| facts.there.routes[0].gateway = Some("10.0.0.2".parse().unwrap())),
     ("nat-route", masqueraded, |facts| facts.there.routes.clear()),
     // A client that is the server's own neighbour.
@@ -203,10 +211,7 @@ const FAULTS: &[Fault] = &[
     }),
     ("tunnel-mtu", tunnelled, |facts| facts.there.routes[0].advmss = None),
     ("tunnel-mtu", tunnelled, |facts| facts.there.routes[0].advmss = Some(1460)),
-    ("tunnel-mtu", director, |facts| {
-        let counted = NotForwarded { reason: "no_tunnel".into(), passed: false, packets: 1 };
-        status(facts).not_forwarded.push(counted);
-    }),
+    ("tunnel-mtu", director, |facts| facts.no_tunnel = 1),
     ("no-listener", server, |facts| facts.ports = vec![81]),
     ("no-listener", server, |facts| {
         facts.listeners.insert("10.0.0.11:8080".parse().unwrap());
@@ -216,11 +221,12 @@ const FAULTS: &[Fault] = &[
         let server = &mut facts.services[0].servers[0].server;
         server.address = "10.0.0.11".parse().unwrap();
     }),
-    ("daemon-down", director, |facts| facts.daemon = Daemon::Dead),
+    ("daemon-down", director, |facts| facts.daemon = down(false)),
+    ("daemon-down", director, |facts| facts.daemon = down(true)),
     ("next-hop", director, |facts| status(facts).next_hops[0].way = Way::Unknown),
     ("martian-source", director, |facts| *facts.sources.values_mut().next().unwrap() = facts.vips[0]),
     ("nat-forwarding", director, |facts| facts.services[0].servers[0].server.forward = Forward::Masquerade),
-    ("table-full", director, |facts| status(facts).table_v6.entries = 900),
+    ("table-full", director, |facts| status(facts).table_v6.entries = 500),
     ("table-full", director, |facts| status(facts).is_pressed = true),
     ("clock-skew", director, |facts| *facts.clocks.values_mut().next().unwrap() = (1.1, 2.2)),
     ("clock-skew", director, |facts| *facts.clocks.values_mut().next().unwrap() = (-3.0, -2.0)),
@@ -250,6 +256,135 @@ fn every_fault_is_named_and_nothing_else() {
             assert!(!finding.symptom.contains('\n') && !finding.remedy.contains('\n'));
         }
     }
+}
+
+/// The remedy of the one finding.
+fn remedy(facts: &Facts) -> String {
+    let findings = findings(facts);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    findings[0].remedy.clone()
+}
+
+/// `ipvsadm` may be lbxdp.
+#[test]
+fn the_kernels_services_are_taken_away_by_nothing_that_may_be_lbxdp() {
+    let mut facts = director();
+    facts.has_kernel_ipvs = true;
+    assert!(!remedy(&facts).contains("ipvsadm"));
+    facts.kernels_ipvsadm = Some("/usr/sbin/ipvsadm.kernel".into());
+    assert_eq!(remedy(&facts), "/usr/sbin/ipvsadm.kernel -C");
+}
+
+#[test]
+fn a_director_that_stands_by_leaves_the_vip_to_the_other_one() {
+    let mut facts = director();
+    drop(facts.there.addresses.pop());
+    assert_eq!(findings(&facts)[0].severity, Severity::Warning);
+    let vip = facts.vips[0];
+    facts.heard.get_mut("eth0").unwrap().answers.insert((vip, ROUTER));
+    assert_eq!(ids(&facts), Vec::<&str>::new());
+}
+
+#[test]
+fn a_route_gets_another_source_and_stays_as_it_is_else() {
+    let mut facts = director();
+    *facts.sources.values_mut().next().unwrap() = facts.vips[0];
+    facts.there.routes[0].metric = 100;
+    facts.there.routes[0].source = Some(facts.vips[0]);
+    assert_eq!(
+        remedy(&facts),
+        "ip route change default via 10.0.0.1 dev eth0 proto 3 src 10.0.0.11 metric 100"
+    );
+    // What would be lost by it is not changed blindly.
+    facts.there.routes[0].is_beyond_us = true;
+    assert!(remedy(&facts).starts_with("ip route get 10.0.0.12 "));
+}
+
+#[test]
+fn the_director_is_not_told_to_be_silent() {
+    let mut facts = server();
+    let vip = facts.vips[0];
+    let heard = facts.heard.get_mut("eth0").unwrap();
+    heard.answers.insert((vip, ROUTER));
+    assert!(remedy(&facts).ends_with("on the one that is not the director"));
+    // It is the greater or the smaller address.
+    for (own, other) in [(DIRECTOR, "02:00:00:00:00:03"), (ROUTER, "02:00:00:00:00:02")] {
+        let mut facts = facts.clone();
+        let director = "10.0.0.10".parse().unwrap();
+        facts.directors.push(director);
+        facts.heard.get_mut("eth0").unwrap().answers.insert((director, own));
+        assert!(remedy(&facts).ends_with(&format!("on the machine that has {other}")));
+    }
+}
+
+#[test]
+fn a_vip_above_an_attached_interface_is_in_its_place() {
+    let above = |kind: &str, lower, port_of| {
+        let mut facts = director();
+        facts.there.links[1].master = port_of;
+        let upper = Link { index: 3, name: "upper".into(), kind: kind.into(), lower, ..Link::default() };
+        facts.there.links.push(upper);
+        let top =
+            Link { index: 4, name: "top".into(), kind: "vlan".into(), lower: Some(3), ..Link::default() };
+        facts.there.links.push(top);
+        facts.there.addresses[1].interface = "top".into();
+        ids(&facts)
+    };
+    assert_eq!(above("vlan", Some(2), None), Vec::<&str>::new());
+    assert_eq!(above("bond", None, Some(3)), Vec::<&str>::new());
+    assert_eq!(above("bridge", None, None), ["vip-wrong-interface"]);
+    // The other end of a veth is another network's.
+    assert_eq!(above("veth", Some(2), None), ["vip-wrong-interface"]);
+}
+
+#[test]
+fn a_larger_table_is_asked_for_in_connections_and_made_anew() {
+    let mut facts = director();
+    status(&mut facts).table.entries = 499;
+    assert_eq!(ids(&facts), Vec::<&str>::new());
+    status(&mut facts).table.entries = 500;
+    let remedy = remedy(&facts);
+    assert!(remedy.starts_with("lbxdp unload "), "{remedy}");
+    assert!(remedy.ends_with("--connections 1240"), "{remedy}");
+}
+
+/// What the counter of all times knows is no fault of now.
+#[test]
+fn packets_that_were_too_long_once_are_no_fault_now() {
+    let mut facts = director();
+    let counted = NotForwarded { reason: "no_tunnel".into(), passed: false, packets: 1 };
+    status(&mut facts).not_forwarded.push(counted);
+    assert_eq!(ids(&facts), Vec::<&str>::new());
+}
+
+#[test]
+fn what_may_be_meant_so_is_no_error() {
+    let mut narrow = server();
+    narrow.ports = vec![81];
+    let mut tunnel = director();
+    tunnel.no_tunnel = 1;
+    for facts in [narrow, tunnel] {
+        assert_eq!(findings(&facts)[0].severity, Severity::Warning);
+    }
+}
+
+#[test]
+fn the_setting_of_a_vlans_interface_is_named_as_sysctl_takes_it() {
+    let mut facts = tunnelled();
+    let vlan = Link { index: 3, name: "eth0.10".into(), is_up: true, ..Link::default() };
+    facts.there.links.push(vlan);
+    facts.there.decapsulators.insert("eth0.10".into(), Decapsulator::default());
+    assert_eq!(remedy(&facts), "sysctl -w net/ipv4/conf/eth0.10/rp_filter=2");
+}
+
+#[test]
+fn a_daemon_that_runs_is_not_started_a_second_time() {
+    let mut facts = director();
+    facts.daemon = down(true);
+    assert!(remedy(&facts).starts_with("lbxdp status"));
+    assert!(findings(&facts)[0].symptom.ends_with("but silence"));
+    facts.daemon = down(false);
+    assert_eq!(remedy(&facts), "lbxdp run -i IF --leave");
 }
 
 #[test]
