@@ -5,7 +5,7 @@ use core::arch::asm;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
-use lbxdp_common::wire::Frame;
+use lbxdp_common::wire::{self, Frame};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// A packet in the driver's buffer. One pointer, so a function that is not inlined can take it.
@@ -51,6 +51,14 @@ impl Packet {
 }
 
 impl Frame for Packet {
+    type Window<'a, const BYTES: usize> = Window<'a, BYTES>;
+
+    #[inline(always)]
+    fn window<const BYTES: usize>(&mut self) -> Option<Window<'_, BYTES>> {
+        let start = self.at::<[u8; BYTES]>(0)?;
+        Some(Window { start, packet: self })
+    }
+
     #[inline(always)]
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
         // SAFETY: `at` has compared with the end of the packet (the verifier insists), any bytes are a `T`, and an
@@ -95,5 +103,82 @@ impl Frame for Packet {
     fn cut_front(&mut self, bytes: u32) -> Option<()> {
         // SAFETY: as in `cut`.
         (unsafe { bpf_xdp_adjust_head(self.0.as_ptr().cast(), bytes.cast_signed()) } == 0).then_some(())
+    }
+}
+
+/// A packet whose first `BYTES` have been compared with its end. The verifier has seen it too, and keeps it in mind.
+pub(crate) struct Window<'a, const BYTES: usize> {
+    /// Where the packet begins.
+    start: *mut [u8; BYTES],
+    packet: &'a mut Packet,
+}
+
+impl<const BYTES: usize> Window<'_, BYTES> {
+    /// Where `T` stands at `offset`.
+    #[inline(always)]
+    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        if offset + size_of::<T>() > BYTES {
+            return self.packet.at(offset);
+        }
+        Some(self.start.wrapping_byte_add(offset).cast())
+    }
+}
+
+impl<const BYTES: usize> Frame for Window<'_, BYTES> {
+    type Window<'a, const MORE: usize>
+        = Window<'a, MORE>
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn window<const MORE: usize>(&mut self) -> Option<Window<'_, MORE>> {
+        self.packet.window()
+    }
+
+    #[inline(always)]
+    fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
+        // SAFETY: `at` gives places within the packet alone, any bytes are a `T`, and an unaligned read asks for no alignment.
+        self.at::<T>(offset).map(|place| unsafe { place.read_unaligned() })
+    }
+
+    #[inline(always)]
+    fn write<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> Option<()> {
+        // SAFETY: as above; the packet is this program's alone while it runs.
+        self.at::<T>(offset).map(|place| unsafe { place.write_unaligned(value) })
+    }
+
+    #[inline(always)]
+    fn reaches(&self, bytes: u32) -> bool {
+        self.start.addr() + bytes as usize <= self.packet.end()
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> u32 {
+        self.packet.bytes()
+    }
+
+    // These would leave it without a place.
+    #[inline(always)]
+    fn cut(&mut self, _: u32) -> Option<()> {
+        None
+    }
+
+    #[inline(always)]
+    fn grow_front(&mut self, _: u32) -> Option<()> {
+        None
+    }
+
+    #[inline(always)]
+    fn cut_front(&mut self, _: u32) -> Option<()> {
+        None
+    }
+}
+
+impl<const BYTES: usize> wire::Window for Window<'_, BYTES> {
+    type Whole = Packet;
+
+    #[inline(always)]
+    fn whole(&mut self) -> &mut Packet {
+        self.packet
     }
 }

@@ -29,29 +29,34 @@ use lbxdp_common::{Fate, Reason, Verdict, steer};
 #[xdp(frags)]
 #[inline(always)]
 fn lbxdp(context: XdpContext) -> u32 {
-    act(steer::steer(&mut frame::Packet(context), &maps::Kernel::<true>))
+    steer::steer(&mut frame::Packet(context), &maps::Kernel::<true>).unwrap_or_else(stay)
 }
 
-/// What the kernel is to do with a packet.
+/// What the kernel is to do with a packet that leaves.
 #[inline(always)]
-fn act(decided: Result<Verdict, Reason>) -> u32 {
-    match decided {
-        Ok(Verdict::Transmit) => xdp_action::XDP_TX,
-        Ok(Verdict::Redirect(port)) => maps::redirect(port),
-        Ok(Verdict::Leave(ifindex)) => maps::leave(ifindex),
-        Ok(Verdict::Local) => xdp_action::XDP_PASS,
-        Ok(Verdict::Answered(reason)) => {
+fn leave(verdict: Verdict) -> u32 {
+    match verdict {
+        Verdict::Transmit => xdp_action::XDP_TX,
+        Verdict::Redirect(port) => maps::redirect(port),
+        Verdict::Leave(ifindex) => maps::leave(ifindex),
+        Verdict::Local => xdp_action::XDP_PASS,
+        Verdict::Answered(reason) => {
             maps::count_reason(reason);
             xdp_action::XDP_TX
         }
-        Err(Reason::NotOurs) => xdp_action::XDP_PASS,
-        Err(reason) => {
-            maps::count_reason(reason);
-            match reason.fate() {
-                Fate::Pass => xdp_action::XDP_PASS,
-                Fate::Drop => xdp_action::XDP_DROP,
-            }
-        }
+    }
+}
+
+/// What it is to do with one that is not forwarded.
+#[inline(always)]
+fn stay(reason: Reason) -> u32 {
+    if reason == Reason::NotOurs {
+        return xdp_action::XDP_PASS;
+    }
+    maps::count_reason(reason);
+    match reason.fate() {
+        Fate::Pass => xdp_action::XDP_PASS,
+        Fate::Drop => xdp_action::XDP_DROP,
     }
 }
 
@@ -63,7 +68,7 @@ macro_rules! stages {
                 maps::begin(&context);
                 let (world, frame) = (maps::Kernel::<false>, &mut frame::Packet(context));
                 let decided = Stage::$stage.run(&world, frame);
-                act(steer::retagged(frame, &world, decided))
+                steer::retagged(frame, &world, decided).map_or_else(stay, leave)
             }
         )*
     };

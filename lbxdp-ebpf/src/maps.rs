@@ -172,6 +172,12 @@ unsafe extern "C" fn step<const AT_PORT: bool, S: Step<Kernel<AT_PORT>>>(
 
 impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
     type Row = Row;
+    type Sent = u32;
+
+    #[inline(always)]
+    fn sent(&self, verdict: Verdict) -> u32 {
+        crate::leave(verdict)
+    }
 
     #[inline(always)]
     fn settings(&self) -> Option<Row> {

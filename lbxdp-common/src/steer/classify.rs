@@ -63,8 +63,10 @@ pub(super) fn is_for_a_v6_vip<F: Frame, W: Ways<V6>>(
 
 /// Whether the destination of an IPv6 packet is a VIP, as nearly all VIPs are: not by a mark alone.
 #[inline(always)]
-pub(super) fn is_v6_vip<W: Ways<V6>>(world: &W, settings: SettingsView<W::Row>, head: &HeadV6) -> bool {
-    let HeadV6 { addresses: [_, halves], .. } = *head;
+pub(super) fn is_v6_vip<F: Frame, W: Ways<V6>>(world: &W, settings: SettingsView<W::Row>, frame: &F) -> bool {
+    let Some(HeadV6 { addresses: [_, halves], .. }) = frame.read(0) else {
+        return false;
+    };
     let destination: V6 = zerocopy::transmute!(halves);
     world
         .vip_v6_bucket(vip::bucket_v6(destination, settings.seed()))

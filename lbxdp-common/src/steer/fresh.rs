@@ -7,7 +7,6 @@ use super::follow::{counted, way_to};
 use super::forward;
 use super::kind::{OPENING, clients_view};
 use super::open::{FTP_DATA_PORT, by_scheduler_of};
-use super::parse::{Head, HeadV6};
 use super::settled::Plain;
 use super::{Stage, Stages, Ways};
 use crate::address::{Address, V4, V6};
@@ -25,8 +24,7 @@ use crate::wire::Frame;
 #[inline(always)]
 pub(super) fn arrive_v4<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    if let Some(head) = frame.read::<Head>(0)
-        && let Some(plain) = Plain::<V4>::of(frame, head)
+    if let Some(plain) = Plain::<V4>::of(frame)
         && let Some(decided) = open(frame, world, settings, plain)
     {
         return decided;
@@ -38,8 +36,7 @@ pub(super) fn arrive_v4<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Res
 #[inline(always)]
 pub(super) fn arrive_v6<F: Frame, W: Stages<F>>(world: &W, frame: &mut F) -> Result<Verdict, Reason> {
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
-    if let Some(head) = frame.read::<HeadV6>(0)
-        && let Some(plain) = Plain::<V6>::of(frame, head)
+    if let Some(plain) = Plain::<V6>::of(frame)
         && let Some(decided) = open(frame, world, settings, plain)
     {
         return decided;

@@ -69,7 +69,11 @@ use crate::wire::Frame;
 pub trait World: Pool {
     /// A row of a table.
     type Row: Cells;
+    /// What the entry ends with when a packet leaves.
+    type Sent;
 
+    /// Has the packet leave, at once: the entry passes on only what comes of it.
+    fn sent(&self, verdict: Verdict) -> Self::Sent;
     /// The settings' row.
     fn settings(&self) -> Option<Self::Row>;
     /// A bucket of the VIP table.
@@ -187,7 +191,7 @@ pub trait Ways<A: Address>: World + Buckets<A> {
 /// Decides about a packet, and rewrites it if it is forwarded or answered. Here none is refused that would be answered: that
 /// is for the stages.
 #[inline(always)]
-pub fn steer<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict, Reason> {
+pub fn steer<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<W::Sent, Reason> {
     let headers = match parse::headers(frame) {
         Ok(headers) => headers,
         Err(ethertype) => return v6::enter(frame, world, ethertype),
@@ -197,10 +201,20 @@ pub fn steer<F: Frame, W: Stages<F>>(frame: &mut F, world: &W) -> Result<Verdict
         return elsewhere(frame, world, settings, reason);
     }
     // All of it is read again, here and below: that costs less than to keep it while the VIP is looked up.
-    match frame.read::<Head>(0).and_then(|head| Plain::<V4>::of(frame, head)) {
-        Some(plain) => settled::go_on(frame, world, settings, plain, Stage::FreshV4, Stage::V4),
-        None => world.enter(Stage::V4, frame),
-    }
+    let decided = match frame.window::<{ size_of::<Head>() }>() {
+        Some(mut frame) => match Plain::<V4>::of(&frame) {
+            Some(plain) => settled::go_on(&mut frame, world, settings, plain, Stage::FreshV4, Stage::V4),
+            None => Err(Stage::V4),
+        },
+        None => Err(Stage::V4),
+    };
+    decided.or_else(|stage| entered(frame, world, stage))
+}
+
+/// Gives a frame over to a stage: what the entry ends with.
+#[inline(always)]
+fn entered<F: Frame, W: Stages<F>>(frame: &mut F, world: &W, stage: Stage) -> Result<W::Sent, Reason> {
+    world.enter(stage, frame).map(|verdict| world.sent(verdict))
 }
 
 /// The stage: the way of an IPv4 packet for a VIP that is not simply the next one of its connection.
@@ -218,18 +232,19 @@ fn elsewhere<F: Frame, W: Stages<F>>(
     world: &W,
     settings: SettingsView<W::Row>,
     reason: Reason,
-) -> Result<Verdict, Reason> {
+) -> Result<W::Sent, Reason> {
     let headers = &parse::headers(frame).map_err(|_| reason)?;
     if classify::may_be_stray_error(world, settings, headers) {
-        return world.enter(Stage::ErrorBackV4, frame);
+        return entered(frame, world, Stage::ErrorBackV4);
     }
     if classify::is_from_a_server(world, settings, headers) {
-        if let Some(plain) = frame.read::<Head>(0).and_then(|head| Plain::<V4>::of(frame, head))
-            && let Some(verdict) = settled::send_back(frame, world, settings, plain)
+        if let Some(mut frame) = frame.window::<{ size_of::<Head>() }>()
+            && let Some(plain) = Plain::<V4>::of(&frame)
+            && let Some(sent) = settled::send_back(&mut frame, world, settings, plain)
         {
-            return Ok(verdict);
+            return Ok(sent);
         }
-        return world.enter(Stage::BackV4, frame);
+        return entered(frame, world, Stage::BackV4);
     }
     Err(reason)
 }

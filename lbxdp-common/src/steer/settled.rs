@@ -10,7 +10,7 @@ use super::forward::tunnel::{self, Inner, Outer, Shim};
 use super::forward::{Hops, ODD, leave};
 use super::kind::Kind;
 use super::parse::{Front, FrontV6, Head, HeadV6, is_whole};
-use super::{Stage, Stages, Ways};
+use super::{Stage, Ways};
 use crate::address::{Address, V4, V6};
 use crate::cells::Cells;
 use crate::connection::{Key, Word};
@@ -21,13 +21,12 @@ use crate::server::{Method, Server, ServerFlags};
 use crate::settings::{Rules, SettingsView};
 use crate::state::{Event, Settled};
 use crate::table::{self, Buckets, Hash, Slot};
-use crate::verdict::{Reason, Verdict};
-use crate::wire::Frame;
 use crate::wire::ethernet::Tag;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::Ipv6;
 use crate::wire::tcp::{Flags, Tcp};
 use crate::wire::udp::Udp;
+use crate::wire::{Frame, Window};
 
 /// A packet of TCP or UDP whose transport header stands where it does in nearly all packets.
 #[derive(Clone, Copy)]
@@ -43,12 +42,12 @@ pub(super) struct Plain<A: Address> {
 }
 
 impl Plain<V4> {
-    /// Of a frame that begins so.
+    /// Of what a frame begins with.
     #[inline(always)]
-    pub(super) fn of<F: Frame>(frame: &F, head: Head) -> Option<Self> {
+    pub(super) fn of<F: Frame>(frame: &F) -> Option<Self> {
         /// The first byte of an IPv4 header without options.
         const PLAIN: u8 = 0x45;
-        let Head { front: Front { ip, .. }, tcp } = head;
+        let Head { front: Front { ip, .. }, tcp } = frame.read(0)?;
         let ip_bytes = u32::from(ip.total_bytes.get());
         if ip.version_and_length != PLAIN || ip.is_fragment() || is_whole(frame, ip_bytes).is_err() {
             return None;
@@ -75,10 +74,10 @@ impl Plain<V4> {
 }
 
 impl Plain<V6> {
-    /// Of a frame that begins so.
+    /// Of what a frame begins with.
     #[inline(always)]
-    pub(super) fn of<F: Frame>(frame: &F, head: HeadV6) -> Option<Self> {
-        let HeadV6 { front: FrontV6 { ip, .. }, addresses: [client, vip], tcp } = head;
+    pub(super) fn of<F: Frame>(frame: &F) -> Option<Self> {
+        let HeadV6 { front: FrontV6 { ip, .. }, addresses: [client, vip], tcp } = frame.read(0)?;
         let ip_bytes = u32::from(ip.payload_bytes.get()) + size_of::<Ipv6>() as u32;
         if ip.version_class_flow.get() >> 28 != 6 || is_whole(frame, ip_bytes).is_err() {
             return None;
@@ -145,29 +144,28 @@ fn balanced<I>(protocol: u8, ip_bytes: u32) -> Option<Protocol> {
     (ip_bytes >= least as u32).then_some(protocol)
 }
 
-/// Sends a packet for a VIP at once if its connection is settled; else a stage takes it over: `fresh` if it may be the first one of
-/// its connection, else `other`.
+/// Sends a packet for a VIP at once if its connection is settled.
+///
+/// # Errors
+/// The stage that is to take it over: `fresh` if it may be the first one of its connection, else `other`.
 #[inline(always)]
-pub(super) fn go_on<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
+pub(super) fn go_on<A: Address, F: Window, W: Ways<A>>(
     frame: &mut F,
     world: &W,
     settings: SettingsView<W::Row>,
     plain: Plain<A>,
     fresh: Stage,
     other: Stage,
-) -> Result<Verdict, Reason> {
+) -> Result<W::Sent, Stage> {
     let Some(settled) = plain.settled() else {
-        return world.enter(if plain.kind().begins() { fresh } else { other }, frame);
+        return Err(if plain.kind().begins() { fresh } else { other });
     };
     let hash = plain.hash(settings);
     let Some((slot, word)) = table::find_at_home::<A, _>(world, settings.shape_of::<A>(), hash, plain.key)
     else {
-        return world.enter(if matches!(plain.protocol, Protocol::Udp) { fresh } else { other }, frame);
+        return Err(if matches!(plain.protocol, Protocol::Udp) { fresh } else { other });
     };
-    match send(frame, world, settings, plain, settled, Known { hash, slot, word }) {
-        Some(verdict) => Ok(verdict),
-        None => world.enter(other, frame),
-    }
+    send(frame, world, settings, plain, settled, Known { hash, slot, word }).ok_or(other)
 }
 
 /// A packet's connection.
@@ -181,14 +179,14 @@ struct Known<C, A> {
 /// was, and all that may have changed is when its connection ends.
 #[inline(always)]
 #[expect(clippy::needless_pass_by_value, reason = "it is inlined: its parts are what is passed")]
-fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
+fn send<A: Address, F: Window, W: Ways<A>>(
     frame: &mut F,
     world: &W,
     settings: SettingsView<W::Row>,
     plain: Plain<A>,
     settled: Settled,
     known: Known<<W as Buckets<A>>::Bucket, A>,
-) -> Option<Verdict> {
+) -> Option<W::Sent> {
     let Plain { key, ip_bytes, .. } = plain;
     let Known { hash, slot, word } = known;
     let now = world.now();
@@ -230,9 +228,14 @@ fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
             {
                 return None;
             }
-            // The first thing that is done; nothing of what follows can fail.
-            frame.grow_front(more)?;
-            hops.write_behind(frame, more)?;
+            // Where the packet stands is known now, behind the new header it would have to be asked for.
+            hops.write(frame)?;
+            let frame = frame.whole();
+            if frame.grow_front(more).is_none() {
+                hops.take_back(frame)?;
+                return None;
+            }
+            // Nothing of what follows can fail.
             let inner = Inner {
                 is_v6: A::IS_V6,
                 bytes: ip_bytes,
@@ -246,7 +249,7 @@ fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
             let spread = settings.tunnel_spread();
             let outer = Outer { is_v6, shim, hash, spread, identification };
             tunnel::wrap(frame, world, server, outer, inner).ok()?;
-            return Some(leave(world, hop, ifindex));
+            return Some(world.sent(leave(world, hop, ifindex)));
         }
         _ => {
             // What is due later is the reply entry's time too: that is for the stage.
@@ -260,24 +263,24 @@ fn send<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
             hops.write(frame)?;
             let place = Place::plain::<A>(plain.protocol, ip_bytes);
             let port = port_of(server, Key::<A>::from_cells(key));
-            masquerade::translate(frame, world, place, End::Destination, A::of_wide(server.address()), port)?;
+            masquerade::translate_plain(frame, place, End::Destination, A::of_wide(server.address()), port)?;
             frame.write(0, hop.macs)?;
         }
     }
     world.count(word.server(), counted(ip_bytes, 0));
-    Some(leave(world, hop, ifindex))
+    Some(world.sent(leave(world, hop, ifindex)))
 }
 
 /// Sends a packet of a server that is reached by VS/NAT back to its client, if the same can be said of it, nothing about its
 /// connection has to be written, and this CPU remembers the way to the client; else nothing has happened. The key is that of
 /// a packet from a client.
 #[inline(always)]
-pub(super) fn send_back<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
+pub(super) fn send_back<A: Address, F: Frame, W: Ways<A>>(
     frame: &mut F,
     world: &W,
     settings: SettingsView<W::Row>,
     plain: Plain<A>,
-) -> Option<Verdict> {
+) -> Option<W::Sent> {
     let Plain { key, ip_bytes, protocol, .. } = plain;
     let settled = plain.settled()?;
     let now = world.now();
@@ -301,9 +304,8 @@ pub(super) fn send_back<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
         return None;
     }
     hops.write(frame)?;
-    masquerade::translate(
+    masquerade::translate_plain(
         frame,
-        world,
         Place::plain::<A>(protocol, ip_bytes),
         End::Source,
         key.vip,
@@ -312,5 +314,5 @@ pub(super) fn send_back<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     let verdict = client::send(frame, world, row).ok()?;
     let reply_bytes = ip_bytes.into();
     world.count(server, ServerCounters { reply_packets: 1, reply_bytes, ..ServerCounters::default() });
-    Some(verdict)
+    Some(world.sent(verdict))
 }

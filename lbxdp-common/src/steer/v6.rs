@@ -5,7 +5,7 @@ use zerocopy::big_endian::U16;
 use super::follow::Look;
 use super::parse::{HeadV6, v6_packet};
 use super::settled::{self, Plain};
-use super::{Stage, Stages, classify, forward};
+use super::{Stage, Stages, classify, entered, forward};
 use crate::address::V6;
 use crate::settings::{Rules, SettingsView};
 use crate::verdict::{Reason, Verdict};
@@ -18,13 +18,13 @@ pub(super) fn enter<F: Frame, W: Stages<F>>(
     frame: &mut F,
     world: &W,
     ethertype: U16,
-) -> Result<Verdict, Reason> {
+) -> Result<W::Sent, Reason> {
     if matches!(ethertype, ethernet::VLAN | ethernet::SERVICE_VLAN) {
         let Ethernet { destination, .. } = frame.read(0).ok_or(Reason::NotOurs)?;
         if ethernet::number(destination) != world.ingress_mac() {
             return Err(Reason::NotOurs);
         }
-        return world.enter(Stage::Tagged, frame);
+        return entered(frame, world, Stage::Tagged);
     }
     if ethertype != ethernet::IPV6 {
         return Err(Reason::NotOurs);
@@ -35,20 +35,24 @@ pub(super) fn enter<F: Frame, W: Stages<F>>(
     if !settings.rules().has(Rules::IPV6) || ethernet::number(destination) != world.ingress_mac() {
         return Err(Reason::NotOurs);
     }
-    if let Some(head) = frame.read::<HeadV6>(0) {
-        if classify::is_v6_vip(world, settings, &head) {
-            if let Some(plain) = Plain::<V6>::of(frame, head) {
-                return settled::go_on(frame, world, settings, plain, Stage::FreshV6, Stage::V6);
+    let mut stage = Stage::V6;
+    if let Some(mut frame) = frame.window::<{ size_of::<HeadV6>() }>() {
+        if classify::is_v6_vip(world, settings, &frame) {
+            if let Some(plain) = Plain::<V6>::of(&frame) {
+                match settled::go_on(&mut frame, world, settings, plain, Stage::FreshV6, Stage::V6) {
+                    Ok(sent) => return Ok(sent),
+                    Err(other) => stage = other,
+                }
             }
         } else if !settings.rules().has(Rules::MARKED_NETS)
-            && classify::is_from_a_v6_server(world, settings, frame)
-            && let Some(plain) = Plain::<V6>::of(frame, head)
-            && let Some(verdict) = settled::send_back(frame, world, settings, plain)
+            && classify::is_from_a_v6_server(world, settings, &frame)
+            && let Some(plain) = Plain::<V6>::of(&frame)
+            && let Some(sent) = settled::send_back(&mut frame, world, settings, plain)
         {
-            return Ok(verdict);
+            return Ok(sent);
         }
     }
-    world.enter(Stage::V6, frame)
+    entered(frame, world, stage)
 }
 
 /// The stage.

@@ -16,6 +16,13 @@ pub mod udp;
 
 /// The raw bytes of a packet from the Ethernet header on: always checked, always by copy.
 pub trait Frame {
+    /// What is known of a frame's first bytes.
+    type Window<'a, const BYTES: usize>: Window
+    where
+        Self: 'a;
+
+    /// The frame, if its first `BYTES` lie in one piece.
+    fn window<const BYTES: usize>(&mut self) -> Option<Self::Window<'_, BYTES>>;
     /// The value at `offset`; `None` if the frame ends before it does.
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T>;
     /// Overwrites the bytes at `offset`; `None`, and nothing is written, if the frame ends before.
@@ -30,6 +37,15 @@ pub trait Frame {
     fn grow_front(&mut self, bytes: u32) -> Option<()>;
     /// Cuts so many bytes off the front: all offsets shrink. `None`, and nothing is changed, if there are fewer.
     fn cut_front(&mut self, bytes: u32) -> Option<()>;
+}
+
+/// A frame whose first bytes are known to be there: they are not asked for again. It neither grows nor shrinks.
+pub trait Window: Frame {
+    /// The frame.
+    type Whole: Frame;
+
+    /// The frame itself, of which nothing is known.
+    fn whole(&mut self) -> &mut Self::Whole;
 }
 
 /// A frame in ordinary memory, with room in front of it as a driver leaves it.
@@ -51,7 +67,24 @@ impl<'a> Buffer<'a> {
     }
 }
 
-impl Frame for &mut Buffer<'_> {
+impl Window for &mut Buffer<'_> {
+    type Whole = Self;
+
+    fn whole(&mut self) -> &mut Self {
+        self
+    }
+}
+
+impl<'m> Frame for &mut Buffer<'m> {
+    type Window<'a, const BYTES: usize>
+        = &'a mut Buffer<'m>
+    where
+        Self: 'a;
+
+    fn window<const BYTES: usize>(&mut self) -> Option<&mut Buffer<'m>> {
+        (BYTES <= self.frame().len()).then_some(&mut **self)
+    }
+
     fn read<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
         T::read_from_prefix(self.frame().get(offset..)?).ok().map(|(value, _)| value)
     }

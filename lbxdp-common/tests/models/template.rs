@@ -220,6 +220,12 @@ impl Pool for Director {
 }
 
 impl World for Director {
+    type Sent = Verdict;
+
+    fn sent(&self, verdict: Verdict) -> Verdict {
+        verdict
+    }
+
     type Row = Row;
 
     fn settings(&self) -> Option<Row> {

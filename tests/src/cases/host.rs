@@ -292,6 +292,12 @@ impl<'a> Pool for &'a Host {
 }
 
 impl<'a> World for &'a Host {
+    type Sent = Verdict;
+
+    fn sent(&self, verdict: Verdict) -> Verdict {
+        verdict
+    }
+
     type Row = &'a [AtomicU64];
 
     fn settings(&self) -> Option<Self::Row> {

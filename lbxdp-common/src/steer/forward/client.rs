@@ -67,7 +67,7 @@ fn row<W: World>(world: &W, hash: u32) -> Option<ClientHop<W::Row>> {
 
 /// Sends a frame on that way.
 #[inline(always)]
-pub(in crate::steer) fn send<F: Frame, W: Stages<F>>(
+pub(in crate::steer) fn send<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
     row: ClientHop<W::Row>,

@@ -215,6 +215,25 @@ pub(in crate::steer) fn translate<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     address: A,
     port: [u8; 2],
 ) -> Option<()> {
+    translate_plain(frame, place, end, address, port)?;
+    if place.sum_bytes != 0 {
+        let at = place.transport;
+        frame.write(at + SCTP_CHECKSUM, [0u8; 4])?;
+        let sum = crc32c::of(world, frame, at, place.sum_bytes)?;
+        frame.write(at + SCTP_CHECKSUM, sum)?;
+    }
+    Some(())
+}
+
+/// The same without SCTP's checksum, which must be summed anew.
+#[inline(always)]
+pub(in crate::steer) fn translate_plain<A: Address, F: Frame>(
+    frame: &mut F,
+    place: Place,
+    end: End,
+    address: A,
+    port: [u8; 2],
+) -> Option<()> {
     let at = place.transport;
     let port_at = if end == End::Source { at } else { at + 2 };
     let from: [u8; 2] = frame.read(port_at)?;
@@ -236,14 +255,7 @@ pub(in crate::steer) fn translate<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
             // Zero would say that there is none; all ones is the same number (RFC 768).
             frame.write(at + UDP_CHECKSUM, if sum == 0 { 0xffff } else { sum })
         }
-        Protocol::Sctp => {
-            if place.sum_bytes != 0 {
-                frame.write(at + SCTP_CHECKSUM, [0u8; 4])?;
-                let sum = crc32c::of(world, frame, at, place.sum_bytes)?;
-                frame.write(at + SCTP_CHECKSUM, sum)?;
-            }
-            Some(())
-        }
+        Protocol::Sctp => Some(()),
     }
 }
 

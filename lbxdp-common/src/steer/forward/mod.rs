@@ -161,6 +161,8 @@ fn one_hop_of<A: Address, F: Frame, W: World>(
 pub(super) struct Hops<A> {
     /// [`TtlAndChecksum`]'s bytes, the first one lowest; of IPv6 the hop limit.
     number: u32,
+    /// The same as it was.
+    before: u32,
     width: PhantomData<A>,
 }
 
@@ -168,38 +170,34 @@ impl<A: Address> Hops<A> {
     /// Of the packet in a frame, if one is left.
     #[inline(always)]
     pub(super) fn of<F: Frame>(frame: &F) -> Result<Self, Reason> {
-        let number = if A::IS_V6 {
+        let (before, number) = if A::IS_V6 {
             let hops: u8 = frame.read(HOP_LIMIT).ok_or(Reason::Malformed)?;
             if hops <= 1 {
                 return Err(Reason::TtlExpired);
             }
-            u32::from(hops - 1)
+            (hops.into(), u32::from(hops - 1))
         } else {
-            let ttl: TtlAndChecksum = frame.read(TTL).ok_or(Reason::Malformed)?;
-            let ttl = ttl.decremented().ok_or(Reason::TtlExpired)?;
-            u32::from_le_bytes(zerocopy::transmute!(ttl))
+            let before: TtlAndChecksum = frame.read(TTL).ok_or(Reason::Malformed)?;
+            let ttl = before.decremented().ok_or(Reason::TtlExpired)?;
+            (u32::from_le_bytes(zerocopy::transmute!(before)), u32::from_le_bytes(zerocopy::transmute!(ttl)))
         };
-        Ok(Self { number, width: PhantomData })
+        Ok(Self { number, before, width: PhantomData })
     }
 
     #[inline(always)]
     pub(super) fn write<F: Frame>(self, frame: &mut F) -> Option<()> {
-        if A::IS_V6 {
-            frame.write(HOP_LIMIT, self.left())
-        } else {
-            frame.write(TTL, self.number.to_le_bytes())
-        }
+        Self::put(frame, self.number)
     }
 
-    /// Writes them into a packet that stands so many bytes further behind.
+    /// Makes the packet again what it was before they were written.
     #[inline(always)]
-    pub(super) fn write_behind<F: Frame>(self, frame: &mut F, bytes: u32) -> Option<()> {
-        let bytes = bytes as usize;
-        if A::IS_V6 {
-            frame.write(HOP_LIMIT + bytes, self.left())
-        } else {
-            frame.write(TTL + bytes, self.number.to_le_bytes())
-        }
+    pub(super) fn take_back<F: Frame>(self, frame: &mut F) -> Option<()> {
+        Self::put(frame, self.before)
+    }
+
+    #[inline(always)]
+    fn put<F: Frame>(frame: &mut F, number: u32) -> Option<()> {
+        if A::IS_V6 { frame.write(HOP_LIMIT, number as u8) } else { frame.write(TTL, number.to_le_bytes()) }
     }
 
     /// How many are left.
