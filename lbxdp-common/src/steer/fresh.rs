@@ -57,6 +57,12 @@ fn open<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     if !shape.is_steady() || !kind.opens(rules) || rules.has(Rules::MARKS) {
         return None;
     }
+    // Another one of its packets may have gone by hash. Asked first: in a flood nothing is done here in vain.
+    let opening = settings.timeout(OPENING) / 16;
+    let concern = if kind.begins() { opening } else { opening.max(settings.timeout(kind.longest())) };
+    if Pressure::<_, A>::new(world.pressure()?).is_recent(now, concern) {
+        return None;
+    }
     if table::find_at_home::<A, _>(world, shape, hash, plain.key).is_some() {
         return None;
     }
@@ -68,12 +74,6 @@ fn open<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     let service = Service(world.service_row(index)?);
     let flags = service.flags();
     if flags.has(ServiceFlags::PERSISTENT) || flags.has(ServiceFlags::ONE_PACKET) {
-        return None;
-    }
-    // Another one of its packets may have gone by hash.
-    let opening = settings.timeout(OPENING) / 16;
-    let concern = if kind.begins() { opening } else { opening.max(settings.timeout(kind.longest())) };
-    if Pressure::<_, A>::new(world.pressure()?).is_recent(now, concern) {
         return None;
     }
     let claim = table::claim_empty::<A, _>(world, shape.home_of(hash), Wish::Share)?;

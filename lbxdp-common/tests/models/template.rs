@@ -18,7 +18,7 @@ use lbxdp_common::table::{Buckets, Hash, Seed, Shape, WAYS};
 use lbxdp_common::template::key_of;
 use lbxdp_common::tend::{Errand, tend};
 use lbxdp_common::walk::Walker;
-use lbxdp_common::{Notice, Overflow, Ticks, V4};
+use lbxdp_common::{Notice, Overflow, Ticks, V4, Verdict};
 use loom::thread;
 
 use crate::memory::{Bound, FreeFor, NOW, Other, Place, Row, Table, check};
