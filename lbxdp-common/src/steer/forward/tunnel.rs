@@ -245,9 +245,12 @@ struct Front<I> {
 /// load.
 #[inline(always)]
 fn spread_source(source: [u8; 16], is_v6: bool, spread: u32) -> [u8; 16] {
-    let [a, b, c, d]: [[u8; 4]; 4] = zerocopy::transmute!(source);
-    let bits = |word: [u8; 4]| (u32::from_ne_bytes(word) ^ spread.to_be()).to_ne_bytes();
-    if is_v6 { zerocopy::transmute!([a, b, c, bits(d)]) } else { zerocopy::transmute!([bits(a), b, c, d]) }
+    // In cells: made of bytes it would be taken apart and put together again.
+    let [first, second]: [[u8; 8]; 2] = zerocopy::transmute!(source);
+    let (first, second) = (u64::from_le_bytes(first), u64::from_le_bytes(second));
+    let bits = u64::from(spread.swap_bytes());
+    let [first, second] = if is_v6 { [first, second ^ bits << 32] } else { [first ^ bits, second] };
+    zerocopy::transmute!([first.to_le_bytes(), second.to_le_bytes()])
 }
 
 /// Writes the header at `AT` of the grown frame, before the inner packet. `pseudo` is the sum of the pseudo header without
