@@ -3,3 +3,4 @@
 mod doctor;
 mod lab;
 mod lore;
+mod neighbours;
