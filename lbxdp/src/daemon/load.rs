@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, MapError, ProgramArray};
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::{ProgramError, ProgramInfo, Xdp, XdpMode, loaded_links};
+use aya::programs::{ProgramError, ProgramInfo, Xdp, XdpMode, loaded_links, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
 use lbxdp_common::server::MAX_SERVERS;
 use lbxdp_common::steer::Stage;
@@ -248,12 +248,16 @@ fn pin(
 pub(super) fn detach(instance: &Instance, interface: &Interface) -> Result<(), LoadError> {
     let failed = |error: Anything| LoadError::Pin(interface.name.clone(), error);
     let pin = instance.link_pin(&interface.name);
-    let link = PinnedLink::from_pin(&pin).and_then(|link| Ok(FdLink::from(link).info()?.id()));
-    let link = link.map_err(|error| failed(error.into()))?;
+    let attached = PinnedLink::from_pin(&pin).and_then(|link| Ok(FdLink::from(link).info()?.program_id()));
+    let attached = attached.map_err(|error| failed(error.into()))?;
     for pin in [pin, instance.program_pin(&interface.name)] {
         crate::saved::remove(&pin).map_err(|error| failed(error.into()))?;
     }
-    wait_until_gone(&[link]);
+    // The link's id is free before the interface is; the program goes last of all (`bpf_link_free`).
+    let deadline = Instant::now() + DETACH_TIME;
+    while loaded_programs().flatten().any(|program| program.id() == attached) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     Ok(())
 }
 

@@ -94,19 +94,25 @@ impl Tunnel {
         Ok(route.interface.clone())
     }
 
-    /// The kernel's devices that open it, for these VIPs.
+    /// The kernel's devices that open it, for these VIPs: from directors of both families, those for both.
     fn devices(&self, vips: &[IpAddr]) -> Result<Vec<&'static str>, HostError> {
-        let is_outer_v6 = self.is_outer_v6();
+        // Whoever names no director is reached by IPv4.
+        let is_any = |is_v6| self.directors.iter().any(|director| director.addr().is_ipv6() == is_v6);
         let mut devices = Vec::new();
-        for vip in vips {
-            devices.push(match (self.kind, is_outer_v6) {
-                (TunnelKind::Gue, _) => return Err(HostError::KernelGue),
-                (TunnelKind::Gre, false) => "gre0",
-                (TunnelKind::Gre, true) => "ip6gre0",
-                (TunnelKind::Ipip, true) => "ip6tnl0",
-                (TunnelKind::Ipip, false) if vip.is_ipv4() => "tunl0",
-                (TunnelKind::Ipip, false) => "sit0",
-            });
+        for is_outer_v6 in [false, true] {
+            if !is_any(is_outer_v6) && (is_outer_v6 || !self.directors.is_empty()) {
+                continue;
+            }
+            for vip in vips {
+                devices.push(match (self.kind, is_outer_v6) {
+                    (TunnelKind::Gue, _) => return Err(HostError::KernelGue),
+                    (TunnelKind::Gre, false) => "gre0",
+                    (TunnelKind::Gre, true) => "ip6gre0",
+                    (TunnelKind::Ipip, true) => "ip6tnl0",
+                    (TunnelKind::Ipip, false) if vip.is_ipv4() => "tunl0",
+                    (TunnelKind::Ipip, false) => "sit0",
+                });
+            }
         }
         devices.sort_unstable();
         devices.dedup();

@@ -144,6 +144,20 @@ fn the_kernels_devices_are_used_if_wanted_and_there() {
 }
 
 #[test]
+fn directors_of_both_families_need_the_devices_for_both() {
+    let devices = |directors: &[&str], vips: &[&str]| {
+        let directors = directors.iter().map(|director| director.parse().unwrap()).collect();
+        let vips: Vec<IpAddr> = vips.iter().map(|vip| vip.parse().unwrap()).collect();
+        Tunnel { directors, ..tunnel(TunnelKind::Ipip) }.devices(&vips).unwrap()
+    };
+    let both = ["10.0.0.100", "fd00::100"];
+    assert_eq!(devices(&["10.0.0.10/32", "fd00::10/128"], &both), ["ip6tnl0", "sit0", "tunl0"]);
+    assert_eq!(devices(&["fd00::10/128"], &both), ["ip6tnl0"]);
+    assert_eq!(devices(&["10.0.0.10/32"], &both), ["sit0", "tunl0"]);
+    assert_eq!(devices(&[], &both[..1]), ["tunl0"]);
+}
+
+#[test]
 fn a_vip_that_is_there_stays_as_it_is_if_nobody_can_ask_for_it() {
     let mut there = server();
     let mut put = |interface: &str| {

@@ -268,11 +268,11 @@ fn reverse_path(lab: &Lab) -> Result<()> {
     let remedies = names_exactly(lab, "s1", "", "rp-filter")?;
     take(lab, "s1", &remedies)?;
     names_nothing(lab, "s1", "")?;
-    lab.serves()?;
     for interface in ["all", "eth0"] {
         server.set(&format!("ipv4/conf/{interface}/rp_filter"), "0")?;
     }
-    server.ip("link del other").map(drop)
+    server.ip("link del other")?;
+    lab.serves()
 }
 
 /// A server whose clock is an hour behind.
