@@ -1,4 +1,4 @@
-//! Word to whoever started the daemon that it answers: systemd's protocol for units of `Type=notify` (sd_notify(3)).
+//! Word to whoever started the daemon that it answers: systemd's protocol for units of `Type=notify` (`sd_notify(3)`).
 
 use std::ffi::OsStr;
 use std::io;

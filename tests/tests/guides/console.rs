@@ -16,7 +16,7 @@ use lbxdp_tests::{Namespace, daemon, wait};
 use crate::book::has_all;
 
 /// How long a command may take. The verifier reads all programs of a daemon that starts, on a machine that may be busy.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Everything below a directory of the host's own; what is mounted is seen in here alone.
 const MACHINE: &str = r#"
@@ -103,7 +103,7 @@ impl Console {
             });
             found.is_some()
         });
-        waited.with_context(|| format!("on {}:\n{}", self.host, self.new()))?;
+        waited.with_context(|| format!("on {}:\n{}", self.host, self.unseen()))?;
         let (printed, code, length) = found.unwrap_or_default();
         self.looked += length;
         Ok((printed, code))
@@ -111,12 +111,12 @@ impl Console {
 
     /// Waits until something has appeared behind what was looked at.
     pub(crate) fn wait_for(&self, before: &str, seen: &[String]) -> Result<()> {
-        let all = || before.to_owned() + &self.new();
+        let all = || before.to_owned() + &self.unseen();
         let waited = wait::until("it is seen", DEADLINE, || has_all(&all(), seen).is_ok());
         waited.with_context(|| format!("{seen:?} on {}, where there is:\n{}", self.host, all()))
     }
 
-    fn new(&self) -> String {
+    fn unseen(&self) -> String {
         let screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
         screen.get(self.looked..).unwrap_or_default().to_owned()
     }

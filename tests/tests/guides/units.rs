@@ -13,7 +13,7 @@ use crate::book::{Act, Guide};
 const CHAPTER: &str = "After a reboot";
 
 /// How long the daemon may take until it says that it is ready.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// What a unit does at a verb, `ExecStart` or `ExecStop`; its variables are those of /etc/default/lbxdp.
 fn command(unit: &str, verb: &str) -> Result<String> {
