@@ -110,7 +110,7 @@ impl Tunnel {
                     (TunnelKind::Gre, true) => "ip6gre0",
                     (TunnelKind::Ipip, true) => "ip6tnl0",
                     (TunnelKind::Ipip, false) if vip.is_ipv4() => "tunl0",
-                    (TunnelKind::Ipip, false) => "sit0",
+                    (TunnelKind::Ipip, false) => SIT,
                 });
             }
         }
@@ -130,7 +130,18 @@ impl RealServer {
         if let Some(tunnel) = &self.tunnel {
             steps.extend(self.opening(tunnel, there)?);
         }
+        let kernels = self.tunnel.as_ref().filter(|tunnel| tunnel.opener == Opener::Kernel);
+        let devices = kernels.map_or(Ok(Vec::new()), |tunnel| tunnel.devices(&self.vips))?;
         for vip in &self.vips {
+            if vip.is_ipv4() && kernels.is_some() {
+                // Of IPv4 on the devices themselves: of what comes in by one without any address `rp_filter` drops all, also if it is
+                // loose (`__fib_validate_source` in `net/ipv4/fib_frontend.c`). Nobody asks for it there.
+                let opening = devices.iter().filter(|device| **device != SIT);
+                let place =
+                    |device: &&str| Address { interface: (*device).to_owned(), ..vip_on_loopback(*vip) };
+                steps.extend(opening.map(place).map(Step::AddAddress));
+                continue;
+            }
             // Wherever it is: an operator may have it on a tunnel's device or a dummy one.
             let is_there = there.places(*vip).any(|place| is_silent(there, &place.interface));
             let place = there.places(*vip).find(|place| is_silent(there, &place.interface));
@@ -175,6 +186,9 @@ impl RealServer {
         Ok(steps)
     }
 }
+
+/// The kernel's device that opens IPv6 in IPv4, and nothing else.
+const SIT: &str = "sit0";
 
 /// An interface by which nobody asks for addresses.
 pub(crate) fn is_silent(there: &Surroundings, interface: &str) -> bool {

@@ -43,6 +43,12 @@ fn opens(kind: &str, device: &str, family: Family) -> Result<()> {
     let vip = network.vip(family);
     let [director, server]: [IpAddr; 2] =
         [network.director(), network.site("s1")].map(|site| network.address(site, Family::V4));
+    // A device that has been up once has a queue and settings of IPv6 from then on, up or down.
+    for state in ["up", "down"] {
+        for device in ["tunl0", "sit0", "gre0"] {
+            network.site("s1").namespace.ip(&format!("link set {device} {state}"))?;
+        }
+    }
     let before = snapshot(network.site("s1"))?;
     let sender = &network.director().namespace;
     sender.ip(&format!("link add out {device} local {director} remote {server}"))?;

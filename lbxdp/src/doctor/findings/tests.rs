@@ -204,6 +204,11 @@ const FAULTS: &[Fault] = &[
         facts.there.links.push(tunnel);
     }),
     ("rp-filter", tunnelled, |facts| {
+        let tunnel = Link { index: 3, name: "tunl0".into(), is_up: true, ..Link::default() };
+        facts.there.links.push(tunnel);
+        set(facts, "tunl0/rp_filter", "2");
+    }),
+    ("rp-filter", tunnelled, |facts| {
         let tunnel = Link { index: 3, name: "ip6gre0".into(), is_up: true, ..Link::default() };
         facts.there.links.push(tunnel);
     }),
