@@ -38,13 +38,35 @@ fn main() -> ExitCode {
         }
     };
     let done: Result<(), Box<dyn std::error::Error>> = match verb {
-        Verb::Run { interfaces, instance, connections, connections_v6, leave, metrics, metrics_servers } => {
+        Verb::Run {
+            interfaces,
+            instance,
+            connections,
+            connections_v6,
+            leave,
+            reattach,
+            metrics,
+            metrics_servers,
+        } => {
             log_to_stderr();
             let metrics = metrics.map(|address| daemon::Metrics { address, servers: metrics_servers });
             let instance = instance.name;
-            run(daemon::Options { instance, interfaces, connections, connections_v6, leave, metrics })
+            run(daemon::Options {
+                instance,
+                interfaces,
+                connections,
+                connections_v6,
+                leave,
+                reattach,
+                metrics,
+            })
         }
-        Verb::Unload { instance } => daemon::unload(&instance.name).map_err(Into::into),
+        Verb::Unload { instance, keep_configuration: true } => {
+            daemon::take_down(&instance.name).map_err(Into::into)
+        }
+        Verb::Unload { instance, keep_configuration: false } => {
+            daemon::unload(&instance.name).map_err(Into::into)
+        }
         Verb::Status { instance, next_hops } => {
             lbxdp::cli::status::print(&instance.name, next_hops).map_err(Into::into)
         }

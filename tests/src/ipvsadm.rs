@@ -14,7 +14,7 @@ use crate::daemon;
 use crate::label::Label;
 use crate::namespace::Namespace;
 
-/// A directory with ipvsadm's names, all of them lbxdp, for one instance. It is gone when this is dropped.
+/// A directory with ipvsadm's names and lbxdp's own, all of them lbxdp, for one instance. It is gone when this is dropped.
 #[derive(Debug)]
 pub struct Ipvsadm {
     directory: PathBuf,
@@ -30,7 +30,7 @@ impl Ipvsadm {
         let directory = env::temp_dir().join(format!("{}-bin", Label::unique()));
         fs::create_dir_all(&directory).context("making a directory for links")?;
         let made = Self { directory, instance: instance.to_owned() };
-        for name in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"] {
+        for name in ["lbxdp", "ipvsadm", "ipvsadm-save", "ipvsadm-restore"] {
             symlink(daemon::binary()?, made.directory.join(name)).context("making a link")?;
         }
         Ok(made)

@@ -49,6 +49,12 @@ pub fn remove() -> Result<()> {
             let _ = fs::remove_file(Path::new(directory).join(name));
         }
     }
+    // Files of tests and of their hosts; a directory or a file.
+    let files = std::env::temp_dir();
+    for name in orphans(&files.to_string_lossy()) {
+        let path = files.join(name);
+        let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+    }
     Ok(())
 }
 

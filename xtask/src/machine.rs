@@ -56,6 +56,7 @@ pub(crate) fn require_guest_programs() -> Result<()> {
 
 /// Makes sure of what the root tests run beside that.
 pub(crate) fn require_test_programs() -> Result<()> {
+    packages::require_program("curl", "curl", "the clients of the guides ask by it")?;
     packages::require_program("ldirectord", "ldirectord", "a test has it drive lbxdp")?;
     packages::require_program("ifconfig", "net-tools", "old scripts that a test runs set addresses by it")?;
     packages::require_program(

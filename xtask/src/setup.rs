@@ -18,7 +18,7 @@ pub(crate) fn run() -> Result<()> {
         machine::require_lab("setup")?;
         machine::require_test_programs()?;
         step::say(
-            "tests and demo: kernel, bpffs, ip, ethtool, ldirectord, ifconfig and prometheus are there",
+            "tests and demo: kernel, bpffs, ip, ethtool, curl, ldirectord, ifconfig and prometheus are there",
         );
     } else {
         machine::find_browser()?;

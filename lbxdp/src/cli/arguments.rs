@@ -55,6 +55,10 @@ pub enum Verb {
         /// Keep forwarding after the daemon has ended.
         #[arg(long)]
         leave: bool,
+        /// Take over, but attach anew where XDP is generic: in the driver, if it takes the program now. For that moment packets of such an
+        /// interface go to the director's own stack, which resets connections of TCP that it does not know.
+        #[arg(long)]
+        reattach: bool,
         /// Serve metrics for Prometheus and a status page at this address, as 127.0.0.1:9812. Whoever reaches it may read.
         #[arg(long, value_name = "ADDR:PORT")]
         metrics: Option<SocketAddr>,
@@ -63,10 +67,13 @@ pub enum Verb {
         #[arg(long, value_name = "all|none|N", default_value_t, requires = "metrics")]
         metrics_servers: ServerLimit,
     },
-    /// Take an instance's packet path out of the kernel, with its connections.
+    /// Take an instance's packet path out of the kernel, with its connections, and forget its configuration.
     Unload {
         #[command(flatten)]
         instance: InstanceArgument,
+        /// Leave the saved configuration: the next `lbxdp run` begins with it.
+        #[arg(long)]
+        keep_configuration: bool,
     },
     /// Show interfaces, unknown next hops, and how many packets were not forwarded and why.
     Status {

@@ -24,6 +24,15 @@ struct Pinned {
     ifindex: u32,
 }
 
+/// What becomes of a program that the kernel runs, not the driver, when a daemon takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Generic {
+    /// It goes on so: no packet goes without.
+    Left,
+    /// It is taken off and attached anew, in the driver if that takes it now; packets of that moment go to the stack.
+    AttachedAnew,
+}
+
 /// Why pinned links cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkError {
@@ -65,8 +74,15 @@ pub(super) fn put(
     interface: &Interface,
     link: Option<&Link>,
     ebpf: &mut aya::Ebpf,
+    generic: Generic,
 ) -> Result<Mode, LoadError> {
     let program = load::program(ebpf)?;
+    let is_generic = link.and_then(|link| link.xdp).is_some_and(|xdp| xdp.is_generic);
+    if is_generic && generic == Generic::AttachedAnew && instance.link_pin(&interface.name).exists() {
+        // The kernel has no program of both kinds on an interface, not even for a moment.
+        load::detach(instance, interface)?;
+        tracing::info!(interface = interface.name, "taken off, to be attached anew");
+    }
     if !instance.link_pin(&interface.name).exists() {
         let mode = load::attach(instance, interface, program)?;
         if mode == Mode::Native {
@@ -76,9 +92,11 @@ pub(super) fn put(
     }
     load::put_in_place(instance, interface, program)?;
     tracing::info!(interface = interface.name, "its program is replaced by this build's");
-    let is_generic = link.and_then(|link| link.xdp).is_some_and(|xdp| xdp.is_generic);
     if is_generic {
-        tracing::warn!(interface = interface.name, "GENERIC XDP: attached so before, and left so");
+        tracing::warn!(
+            interface = interface.name,
+            "GENERIC XDP: attached so before, and left so (lbxdp run --reattach tries the driver again)"
+        );
     }
     Ok(if is_generic { Mode::Generic } else { Mode::Native })
 }

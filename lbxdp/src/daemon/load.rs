@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, MapError, ProgramArray};
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::{ProgramError, ProgramInfo, Xdp, XdpMode, loaded_links};
+use aya::programs::{ProgramError, ProgramInfo, Xdp, XdpMode, loaded_links, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
 use lbxdp_common::server::MAX_SERVERS;
 use lbxdp_common::steer::Stage;
@@ -244,6 +244,23 @@ fn pin(
     Ok(())
 }
 
+/// Takes the program off an interface. When this returns, the interface is free.
+pub(super) fn detach(instance: &Instance, interface: &Interface) -> Result<(), LoadError> {
+    let failed = |error: Anything| LoadError::Pin(interface.name.clone(), error);
+    let pin = instance.link_pin(&interface.name);
+    let attached = PinnedLink::from_pin(&pin).and_then(|link| Ok(FdLink::from(link).info()?.program_id()));
+    let attached = attached.map_err(|error| failed(error.into()))?;
+    for pin in [pin, instance.program_pin(&interface.name)] {
+        crate::saved::remove(&pin).map_err(|error| failed(error.into()))?;
+    }
+    // The link's id is free before the interface is; the program goes last of all (`bpf_link_free`).
+    let deadline = Instant::now() + DETACH_TIME;
+    while loaded_programs().flatten().any(|program| program.id() == attached) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
 /// Puts a new program in the place of an interface's attached one, in one step: no packet goes without.
 pub fn replace(instance: &Instance, interface: &Interface) -> Result<(), LoadError> {
     let failed = |error| LoadError::Pin(interface.name.clone(), error);
@@ -306,12 +323,16 @@ pub(super) fn unload(instance: &Instance) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // The kernel ends a link in its own time once the last pin is gone.
+    wait_until_gone(&links);
+    Ok(())
+}
+
+/// The kernel ends a link in its own time once the last pin is gone.
+fn wait_until_gone(links: &[u32]) {
     let deadline = Instant::now() + DETACH_TIME;
     while loaded_links().flatten().any(|link| links.contains(&link.id())) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
     }
-    Ok(())
 }
 
 /// The ids of an instance's links, of whatever layout.

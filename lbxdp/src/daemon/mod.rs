@@ -15,6 +15,7 @@ mod listing;
 pub mod load;
 mod look;
 mod next_hops;
+mod notify;
 mod oblivion;
 mod settings;
 mod socket;
@@ -71,6 +72,8 @@ pub struct Options {
     pub connections_v6: Option<u32>,
     /// Keep forwarding after the daemon has ended.
     pub leave: bool,
+    /// Attach anew, in the driver if it takes the program now, what an earlier daemon could attach only generically.
+    pub reattach: bool,
     /// Serve metrics and the status page.
     pub metrics: Option<Metrics>,
 }
@@ -142,7 +145,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let metrics =
         options.metrics.map(|metrics| http::listen(metrics.address).map(|listener| (listener, metrics)));
     let metrics = metrics.transpose()?;
-    let Started { director, listing, interfaces } = start::start(&options).await?;
+    let started = start::start(&options).await?;
     let (looks, looked) = mpsc::channel(LOOKS);
     let _http = match metrics {
         Some((listener, metrics)) => Some(Http::start(listener, metrics, Observer::new(instance, looks)?)?),
@@ -150,6 +153,10 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     };
     let listener = socket::listen(&instance.socket());
     let listener = listener.map_err(|error| StartError::File(instance.socket(), error))?;
+    // Not before somebody listens: whoever waits for this asks at once.
+    started.say_ready(instance);
+    notify::ready();
+    let Started { director, listing, interfaces } = started;
     // An error leaves everything as it is, as a daemon that is killed does: the next one takes over.
     serve(director, Callers { listener, listing, looked }, instance, interfaces, stop).await?;
     let _ = std::fs::remove_file(instance.socket());
@@ -182,11 +189,17 @@ impl Stop {
     }
 }
 
-/// Takes an instance that no daemon runs any more out of the kernel.
+/// Takes an instance that no daemon runs any more out of the kernel, and forgets its configuration.
 pub fn unload(instance: &Instance) -> Result<(), StartError> {
     let _lock = lock(instance)?;
     load::unload(instance).map_err(|error| StartError::File(instance.pins(), error))?;
     forget(instance)
+}
+
+/// The same, but the next daemon begins with the saved configuration.
+pub fn take_down(instance: &Instance) -> Result<(), StartError> {
+    let _lock = lock(instance)?;
+    load::unload(instance).map_err(|error| StartError::File(instance.pins(), error))
 }
 
 /// Removes the saved configuration: what is taken out by order is not to come back.

@@ -9,6 +9,7 @@ use lbxdp_common::table::{BUCKET_BYTES, Seed, WAYS};
 use super::clock::Clock;
 use super::director::{Begin, Director};
 use super::interfaces::{Interfaces, named};
+use super::links::Generic;
 use super::listing::Listing;
 use super::load::{Interface, LoadError, Mode, Sizes};
 use super::next_hops::NextHops;
@@ -51,10 +52,16 @@ pub(super) async fn start(options: &Options) -> Result<Started, StartError> {
             begun?
         }
     };
-    let places = |table: Mapped| u64::from(table.rows()) * WAYS as u64;
-    let (places, places_v6) = (places(started.listing.connections), places(started.listing.connections_v6));
-    tracing::info!(%instance, places, places_v6, hertz = started.listing.clock.hertz(), "ready");
     Ok(started)
+}
+
+impl Started {
+    /// The last line of a start.
+    pub(super) fn say_ready(&self, instance: &Instance) {
+        let places = |table: Mapped| u64::from(table.rows()) * WAYS as u64;
+        let (places, places_v6) = (places(self.listing.connections), places(self.listing.connections_v6));
+        tracing::info!(%instance, places, places_v6, hertz = self.listing.clock.hertz(), "ready");
+    }
 }
 
 /// Looks at the pins. A start is never an empty one while something forwards.
@@ -193,9 +200,10 @@ fn attach(
     mut programs: Programs,
 ) -> Result<Started, StartError> {
     let instance = &options.instance;
+    let generic = if options.reattach { Generic::AttachedAnew } else { Generic::Left };
     for (interface, ebpf) in interfaces.iter().zip(&mut programs) {
         let link = director.link(interface.ifindex).cloned();
-        let mode = links::put(instance, interface, link.as_ref(), ebpf)?;
+        let mode = links::put(instance, interface, link.as_ref(), ebpf, generic)?;
         director.has_attached(&interface.name, path(mode));
     }
     // All of its programs are loaded; the keeper needs one of each.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::host::Surroundings;
 use crate::lan::{Heard, Mac};
 use crate::snapshot::{ServiceSnapshot, Status};
+use crate::tables::pins::Instance;
 
 /// What a machine is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
@@ -48,6 +49,7 @@ pub(crate) enum Daemon {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) role: Role,
+    pub(crate) instance: Instance,
     pub(crate) there: Surroundings,
     pub(crate) vips: Vec<IpAddr>,
     /// What was heard, by interface, after all VIPs were asked for.
@@ -71,6 +73,8 @@ pub(crate) struct Facts {
 
     // Of a director.
     pub(crate) daemon: Daemon,
+    /// Interfaces that have the instance's packet path, whether a daemon runs or not.
+    pub(crate) attached: Vec<String>,
     pub(crate) status: Option<Status>,
     /// Packets that found no room for a tunnel's header while this was looked at.
     pub(crate) no_tunnel: u64,
@@ -86,6 +90,27 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// A command of lbxdp's for this instance.
+    pub(crate) fn lbxdp(&self, words: &str) -> String {
+        if self.instance == Instance::default() {
+            format!("lbxdp {words}")
+        } else {
+            format!("LBXDP_INSTANCE={} lbxdp {words}", self.instance)
+        }
+    }
+
+    /// The command that starts the daemon on these interfaces.
+    pub(crate) fn run<'a>(&self, interfaces: impl IntoIterator<Item = &'a str>, more: &str) -> String {
+        let mut words = String::from("run");
+        for interface in interfaces {
+            words = words + " -i " + interface;
+        }
+        if words == "run" {
+            words.push_str(" -i IF");
+        }
+        self.lbxdp(&(words + " --leave" + more))
+    }
+
     /// Whether a hardware address is one of this machine's.
     pub(crate) fn is_own(&self, mac: Mac) -> bool {
         self.there.links.iter().any(|link| link.mac == Some(mac))

@@ -46,6 +46,8 @@ pub(super) fn gather(arguments: &DoctorArguments) -> Result<(Facts, Vec<String>)
     let role = arguments.role.unwrap_or(if is_director { Role::Director } else { Role::Server });
     let mut facts = Facts {
         role,
+        instance: instance.clone(),
+        attached: attached(instance),
         there: look(&netlink, instance)?,
         vips: arguments.vips.clone(),
         listeners: listeners(),
@@ -80,6 +82,15 @@ pub(super) fn gather(arguments: &DoctorArguments) -> Result<(Facts, Vec<String>)
         }
     }
     Ok((facts, unchecked))
+}
+
+/// The interfaces that pins are called after: a name with a dot has a colon there.
+fn attached(instance: &Instance) -> Vec<String> {
+    let pins = fs::read_dir(instance.link_pins()).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        pins.map(|pin| pin.file_name().to_string_lossy().replace(':', ".")).collect();
+    names.sort_unstable();
+    names
 }
 
 /// Packets that found no room for a tunnel's header, of all times.

@@ -18,19 +18,22 @@ use crate::{decap, lan};
 
 type Anything = Box<dyn std::error::Error + Send + Sync>;
 
-/// Does it all, or nothing.
+/// Does it all, or nothing. `changes` are all that belong together, those too that need no step now.
 pub(super) fn carry_out(
     netlink: &Netlink,
     instance: &Instance,
     there: &Surroundings,
     steps: &[Step],
+    changes: &[Change],
 ) -> Result<(), HostError> {
     let mut model = there.clone();
     let mut done: Vec<Change> = Vec::new();
     for step in steps {
         let change = Change::new(step.clone(), &model);
         if let Err(cause) = one(netlink, instance, there, step) {
-            return Err(take_back(netlink, instance, there, &done, step, cause));
+            let mut back: Vec<Step> = done.into_iter().rev().filter_map(|change| change.undo).collect();
+            back.extend(settings_before(there, changes));
+            return Err(take_back(netlink, instance, there, &back, step, cause));
         }
         step.apply(&mut model);
         done.push(change);
@@ -38,16 +41,29 @@ pub(super) fn carry_out(
     Ok(())
 }
 
+/// All settings of these changes as they were. To take one back is not enough: the switch of forwarding writes to those of every
+/// interface, those too that were as they should be.
+fn settings_before(there: &Surroundings, changes: &[Change]) -> Vec<Step> {
+    let before = changes.iter().rev().filter_map(|change| match &change.step {
+        Step::Sysctl { name, .. } => {
+            let value = there.sysctls.get(name)?.trim().to_owned();
+            Some(Step::Sysctl { name: name.clone(), value })
+        }
+        _ => None,
+    });
+    before.collect()
+}
+
 fn take_back(
     netlink: &Netlink,
     instance: &Instance,
     there: &Surroundings,
-    done: &[Change],
+    back: &[Step],
     failed: &Step,
     cause: Anything,
 ) -> HostError {
     let mut left = Vec::new();
-    for step in done.iter().rev().filter_map(|change| change.undo.as_ref()) {
+    for step in back {
         if let Err(error) = one(netlink, instance, there, step) {
             left.push(format!("{step}: {error}"));
         }

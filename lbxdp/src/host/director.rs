@@ -60,12 +60,16 @@ impl Director {
         let mut changes = Vec::new();
         for is_v6 in [false, true] {
             if self.masqueraded.iter().any(|server| server.is_ipv6() == is_v6) {
+                if is_v6 {
+                    changes.extend(advertised(there).map(|step| Change::new(step, there)));
+                }
                 changes.extend(forwarding(there, is_v6));
             }
         }
         let redirects = self.no_redirects(there, &addresses);
         changes.extend(redirects.into_iter().map(|step| Change::new(step, there)));
-        changes.extend(self.services.iter().map(|line| service(line, there)));
+        let services = self.services.iter().map(|line| Step::AddService(line.clone()));
+        changes.extend(services.map(|step| Change::new(step, there)));
         for address in addresses {
             let announcement =
                 Step::Announce { interface: address.interface.clone(), address: address.address.addr() };
@@ -125,6 +129,17 @@ impl Director {
     }
 }
 
+/// Interfaces that live by router advertisements go on doing so: with `accept_ra` 1 the kernel listens to them only while it does not
+/// forward, and forgets their routes when it begins to (`rt6_purge_dflt_routers`).
+fn advertised(there: &Surroundings) -> impl Iterator<Item = Step> {
+    let name = |interface: &str| format!("net/ipv6/conf/{interface}/accept_ra");
+    let living = there.routes.iter().filter(|route| route.is_advertised_default());
+    let listening = living.filter(move |route| there.number(&name(&route.interface)) == 1);
+    let mut interfaces: Vec<&str> = listening.map(|route| route.interface.as_str()).collect();
+    interfaces.dedup();
+    interfaces.into_iter().map(move |interface| Step::Sysctl { name: name(interface), value: "2".to_owned() })
+}
+
 /// All sysctls that forwarding sets, one by one before it sets them all. Switching it off writes to all of them again (the kernel's
 /// `inet_forward_change` and `addrconf_fixup_forwarding`), so each is put back behind that, also if it was so before.
 fn forwarding(there: &Surroundings, is_v6: bool) -> Vec<Change> {
@@ -152,20 +167,6 @@ fn forwarding(there: &Surroundings, is_v6: bool) -> Vec<Change> {
     changes.chain([switch]).collect()
 }
 
-/// A service or server, and what takes it away again: if there is one of its name, that one.
-fn service(line: &str, there: &Surroundings) -> Change {
-    let step = Step::AddService(line.to_owned());
-    if step.is_so(there) {
-        return Change { step, undo: None };
-    }
-    let was = there.services.iter().find(|found| identity(found) == identity(line));
-    let undo = match was {
-        Some(was) => Step::AddService(was.clone()),
-        None => Step::RemoveService { added_by: line.to_owned(), line: removal(line) },
-    };
-    Change { step, undo: Some(undo) }
-}
-
 /// What a line that adds a service or a server says of what it adds, without how it is to be.
 pub(super) fn identity(line: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -176,7 +177,8 @@ pub(super) fn identity(line: &str) -> String {
     words.get(..end).unwrap_or_default().join(" ")
 }
 
-fn removal(line: &str) -> String {
+/// The line that takes away what a line adds.
+pub(super) fn removal(line: &str) -> String {
     let identity = identity(line);
     match identity.strip_prefix("-A") {
         Some(service) => format!("-D{service}"),

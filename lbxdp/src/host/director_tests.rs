@@ -23,7 +23,7 @@ fn services_come_before_the_vip_and_neighbours_are_told_last() {
             "lbxdp -A -t 10.0.0.100:80 -s wrr",
             "lbxdp -a -t 10.0.0.100:80 -r 10.0.0.11:80 -g -w 2",
             "ip addr add 10.0.0.100/32 dev eth0",
-            "arping -U -c 3 -I eth0 10.0.0.100",
+            "lbxdp director announce --vip 10.0.0.100",
         ]
     );
     let now = after(&there, &plan.steps);
@@ -71,6 +71,29 @@ fn forwarding_is_for_nat_alone_and_goes_back_interface_by_interface() {
         ]
     );
     assert!(!lines(&planned(&director(FILE), &there).steps).iter().any(|line| line.contains("forward")));
+}
+
+#[test]
+fn routers_are_still_listened_to_where_there_is_one() {
+    let mut there = server();
+    let setting = |interface: &str| format!("net/ipv6/conf/{interface}/accept_ra");
+    for interface in ["all", "eth0", "eth1"] {
+        there.sysctls.insert(setting(interface), "1".to_owned());
+    }
+    let file = "-A -t [fd00::100]:80 -s rr\n-a -t [fd00::100]:80 -r [fd00::11]:80 -m -w 1\n";
+    let starts = |there: &Surroundings| {
+        let plan = planned(&director(file), there);
+        let back = lines(&unwound(&after(there, &plan.steps), &plan.remembered).steps);
+        (lines(&plan.steps), back)
+    };
+    // Nobody advertises: the route is the operator's.
+    assert!(!starts(&there).0.iter().any(|line| line.contains("accept_ra")));
+    let default = there.routes.iter_mut().find(|route| route.destination.to_string() == "::/0").unwrap();
+    default.protocol = 9;
+    let (steps, back) = starts(&there);
+    // Before the switch, which would forget the route.
+    assert_eq!(steps[0], "sysctl -w net.ipv6.conf.eth0.accept_ra=2");
+    assert_eq!(back.last().unwrap(), "sysctl -w net.ipv6.conf.eth0.accept_ra=1");
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::tables::pins::Instance;
 const V4_SETTINGS: [&str; 6] =
     ["arp_ignore", "arp_announce", "rp_filter", "forwarding", "accept_redirects", "send_redirects"];
 
+const V6_SETTINGS: [&str; 2] = ["forwarding", "accept_ra"];
+
 /// Looks. Services of a daemon are not asked for.
 pub(crate) fn look(netlink: &Netlink, instance: &Instance) -> Result<Surroundings, HostError> {
     let links = netlink.links()?;
@@ -24,7 +26,7 @@ pub(crate) fn look(netlink: &Netlink, instance: &Instance) -> Result<Surrounding
         ..Surroundings::default()
     };
     for family in ["ipv4", "ipv6"] {
-        let settings: &[&str] = if family == "ipv4" { &V4_SETTINGS } else { &["forwarding"] };
+        let settings: &[&str] = if family == "ipv4" { &V4_SETTINGS } else { &V6_SETTINGS };
         for interface in directories(&format!("net/{family}/conf")) {
             for setting in settings {
                 learn(&mut there, format!("net/{family}/conf/{interface}/{setting}"));

@@ -32,7 +32,7 @@ pub(crate) use look::look;
 pub(crate) use memory::{Memory, recall};
 pub(crate) use netlink::Netlink;
 pub(crate) use realserver::{RealServer, fitting_mss, is_ignoring, is_silent};
-pub(crate) use step::sysctl_name;
+pub(crate) use step::{Step, sysctl_name};
 pub(crate) use surroundings::Surroundings;
 
 use lbxdp_common::decap::MAX_GUE_PORTS;
@@ -91,6 +91,8 @@ pub enum HostError {
     NotStarted(&'static str),
     #[error("which VIPs? Nothing was started; name them by --vip")]
     NoVips,
+    #[error("{0} is on no interface here that others ask by (ip addr)")]
+    NotHere(IpAddr),
     #[error(transparent)]
     Decap(#[from] DecapError),
     #[error(transparent)]

@@ -222,8 +222,6 @@ fn route(message: &RouteMessage, links: &[Link]) -> Option<Route> {
     };
     let mut destination = any;
     let mut interface = None;
-    // IPv6's are made by the kernel itself and run out: they come back with its next advertisement.
-    let is_advertised = u8::from(header.protocol) == RTPROT_RA;
     // Without it the kernel would refuse a gateway that is on no network of its interface.
     let is_onlink = header.flags.contains(RouteFlags::Onlink);
     let mut route = Route {
@@ -236,8 +234,10 @@ fn route(message: &RouteMessage, links: &[Link]) -> Option<Route> {
         scope: header.scope.into(),
         mtu: None,
         advmss: None,
-        is_beyond_us: header.tos != 0 || header.source_prefix_length != 0 || is_advertised || is_onlink,
+        is_beyond_us: header.tos != 0 || header.source_prefix_length != 0 || is_onlink,
     };
+    // IPv6's are made by the kernel itself and run out: they come back with its next advertisement.
+    route.is_beyond_us |= route.is_advertised();
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(found) => destination = ip(found)?,
@@ -264,9 +264,6 @@ fn route(message: &RouteMessage, links: &[Link]) -> Option<Route> {
     route.interface = interface?;
     Some(route)
 }
-
-/// From router advertisements.
-const RTPROT_RA: u8 = 9;
 
 fn message_of(links: &[Link], route: &Route) -> Result<RouteMessage, ChangeError> {
     let wire = |address: IpAddr| match address {

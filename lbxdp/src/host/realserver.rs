@@ -94,19 +94,25 @@ impl Tunnel {
         Ok(route.interface.clone())
     }
 
-    /// The kernel's devices that open it, for these VIPs.
+    /// The kernel's devices that open it, for these VIPs: from directors of both families, those for both.
     fn devices(&self, vips: &[IpAddr]) -> Result<Vec<&'static str>, HostError> {
-        let is_outer_v6 = self.is_outer_v6();
+        // Whoever names no director is reached by IPv4.
+        let is_any = |is_v6| self.directors.iter().any(|director| director.addr().is_ipv6() == is_v6);
         let mut devices = Vec::new();
-        for vip in vips {
-            devices.push(match (self.kind, is_outer_v6) {
-                (TunnelKind::Gue, _) => return Err(HostError::KernelGue),
-                (TunnelKind::Gre, false) => "gre0",
-                (TunnelKind::Gre, true) => "ip6gre0",
-                (TunnelKind::Ipip, true) => "ip6tnl0",
-                (TunnelKind::Ipip, false) if vip.is_ipv4() => "tunl0",
-                (TunnelKind::Ipip, false) => "sit0",
-            });
+        for is_outer_v6 in [false, true] {
+            if !is_any(is_outer_v6) && (is_outer_v6 || !self.directors.is_empty()) {
+                continue;
+            }
+            for vip in vips {
+                devices.push(match (self.kind, is_outer_v6) {
+                    (TunnelKind::Gue, _) => return Err(HostError::KernelGue),
+                    (TunnelKind::Gre, false) => "gre0",
+                    (TunnelKind::Gre, true) => "ip6gre0",
+                    (TunnelKind::Ipip, true) => "ip6tnl0",
+                    (TunnelKind::Ipip, false) if vip.is_ipv4() => "tunl0",
+                    (TunnelKind::Ipip, false) => SIT,
+                });
+            }
         }
         devices.sort_unstable();
         devices.dedup();
@@ -124,7 +130,18 @@ impl RealServer {
         if let Some(tunnel) = &self.tunnel {
             steps.extend(self.opening(tunnel, there)?);
         }
+        let kernels = self.tunnel.as_ref().filter(|tunnel| tunnel.opener == Opener::Kernel);
+        let devices = kernels.map_or(Ok(Vec::new()), |tunnel| tunnel.devices(&self.vips))?;
         for vip in &self.vips {
+            if vip.is_ipv4() && kernels.is_some() {
+                // Of IPv4 on the devices themselves: of what comes in by one without any address `rp_filter` drops all, also if it is
+                // loose (`__fib_validate_source` in `net/ipv4/fib_frontend.c`). Nobody asks for it there.
+                let opening = devices.iter().filter(|device| **device != SIT);
+                let place =
+                    |device: &&str| Address { interface: (*device).to_owned(), ..vip_on_loopback(*vip) };
+                steps.extend(opening.map(place).map(Step::AddAddress));
+                continue;
+            }
             // Wherever it is: an operator may have it on a tunnel's device or a dummy one.
             let is_there = there.places(*vip).any(|place| is_silent(there, &place.interface));
             let place = there.places(*vip).find(|place| is_silent(there, &place.interface));
@@ -169,6 +186,9 @@ impl RealServer {
         Ok(steps)
     }
 }
+
+/// The kernel's device that opens IPv6 in IPv4, and nothing else.
+const SIT: &str = "sit0";
 
 /// An interface by which nobody asks for addresses.
 pub(crate) fn is_silent(there: &Surroundings, interface: &str) -> bool {

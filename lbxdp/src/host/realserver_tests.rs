@@ -140,7 +140,29 @@ fn the_kernels_devices_are_used_if_wanted_and_there() {
     let steps: Vec<_> =
         kernel(TunnelKind::Ipip, &there).unwrap().into_iter().map(|change| change.step.to_string()).collect();
     // The greater counts, and 2 lets in what 1 drops: all's may stay.
-    assert_eq!(steps[2..4], ["sysctl -w net.ipv4.conf.tunl0.rp_filter=2", "ip link set tunl0 up"]);
+    assert_eq!(
+        steps[2..],
+        [
+            "sysctl -w net.ipv4.conf.tunl0.rp_filter=2",
+            "ip link set tunl0 up",
+            // On a device without an address it would drop all the same.
+            "ip addr add 10.0.0.100/32 dev tunl0 scope host",
+        ]
+    );
+}
+
+#[test]
+fn directors_of_both_families_need_the_devices_for_both() {
+    let devices = |directors: &[&str], vips: &[&str]| {
+        let directors = directors.iter().map(|director| director.parse().unwrap()).collect();
+        let vips: Vec<IpAddr> = vips.iter().map(|vip| vip.parse().unwrap()).collect();
+        Tunnel { directors, ..tunnel(TunnelKind::Ipip) }.devices(&vips).unwrap()
+    };
+    let both = ["10.0.0.100", "fd00::100"];
+    assert_eq!(devices(&["10.0.0.10/32", "fd00::10/128"], &both), ["ip6tnl0", "sit0", "tunl0"]);
+    assert_eq!(devices(&["fd00::10/128"], &both), ["ip6tnl0"]);
+    assert_eq!(devices(&["10.0.0.10/32"], &both), ["sit0", "tunl0"]);
+    assert_eq!(devices(&[], &both[..1]), ["tunl0"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -16,10 +17,11 @@ use super::realserver::RealServer;
 use super::render::{self, Print};
 use super::step::Step;
 use super::surroundings::Surroundings;
-use super::words::{DirectorVerb, RealServerVerb};
+use super::words::{DirectorVerb, RealServerVerb, Verb};
 use super::{HostError, carry_out};
 use crate::cli::client::{Client, ClientError, Director as _};
 use crate::daemon::load::chain;
+use crate::lan;
 use crate::message::{Request, Response};
 use crate::tables::pins::Instance;
 
@@ -68,19 +70,46 @@ impl Role for Director {
 /// Does what `lbxdp realserver` was told.
 pub fn run_realserver(verb: RealServerVerb) -> Result<Outcome, HostError> {
     match verb {
-        RealServerVerb::Start { wish, print, instance } => start(&instance.name, wish.wish()?, print),
-        RealServerVerb::Stop { print, instance } => stop::<RealServer>(&instance.name, print),
-        RealServerVerb::Status { wish, instance } => status::<RealServer>(&instance.name, wish.wish()?),
+        Verb::Start { wish, print, instance } => start(&instance.name, wish.wish()?, print),
+        Verb::Stop { print, instance } => stop::<RealServer>(&instance.name, print),
+        Verb::Status { wish, instance } => status::<RealServer>(&instance.name, wish.wish()?),
     }
 }
 
 /// Does what `lbxdp director` was told.
 pub fn run_director(verb: DirectorVerb) -> Result<Outcome, HostError> {
     match verb {
-        DirectorVerb::Start { wish, print, instance } => start(&instance.name, wish.wish()?, print),
-        DirectorVerb::Stop { print, instance } => stop::<Director>(&instance.name, print),
-        DirectorVerb::Status { instance } => status::<Director>(&instance.name, None),
+        DirectorVerb::Role(Verb::Start { wish, print, instance }) => {
+            start(&instance.name, wish.wish()?, print)
+        }
+        DirectorVerb::Role(Verb::Stop { print, instance }) => stop::<Director>(&instance.name, print),
+        DirectorVerb::Role(Verb::Status { instance, .. }) => status::<Director>(&instance.name, None),
+        DirectorVerb::Announce { vips, instance } => announce(&instance.name, vips),
     }
+}
+
+/// Tells the neighbours of VIPs that are here.
+fn announce(instance: &Instance, mut vips: Vec<IpAddr>) -> Result<Outcome, HostError> {
+    if vips.is_empty() {
+        vips = recall::<Director>(instance, Director::NAME)?.map_or(vips, |memory| memory.wish.vips);
+    }
+    if vips.is_empty() {
+        return Err(HostError::NoVips);
+    }
+    let there = look(&Netlink::open()?, instance)?;
+    for vip in vips {
+        let is_asked = |name: &str| there.asked().any(|link| link.name == name && link.is_up);
+        let mut places = there.places(vip).filter(|place| is_asked(&place.interface)).peekable();
+        if places.peek().is_none() {
+            return Err(HostError::NotHere(vip));
+        }
+        for place in places {
+            let step = Step::Announce { interface: place.interface.clone(), address: vip };
+            lan::announce(&place.interface, vip)
+                .map_err(|error| HostError::Step(step.to_string(), error.into()))?;
+        }
+    }
+    Ok(Outcome::Good)
 }
 
 fn start<R: Role>(instance: &Instance, wish: R, print: Option<Print>) -> Result<Outcome, HostError> {
@@ -98,7 +127,9 @@ fn start<R: Role>(instance: &Instance, wish: R, print: Option<Print>) -> Result<
             // First: what is done by a start that is killed can be taken back. What it lists and is not so is left alone then.
             let both = plan::together(changes, &plan.remembered);
             keep(instance, R::NAME, Some(&Memory { wish: wish.clone(), changes: both }))?;
-            if let Err(error) = carry_out::carry_out(&netlink, instance, &there, &plan.steps) {
+            if let Err(error) =
+                carry_out::carry_out(&netlink, instance, &there, &plan.steps, &plan.remembered)
+            {
                 // What could not all be taken back is still to be: a stop tries it again.
                 if !matches!(error, HostError::HalfDone(..))
                     && let Err(second) = keep(instance, R::NAME, before.as_ref())
@@ -132,7 +163,7 @@ fn stop<R: Role>(instance: &Instance, is_printed: bool) -> Result<Outcome, HostE
     for step in plan::changed_since(&there, &memory.changes) {
         eprintln!("lbxdp: left alone, for it was changed since: {step}");
     }
-    carry_out::carry_out(&netlink, instance, &there, &steps)?;
+    carry_out::carry_out(&netlink, instance, &there, &steps, &memory.changes)?;
     keep::<R>(instance, R::NAME, None)?;
     Ok(Outcome::Good)
 }

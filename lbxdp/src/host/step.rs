@@ -166,8 +166,12 @@ impl Step {
                     None => Self::StopDecapsulator { interface },
                 })
             }
-            // What takes a service away is known to whoever adds it.
-            Self::AddService(_) | Self::Announce { .. } => None,
+            // If there is one of its name, that one comes back.
+            Self::AddService(line) => Some(match there.service_like(line) {
+                Some(was) => Self::AddService(was.clone()),
+                None => Self::RemoveService { added_by: line.clone(), line: director::removal(line) },
+            }),
+            Self::Announce { .. } => None,
             Self::RemoveService { added_by, .. } => Some(Self::AddService(added_by.clone())),
         }
     }
@@ -200,6 +204,9 @@ impl Step {
             }
             Self::Sysctl { name, .. } if name.ends_with("forward") || name.ends_with("forwarding") => {
                 "else replies of servers by VS/NAT are not forwarded to their clients"
+            }
+            Self::Sysctl { name, .. } if name.ends_with("accept_ra") => {
+                "else this machine does not listen to routers any more once it forwards, and loses its default route"
             }
             Self::Sysctl { name, .. } if name.ends_with("send_redirects") => {
                 "else servers by VS/NAT are told a way past the director"
@@ -277,11 +284,8 @@ impl fmt::Display for Step {
             }
             Self::StopDecapsulator { interface } => write!(f, "lbxdp decap stop --interface {interface}"),
             Self::AddService(line) | Self::RemoveService { line, .. } => write!(f, "lbxdp {line}"),
-            Self::Announce { interface, address: IpAddr::V4(address) } => {
-                write!(f, "arping -U -c 3 -I {interface} {address}")
-            }
-            // There is no common command for it: ndsend is of vzctl and of nothing else.
-            Self::Announce { interface, address } => write!(f, "ndsend {address} {interface}"),
+            // arping and ndsend do it too, but few machines have them.
+            Self::Announce { address, .. } => write!(f, "lbxdp director announce --vip {address}"),
         }
     }
 }

@@ -88,6 +88,20 @@ pub(crate) struct Route {
     pub(crate) is_beyond_us: bool,
 }
 
+impl Route {
+    /// Whether it is from a router's advertisement.
+    pub(crate) fn is_advertised(&self) -> bool {
+        /// `RTPROT_RA`.
+        const ADVERTISED: u8 = 9;
+        self.protocol == ADVERTISED
+    }
+
+    /// The way to the world, as a router has advertised it.
+    pub(crate) fn is_advertised_default(&self) -> bool {
+        self.is_advertised() && self.destination.prefix_len() == 0
+    }
+}
+
 /// What a decapsulator was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Decapsulator {

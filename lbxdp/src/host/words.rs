@@ -12,14 +12,13 @@ use super::realserver::{AdvertisedMss, Opener, RealServer, Tunnel, TunnelKind};
 use super::render::Print;
 use crate::cli::arguments::InstanceArgument;
 
-/// What is to be done with a real server.
+/// What is to be done with a machine in a role: `W` are the words that say what it is to be, `S` those for the question how it is.
 #[derive(Subcommand)]
-pub enum RealServerVerb {
-    /// Keep silent about the VIPs, open the director's tunnel, and only then have the VIPs. Does what is missing: may be given again, with
-    /// other words too.
+pub enum Verb<W: Args, S: Args> {
+    /// Do what is missing, in the right order. May be given again, with other words too.
     Start {
         #[command(flatten)]
-        wish: RealServerArguments,
+        wish: W,
         /// Do nothing, print what would be done.
         #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "commands")]
         print: Option<Print>,
@@ -38,11 +37,34 @@ pub enum RealServerVerb {
     /// not understood.
     Status {
         #[command(flatten)]
-        wish: OptionalRealServerArguments,
+        wish: S,
         #[command(flatten)]
         instance: InstanceArgument,
     },
 }
+
+/// What is to be done with a real server.
+pub type RealServerVerb = Verb<RealServerArguments, OptionalRealServerArguments>;
+
+/// What is to be done with a director.
+#[derive(Subcommand)]
+pub enum DirectorVerb {
+    #[command(flatten)]
+    Role(Verb<DirectorArguments, NoArguments>),
+    /// Tell the neighbours again where the VIPs are (gratuitous ARP, unsolicited neighbour advertisements): after a failover, or if somebody has
+    /// learnt that one is elsewhere.
+    Announce {
+        /// A virtual address that is here; may be given several times. Without it: those that were started.
+        #[arg(long = "vip", value_name = "ADDR")]
+        vips: Vec<IpAddr>,
+        #[command(flatten)]
+        instance: InstanceArgument,
+    },
+}
+
+/// No words at all.
+#[derive(Args)]
+pub struct NoArguments {}
 
 /// What a real server is to be.
 #[derive(Args)]
@@ -134,36 +156,6 @@ fn distinct(mut vips: Vec<IpAddr>) -> Vec<IpAddr> {
     vips.sort_unstable();
     vips.dedup();
     vips
-}
-
-/// What is to be done with a director.
-#[derive(Subcommand)]
-pub enum DirectorVerb {
-    /// Forward if a server is reached by VS/NAT, add the services, and only then have the VIPs and tell the neighbours. Does what is
-    /// missing: may be given again, with other words too.
-    Start {
-        #[command(flatten)]
-        wish: DirectorArguments,
-        /// Do nothing, print what would be done.
-        #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "commands")]
-        print: Option<Print>,
-        #[command(flatten)]
-        instance: InstanceArgument,
-    },
-    /// Take back what `start` has done: the VIPs first. What was there before stays; what somebody else has changed since, too.
-    Stop {
-        /// Do nothing, print what would be done.
-        #[arg(long)]
-        print: bool,
-        #[command(flatten)]
-        instance: InstanceArgument,
-    },
-    /// Say what is wrong, why it matters, and what mends it. Exit code 0: nothing is, 2: something is, 3: it could not be found out, or the words were
-    /// not understood.
-    Status {
-        #[command(flatten)]
-        instance: InstanceArgument,
-    },
 }
 
 /// What a director is to be.

@@ -68,7 +68,14 @@ impl Network {
     /// As [`Network::build`], with directors and servers that nobody has set up: no VIP anywhere, no settings for them, and servers whose
     /// programs serve their own addresses.
     pub fn build_bare(plan: Plan) -> Result<Self> {
-        Self::build_as(plan, &[], true)
+        let network = Self::build_as(plan, &[], true)?;
+        for site in network.servers() {
+            for (number, _) in site.plan.spots.iter().enumerate() {
+                // What comes into XDP (a decapsulator's) must have its checksum.
+                network.switch.run(&format!("ethtool -K {}-eth{number} tx off", site.plan.name))?;
+            }
+        }
+        Ok(network)
     }
 
     /// As [`Network::build`], with a trunk at some of the director's interfaces: it sees IP tagged.

@@ -32,7 +32,9 @@ fn host(name: &'static str, role: Role, spots: &[Spot]) -> HostPlan {
 }
 
 impl HostPlan {
-    fn to(mut self, to: To, via: Spot) -> Self {
+    /// The same with a route more.
+    #[must_use]
+    pub fn to(mut self, to: To, via: Spot) -> Self {
         self.routes.push(route(to, via));
         self
     }

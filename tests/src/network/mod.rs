@@ -19,6 +19,7 @@ pub mod plan;
 pub mod probe;
 pub mod reasons;
 pub mod receiver;
+pub mod snapshot;
 pub mod trunk;
 
 pub use build::{Network, Site};

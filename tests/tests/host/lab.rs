@@ -1,16 +1,22 @@
 //! A network whose director and servers are set up by lbxdp's commands and by nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use lbxdp_tests::http::HTTP_PORT;
 use lbxdp_tests::network::plan::Role;
+use lbxdp_tests::network::snapshot::{differences, snapshot};
 use lbxdp_tests::network::{Exchange, Family, Method, Network, Plan, Site};
 use lbxdp_tests::service::status;
-use lbxdp_tests::{Answer, Daemon, daemon, wait};
+use lbxdp_tests::{Answer, Daemon, Ipvsadm, daemon, wait};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -28,20 +34,12 @@ pub(crate) struct Lab {
 impl Lab {
     /// A bare network with a daemon.
     pub(crate) fn bare(plan: Plan, method: Method) -> Result<Self> {
-        Self::bare_on(plan, method, &[])
+        Self::bare_in(Network::build_bare(plan)?, method, &[])
     }
 
-    /// The same with the daemon on more interfaces than the director's own.
-    pub(crate) fn bare_on(plan: Plan, method: Method, more: &[&str]) -> Result<Self> {
-        let network = Network::build_bare(plan)?;
-        for site in network.servers() {
-            // What comes into XDP must have its checksum.
-            for (number, _) in site.plan.spots.iter().enumerate() {
-                network.switch.run(&format!("ethtool -K {}-eth{number} tx off", site.plan.name))?;
-            }
-        }
-        let arguments: Vec<&str> = more.iter().flat_map(|interface| ["-i", *interface]).collect();
-        let daemon = network.start_daemon_with(&arguments)?;
+    /// The same with a network that is there, and with more words for the daemon.
+    pub(crate) fn bare_in(network: Network, method: Method, arguments: &[&str]) -> Result<Self> {
+        let daemon = network.start_daemon_with(arguments)?;
         let mut lab = Self { daemon, network, method, before: BTreeMap::new() };
         lab.before = lab.snapshots()?;
         Ok(lab)
@@ -136,7 +134,7 @@ impl Lab {
         for family in Family::BOTH {
             let vip = self.network.vip(family);
             for (option, port) in PROGRAMS {
-                let at = |address: IpAddr| std::net::SocketAddr::new(address, port);
+                let at = |address: IpAddr| SocketAddr::new(address, port);
                 writeln!(text, "-A {option} {} -s rr", at(vip))?;
                 for server in servers {
                     let server = at(self.network.address(server, family));
@@ -158,15 +156,41 @@ impl Lab {
     pub(crate) fn lbxdp(&self, host: &str, words: &str) -> Result<Answer> {
         let site = self.network.site(host);
         let mut command = site.namespace.command(daemon::binary()?);
-        // The director's is that of its daemon; every other host has one of its own.
-        let instance = match host {
-            "director" => self.network.instance(),
-            host => format!("{}-{host}", self.network.instance()),
-        };
-        command.args(words.split_whitespace()).env("LBXDP_INSTANCE", instance);
+        command.args(words.split_whitespace()).env("LBXDP_INSTANCE", self.instance(host));
         let output = command.output().context("starting lbxdp")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Answer { stdout: text(&output.stdout), stderr: text(&output.stderr), code: output.status.code() })
+    }
+
+    /// The director's is that of its daemon; every other host has one of its own.
+    fn instance(&self, host: &str) -> String {
+        match host {
+            "director" => self.network.instance(),
+            host => format!("{}-{host}", self.network.instance()),
+        }
+    }
+
+    /// Types a line on a host, which must succeed.
+    pub(crate) fn enter(&self, host: &str, line: &str) -> Result<String> {
+        Ipvsadm::of(&self.instance(host))?.shell(&self.network.site(host).namespace, line)
+    }
+
+    /// Types a line on a host that goes on until this is dropped.
+    pub(crate) fn begin(&self, host: &str, line: &str) -> Result<Begun> {
+        let ipvsadm = Ipvsadm::of(&self.instance(host))?;
+        let mut command = ipvsadm.command(&self.network.site(host).namespace, "sh");
+        let child = command.args(["-c", line]).process_group(0).stderr(Stdio::null()).spawn()?;
+        Ok(Begun { child, _ipvsadm: ipvsadm })
+    }
+
+    /// Clients reach every server by the first VIP of IPv4.
+    pub(crate) fn serves(&self) -> Result<()> {
+        let names = self.server_names();
+        let vip = SocketAddr::new(self.network.vip(Family::V4), HTTP_PORT);
+        let asked = names.iter().map(|_| self.network.asker().who(vip));
+        let answered: BTreeSet<String> = asked.collect::<Result<_>>().context("asking the VIP")?;
+        ensure!(answered.iter().eq(names.iter()), "{answered:?} answer, not {names:?}");
+        Ok(())
     }
 
     /// The same, where it must succeed; what it printed.
@@ -191,18 +215,7 @@ impl Lab {
     pub(crate) fn is_as_before(&self) -> Result<()> {
         for (host, now) in self.snapshots()? {
             let before = self.before.get(host).context("a host without a past")?;
-            let differs = |one: &str, other: &str| -> Vec<String> {
-                one.lines()
-                    .filter(|line| !other.lines().any(|found| found == *line))
-                    .map(str::to_owned)
-                    .collect()
-            };
-            ensure!(
-                now == *before,
-                "{host} is another: gone {:?}, new {:?}",
-                differs(before, &now),
-                differs(&now, before)
-            );
+            ensure!(now == *before, "{host} is another: {}", differences(before, &now));
         }
         Ok(())
     }
@@ -213,23 +226,19 @@ impl Lab {
     }
 }
 
-/// Sysctls, addresses and routes of a host.
-pub(crate) fn snapshot(site: &Site) -> Result<String> {
-    let host = &site.namespace;
-    let mut text = host.ip("address show")?;
-    for words in ["-4 route show table all", "-6 route show table all", "-4 rule", "-6 rule"] {
-        text += &host.ip(words)?;
+/// A command that goes on, with all that it has started.
+pub(crate) struct Begun {
+    child: Child,
+    _ipvsadm: Ipvsadm,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let group = i32::try_from(self.child.id()).map(Pid::from_raw);
+        // One that has ended by itself is not there to be told.
+        let _ = group.map(|group| killpg(group, Signal::SIGTERM));
+        let _ = self.child.wait();
     }
-    // Without what counts or is drawn anew.
-    let sysctls = host.run("sysctl -a --pattern ^net")?;
-    let is_steady = |line: &&str| {
-        !["_count", "_key", "stable_secret", "nf_conntrack"].iter().any(|word| line.contains(word))
-    };
-    for line in sysctls.lines().filter(is_steady) {
-        text += line;
-        text.push('\n');
-    }
-    Ok(text)
 }
 
 impl Drop for Lab {

@@ -3,9 +3,10 @@
 
 use anyhow::{Context, Result, ensure};
 use lbxdp_tests::network::lore::{Back, Place, gateway, one_net, routed};
+use lbxdp_tests::network::snapshot::snapshot;
 use lbxdp_tests::network::{Checksum, Method, Plan, Tunnel};
 
-use crate::lab::{Lab, snapshot};
+use crate::lab::Lab;
 
 fn passes(plan: Plan, method: Method) -> Result<()> {
     let mut lab = Lab::started(plan, method)?;

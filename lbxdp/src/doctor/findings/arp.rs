@@ -81,7 +81,10 @@ pub(super) fn stale(facts: &Facts) -> Vec<Finding> {
                     written(*director)
                 ),
                 "it learnt that the VIP is here before this server was silent, and has not forgotten it",
-                format!("arping -U -c 3 -I IF {vip}   # on the director; or `ip neigh flush to {vip}` where {} is", written(*sender)),
+                format!(
+                    "lbxdp director announce --vip {vip}   # on the director; or `ip neigh flush to {vip}` where {} is",
+                    written(*sender)
+                ),
             ));
         }
     }

@@ -5,7 +5,11 @@ use lbxdp_common::Forward;
 use super::Finding;
 use crate::doctor::facts::{Daemon, Facts};
 use crate::host::surroundings::{Address, Route, Scope};
+use crate::host::sysctl_name;
 use crate::snapshot::{TableStatus, Way};
+
+/// What is to be done before a daemon is started: without `--leave` an orderly end would forget everything.
+pub(super) const DAEMON_ENDED: &str = "when the daemon has ended (kill -9, if it runs without --leave)";
 
 pub(super) fn daemon_down(facts: &Facts) -> Vec<Finding> {
     let Daemon::Down { why, is_running, has_packet_path } = &facts.daemon else { return Vec::new() };
@@ -20,11 +24,11 @@ pub(super) fn daemon_down(facts: &Facts) -> Vec<Finding> {
     };
     // It may be that another one of the same instance would only be in its way.
     let remedy = if *is_running {
-        "lbxdp status   # as root; then the daemon's log"
+        facts.lbxdp("status") + "   # as root; then the daemon's log"
     } else {
-        "lbxdp run -i IF --leave"
+        facts.run(facts.attached.iter().map(String::as_str), "")
     };
-    vec![Finding::error("daemon-down", format!("{path}, but {why}"), reason, remedy.to_owned())]
+    vec![Finding::error("daemon-down", format!("{path}, but {why}"), reason, remedy)]
 }
 
 pub(super) fn next_hop(facts: &Facts) -> Vec<Finding> {
@@ -97,6 +101,36 @@ pub(super) fn not_forwarding(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// A director that forwards IPv6, and has heard nothing of a router since.
+pub(super) fn no_advertisements(facts: &Facts) -> Vec<Finding> {
+    let there = &facts.there;
+    let mut servers = facts.services.iter().flat_map(|service| &service.servers);
+    let is_nat = servers.any(|found| {
+        found.server.forward == Forward::Masquerade
+            && found.server.address.is_ipv6()
+            && !facts.is_local(found.server.address)
+    });
+    let has_default = there
+        .routes
+        .iter()
+        .any(|route| route.destination.prefix_len() == 0 && route.destination.addr().is_ipv6());
+    if !is_nat || has_default || there.number("net/ipv6/conf/all/forwarding") == 0 {
+        return Vec::new();
+    }
+    let name = |interface: &str| format!("net/ipv6/conf/{interface}/accept_ra");
+    let deaf = there.asked().filter(|link| link.is_up && there.number(&name(&link.name)) == 1);
+    deaf.map(|link| {
+        let name = sysctl_name(&name(&link.name));
+        Finding::warning(
+            "accept-ra",
+            format!("{name} is 1, IPv6 is forwarded, and there is no default route of IPv6"),
+            "a machine that forwards takes no router's advertisements with 1: it has lost its way to clients, if that was one",
+            format!("sysctl -w {name}=2"),
+        )
+    })
+    .collect()
+}
+
 pub(super) fn no_tunnel(facts: &Facts) -> Vec<Finding> {
     // The counter knows packets of all times: what was mended since is not told from what is not.
     if facts.no_tunnel == 0 {
@@ -106,7 +140,7 @@ pub(super) fn no_tunnel(facts: &Facts) -> Vec<Finding> {
         "tunnel-mtu",
         format!("{} packets just now found no room for a tunnel's header on their way", facts.no_tunnel),
         "the way to a server is too narrow for any packet in a tunnel, or the driver leaves no room before frames",
-        "lbxdp status --next-hops".to_owned(),
+        facts.lbxdp("status --next-hops"),
     )]
 }
 
@@ -129,7 +163,7 @@ pub(super) fn table_full(facts: &Facts) -> Vec<Finding> {
                     table.entries, table.most_places
                 ),
                 "from about 62 % on some new connections find none: they go by hash, without an entry of their own",
-                larger(option, table.most_places),
+                larger(facts, option, table.most_places),
             ));
         }
     }
@@ -138,16 +172,18 @@ pub(super) fn table_full(facts: &Facts) -> Vec<Finding> {
             "table-full",
             "new connections find no place in the table now".to_owned(),
             "they go by hash, without an entry of their own: a flood of half-open ones, or the table is too small",
-            "lbxdp status   # and if it is no flood: lbxdp unload, lbxdp run … --connections N".to_owned(),
+            larger(facts, "--connections", status.table.most_places) + "; if it is no flood",
         ));
     }
     findings
 }
 
 /// Twice as many connections as a table has room for. A daemon that takes tables over leaves them as large as they are.
-fn larger(option: &str, places: u64) -> String {
+fn larger(facts: &Facts, option: &str, places: u64) -> String {
     let connections = places * USABLE_PERCENT / 100 * 2;
-    format!("lbxdp unload (all connections are lost), then lbxdp run … {option} {connections}")
+    let unload = facts.lbxdp("unload --keep-configuration");
+    let run = facts.run(facts.attached.iter().map(String::as_str), &format!(" {option} {connections}"));
+    format!("{unload} && {run}   # {DAEMON_ENDED}; all connections are lost")
 }
 
 /// Clocks may be so far apart, in seconds.

@@ -1,12 +1,17 @@
 //! The interfaces that the packet program is on.
 
 use super::Finding;
+use super::director::DAEMON_ENDED;
 use crate::doctor::facts::Facts;
 use crate::snapshot::PacketPath;
 
 fn on(facts: &Facts, path: PacketPath) -> impl Iterator<Item = &str> {
     let interfaces = facts.status.iter().flat_map(|status| &status.interfaces);
     interfaces.filter(move |found| found.path == path).map(|found| found.name.as_str())
+}
+
+fn attached(facts: &Facts) -> impl Iterator<Item = &str> {
+    facts.status.iter().flat_map(|status| &status.interfaces).map(|found| found.name.as_str())
 }
 
 fn has(facts: &Facts, interface: &str, feature: &str) -> bool {
@@ -22,23 +27,29 @@ pub(super) fn generic(facts: &Facts) -> Vec<Finding> {
             let link = facts.there.link(name);
             let driver = facts.drivers.get(name).map_or("unknown", String::as_str);
             let is = |test: fn(&crate::host::surroundings::Link) -> bool| link.is_some_and(test);
+            let others = || attached(facts).filter(|other| *other != name);
+            // What the driver has refused once is tried again only if somebody says so.
+            let again = || facts.run(attached(facts), " --reattach");
             let (why, remedy) = if is(|link| link.is_loopback) {
-                ("the loopback has no driver".to_owned(), "lbxdp run -i IF   # without lo".to_owned())
+                ("the loopback has no driver".to_owned(), facts.run(others(), ""))
             } else if is(|link| link.kind == "vlan") {
+                let below = facts.there.below(name).map(|link| link.name.as_str());
+                let below = below.filter(|below| others().all(|other| other != *below));
+                // Tagged frames are balanced there.
                 (
                     "it is a VLAN: XDP runs on the interface below".to_owned(),
-                    "lbxdp run -i IF   # the interface below: tagged frames are balanced there".to_owned(),
+                    facts.run(others().chain(below), ""),
                 )
             } else if has(facts, name, "rx-lro") {
-                ("LRO is on".to_owned(), format!("ethtool -K {name} lro off"))
+                ("LRO is on".to_owned(), format!("ethtool -K {name} lro off && {}", again()))
             } else if is(|link| link.mtu > ONE_PAGE_MTU) {
-                (format!("the driver ({driver}) may not take so large an MTU"), format!("ip link set {name} mtu 3498"))
+                let why = format!("the driver ({driver}) may not take so large an MTU");
+                (why, format!("ip link set {name} mtu {ONE_PAGE_MTU} && {}", again()))
             } else {
-                (
-                    format!("the driver ({driver}) has no XDP, or no room for it now; the daemon's log has its own words"),
-                    "ethtool -i ".to_owned() + name,
-                )
+                let why = "has no XDP, or no room for it now; the daemon's log has its own words";
+                (format!("the driver ({driver}) {why}"), again())
             };
+            let remedy = format!("{remedy}   # {DAEMON_ENDED}");
             Finding::warning(
                 "generic-xdp",
                 format!("generic XDP on {name}"),

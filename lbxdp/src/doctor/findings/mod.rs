@@ -61,6 +61,7 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
         director::next_hop,
         director::martian_source,
         director::not_forwarding,
+        director::no_advertisements,
         director::no_tunnel,
         director::table_full,
         director::clock,

@@ -38,7 +38,30 @@ pub(super) fn reverse_path(facts: &Facts) -> Vec<Finding> {
             findings.push(Finding { severity: Severity::Warning, ..finding(name, symptom) });
         }
     }
+    findings.extend(loose_in_vain(facts));
     findings
+}
+
+/// Of what comes in by a device without an address the filter drops all, also if it is loose.
+fn loose_in_vain(facts: &Facts) -> Option<Finding> {
+    let there = &facts.there;
+    let vip = facts.vips.iter().find(|vip| vip.is_ipv4())?;
+    let has_address = |name: &str| {
+        there.addresses.iter().any(|place| place.interface == name && place.address.addr().is_ipv4())
+    };
+    let link = there.links.iter().find(|link| {
+        let name = link.name.as_str();
+        // This one opens IPv6 alone, which has no such filter.
+        let is_tunnel = TUNNEL_DEVICES.contains(&name) && name != "sit0";
+        is_tunnel && link.is_up && there.greater(name, "rp_filter") == 2 && !has_address(name)
+    })?;
+    let name = &link.name;
+    Some(Finding::error(
+        "rp-filter",
+        format!("rp_filter is loose for {name}, which has no address"),
+        "the kernel drops all that comes in by a device without an address, unless rp_filter is 0",
+        format!("ip addr add {vip}/32 dev {name} scope host"),
+    ))
 }
 
 /// Whether packets of services come to the stack here: lbxdp takes a director's before `rp_filter` sees them, but for those of

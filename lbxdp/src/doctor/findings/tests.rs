@@ -83,7 +83,12 @@ fn table() -> TableStatus {
 }
 
 fn director() -> Facts {
-    let mut facts = Facts { role: Role::Director, daemon: Daemon::Running, ..machine() };
+    let mut facts = Facts {
+        role: Role::Director,
+        daemon: Daemon::Running,
+        attached: vec!["eth0".to_owned()],
+        ..machine()
+    };
     facts.there.addresses.push(place("eth0", "10.0.0.100/32", Scope::Global));
     let server = "10.0.0.12".parse().unwrap();
     let way = Way::Out { mac: String::new(), interface: "eth0".to_owned(), vlans: vec![], mtu: 1500 };
@@ -199,6 +204,11 @@ const FAULTS: &[Fault] = &[
         facts.there.links.push(tunnel);
     }),
     ("rp-filter", tunnelled, |facts| {
+        let tunnel = Link { index: 3, name: "tunl0".into(), is_up: true, ..Link::default() };
+        facts.there.links.push(tunnel);
+        set(facts, "tunl0/rp_filter", "2");
+    }),
+    ("rp-filter", tunnelled, |facts| {
         let tunnel = Link { index: 3, name: "ip6gre0".into(), is_up: true, ..Link::default() };
         facts.there.links.push(tunnel);
     }),
@@ -226,6 +236,13 @@ const FAULTS: &[Fault] = &[
     ("next-hop", director, |facts| status(facts).next_hops[0].way = Way::Unknown),
     ("martian-source", director, |facts| *facts.sources.values_mut().next().unwrap() = facts.vips[0]),
     ("nat-forwarding", director, |facts| facts.services[0].servers[0].server.forward = Forward::Masquerade),
+    ("accept-ra", director, |facts| {
+        let server = &mut facts.services[0].servers[0].server;
+        (server.address, server.forward) = ("fd00::12".parse().unwrap(), Forward::Masquerade);
+        for name in ["all/forwarding", "eth0/accept_ra"] {
+            facts.there.sysctls.insert(format!("net/ipv6/conf/{name}"), "1".to_owned());
+        }
+    }),
     ("table-full", director, |facts| status(facts).table_v6.entries = 500),
     ("table-full", director, |facts| status(facts).is_pressed = true),
     ("clock-skew", director, |facts| *facts.clocks.values_mut().next().unwrap() = (1.1, 2.2)),
@@ -344,8 +361,12 @@ fn a_larger_table_is_asked_for_in_connections_and_made_anew() {
     assert_eq!(ids(&facts), Vec::<&str>::new());
     status(&mut facts).table.entries = 500;
     let remedy = remedy(&facts);
-    assert!(remedy.starts_with("lbxdp unload "), "{remedy}");
-    assert!(remedy.ends_with("--connections 1240"), "{remedy}");
+    assert!(
+        remedy.starts_with(
+            "lbxdp unload --keep-configuration && lbxdp run -i eth0 --leave --connections 1240   #"
+        ),
+        "{remedy}"
+    );
 }
 
 /// What the counter of all times knows is no fault of now.
@@ -384,7 +405,10 @@ fn a_daemon_that_runs_is_not_started_a_second_time() {
     assert!(remedy(&facts).starts_with("lbxdp status"));
     assert!(findings(&facts)[0].symptom.ends_with("but silence"));
     facts.daemon = down(false);
-    assert_eq!(remedy(&facts), "lbxdp run -i IF --leave");
+    assert_eq!(remedy(&facts), "lbxdp run -i eth0 --leave");
+    facts.attached.clear();
+    facts.instance = "web".parse().unwrap();
+    assert_eq!(remedy(&facts), "LBXDP_INSTANCE=web lbxdp run -i IF --leave");
 }
 
 #[test]
@@ -400,6 +424,30 @@ fn why_xdp_is_generic_is_told() {
     assert!(why(|facts| facts.there.links[1].kind = "vlan".into()).contains("VLAN"));
     assert!(
         why(|facts| drop(facts.features.insert("eth0".into(), ["rx-lro".to_owned()].into()))).contains("LRO")
+    );
+}
+
+/// A `start` with other words would take back what it was started for.
+#[test]
+fn a_vip_is_put_back_and_nothing_else_is_touched() {
+    let mut facts = director();
+    facts.there.addresses.pop();
+    let put = "ip addr add 10.0.0.100/32 dev eth0 && lbxdp director announce --vip 10.0.0.100";
+    assert_eq!(remedy(&facts), put);
+    // Of no net that is here, and the default route leads out where lbxdp is not.
+    facts.there.addresses.clear();
+    facts.there.routes[0].interface = "eth1".into();
+    facts.vips = vec!["192.0.2.1".parse().unwrap()];
+    assert!(remedy(&facts).starts_with("ip addr add 192.0.2.1/32 dev eth0 && "));
+    let mut facts = director();
+    facts.there.addresses[1].interface = "lo".into();
+    assert_eq!(remedy(&facts), format!("ip addr del 10.0.0.100/32 dev lo && {put}"));
+    let mut facts = server();
+    facts.there.addresses.pop();
+    set(&mut facts, "all/arp_announce", "0");
+    assert_eq!(
+        remedy(&facts),
+        "sysctl -w net.ipv4.conf.all.arp_announce=2 && ip addr add 10.0.0.100/32 dev lo scope host"
     );
 }
 

@@ -4,24 +4,32 @@ use std::net::IpAddr;
 
 use super::Finding;
 use crate::doctor::facts::{Facts, Role};
-use crate::host::is_silent;
+use crate::host::{DirectorWish, RealServer, Step, Surroundings, is_silent};
 use crate::lan::{Mac, written};
-
-fn length(vip: IpAddr) -> u8 {
-    if vip.is_ipv4() { 32 } else { 128 }
-}
 
 /// Whether another machine answers for a VIP: this director stands by (VRRP), and the VIP is not to be taken from the other one.
 fn is_elsewhere(facts: &Facts, vip: IpAddr) -> bool {
     facts.heard.keys().any(|interface| !facts.claimants(interface, vip).is_empty())
 }
 
-/// The command that puts a VIP where it belongs.
-fn put(facts: &Facts, vip: IpAddr) -> String {
-    match facts.role {
-        Role::Director => format!("lbxdp director start --vip {vip}"),
-        Role::Server => format!("lbxdp realserver start --vip {vip}"),
-    }
+/// The commands that put a VIP where it belongs. A `start` for it would take back what was started for others.
+fn put(facts: &Facts, vip: IpAddr, there: &Surroundings) -> String {
+    let wanted = match facts.role {
+        Role::Director => {
+            let on = |interface| DirectorWish::new(vec![vip], interface, &[]).wanted(there);
+            let is_attached = |step: &Step| match step {
+                Step::AddAddress(address) => facts.attached.contains(&address.interface),
+                _ => true,
+            };
+            let place = on(None).ok();
+            let place = place.filter(|changes| changes.iter().all(|change| is_attached(&change.step)));
+            place.map_or_else(|| on(facts.attached.first().cloned()), Ok)
+        }
+        Role::Server => RealServer { vips: vec![vip], tunnel: None }.wanted(there),
+    };
+    let steps = wanted.into_iter().flatten().map(|change| change.step).filter(|step| !step.is_so(there));
+    let commands: Vec<String> = steps.map(|step| step.typed(there, &facts.instance)).collect();
+    commands.join(" && ")
 }
 
 pub(super) fn missing(facts: &Facts) -> Vec<Finding> {
@@ -35,13 +43,13 @@ pub(super) fn missing(facts: &Facts) -> Vec<Finding> {
                 "vip-missing",
                 symptom,
                 "nobody answers ARP or neighbour discovery for it: clients find it only if their router sends it here",
-                put(facts, *vip),
+                put(facts, *vip, &facts.there),
             )),
             Role::Server => findings.push(Finding::error(
                 "vip-missing",
                 symptom,
                 "packets that the director forwards are nobody's here, and are dropped",
-                put(facts, *vip),
+                put(facts, *vip, &facts.there),
             )),
         }
     }
@@ -54,19 +62,23 @@ pub(super) fn misplaced(facts: &Facts) -> Vec<Finding> {
         for place in facts.there.places(*vip) {
             let interface = &place.interface;
             let symptom = format!("the VIP {vip} is on {interface}");
-            let take = format!("ip addr del {} dev {interface}", place.address);
+            let remedy = || {
+                let mut without = facts.there.clone();
+                without.addresses.retain(|found| found != place);
+                format!("ip addr del {} dev {interface} && {}", place.address, put(facts, *vip, &without))
+            };
             match facts.role {
                 Role::Server if !is_silent(&facts.there, interface) => findings.push(Finding::error(
                     "vip-wrong-interface",
                     symptom,
                     "a real server answers for an address on an interface that others ask by: it belongs on lo",
-                    format!("{take} && {}", put(facts, *vip)),
+                    remedy(),
                 )),
                 Role::Director if is_without_program(facts, interface) => findings.push(Finding::warning(
                     "vip-wrong-interface",
                     symptom,
                     "lbxdp is not on that interface: clients that find the VIP there reach nobody",
-                    format!("{take} && ip addr add {vip}/{} dev IF", length(*vip)),
+                    remedy(),
                 )),
                 _ => {}
             }
@@ -117,7 +129,13 @@ pub(super) fn answered_twice(facts: &Facts) -> Vec<Finding> {
             "vip-answered-twice",
             format!("{vip} is {also}answered for on {interface} by {}", joined(&macs)),
             "which of them a client reaches is chance: one is a real server that is not silent, or another director",
-            format!("lbxdp realserver start --vip {vip}   # {machine}"),
+            // Not a `start` for it, which would take back what was started there for others.
+            match vip {
+                IpAddr::V4(_) => format!(
+                    "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2   # if it is a real server: {machine}"
+                ),
+                IpAddr::V6(_) => format!("lbxdp doctor --role server --vip {vip}   # if it is a real server: {machine}"),
+            },
         ));
     }
     findings
