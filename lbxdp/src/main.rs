@@ -11,7 +11,7 @@ use lbxdp::cli::arguments::{
 use lbxdp::cli::marks::{self, MarkError};
 use lbxdp::cli::paint::Paint;
 use lbxdp::cli::scripts::Script;
-use lbxdp::cli::{native, proc, settings};
+use lbxdp::cli::{native, proc, settings, top};
 use lbxdp::command::Command;
 use lbxdp::daemon::load::chain;
 use lbxdp::daemon::{self, verify};
@@ -47,6 +47,12 @@ fn main() -> ExitCode {
         Verb::Unload { instance } => daemon::unload(&instance.name).map_err(Into::into),
         Verb::Status { instance, next_hops } => {
             lbxdp::cli::status::print(&instance.name, next_hops).map_err(Into::into)
+        }
+        Verb::Top { instance, once: true, interval } => {
+            top::once(&instance.name, interval).map_err(Into::into)
+        }
+        Verb::Top { instance, once: false, interval } => {
+            top::run(&instance.name, interval).map_err(Into::into)
         }
         Verb::Service { verb: ServiceVerb::List(listing) } => {
             native::services(&listing.instance.name, listing.form()).map_err(Into::into)

@@ -31,8 +31,21 @@ pub struct Overview {
     pub configuration: Changes,
 }
 
+/// What a director knows of itself and its services at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// The version of lbxdp that the daemon is.
+    pub version: String,
+    pub services: Snapshot,
+    pub totals: Totals,
+    pub status: Status,
+    /// When the daemon has begun.
+    pub started: SystemTime,
+    pub configuration: Changes,
+}
+
 /// Changes of the configuration since the daemon has begun.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     pub count: u64,
     /// When the last one was made.

@@ -76,6 +76,20 @@ pub enum Verb {
         #[arg(long)]
         next_hops: bool,
     },
+    /// Show services, servers and what is dropped, with rates, as it changes: the status page in a terminal.
+    ///
+    /// Rates are the numbers of `ipvsadm -L --rate`: IPVS's moving averages, which follow within some seconds; press `a` for what has come
+    /// since the last look. Those of what was not forwarded are always by the last two looks. Press `?` for all keys, `q` to end.
+    Top {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        /// Print one frame as plain text, with nothing cut, and end: for scripts, and where there is no terminal.
+        #[arg(long)]
+        once: bool,
+        /// Time between two looks, by default 2; with --once, look twice that far apart, so that everything has a rate.
+        #[arg(long, value_name = "SECONDS", value_parser = super::top::interval)]
+        interval: Option<Duration>,
+    },
     /// Show virtual services.
     Service {
         #[command(subcommand)]

@@ -83,7 +83,8 @@ fn text(instance: &Instance, status: &Status, all_next_hops: bool, paint: Paint)
     lines.0
 }
 
-fn next_hop(hop: &NextHop) -> String {
+/// What is known of the way to a server, in words.
+pub(super) fn next_hop(hop: &NextHop) -> String {
     let server = hop.server;
     let asked = if server.is_ipv4() { "ARP" } else { "NDP" };
     match &hop.way {
