@@ -38,9 +38,22 @@ fn main() -> ExitCode {
         }
     };
     let done: Result<(), Box<dyn std::error::Error>> = match verb {
-        Verb::Run { interfaces, instance, connections, connections_v6, leave, metrics, metrics_servers } => {
+        Verb::Run {
+            interfaces,
+            instance,
+            connections,
+            connections_v6,
+            leave,
+            metrics,
+            metrics_servers,
+            metrics_host,
+        } => {
             log_to_stderr();
-            let metrics = metrics.map(|address| daemon::Metrics { address, servers: metrics_servers });
+            let metrics = metrics.map(|address| daemon::Metrics {
+                address,
+                hosts: metrics_host,
+                servers: metrics_servers,
+            });
             let instance = instance.name;
             run(daemon::Options { instance, interfaces, connections, connections_v6, leave, metrics })
         }

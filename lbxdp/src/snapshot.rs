@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use lbxdp_common::Fate;
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Options, Server, ServiceKey};
@@ -212,7 +213,8 @@ pub enum PacketPath {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotForwarded {
     pub reason: String,
-    /// Whether the kernel's stack got them; else nobody did.
-    pub passed: bool,
+    /// What became of them.
+    #[serde(with = "crate::words::fate")]
+    pub fate: Fate,
     pub packets: u64,
 }

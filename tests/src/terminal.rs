@@ -3,18 +3,20 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use nix::pty::{Winsize, openpty};
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
-use nix::unistd::{Pid, ttyname};
+use nix::unistd::Pid;
 use vt100::Parser;
 
 use crate::wait;
@@ -29,7 +31,7 @@ pub struct Terminal {
     screen: Arc<Mutex<Parser>>,
     reader: Option<JoinHandle<()>>,
     /// The end that the program has: kept open, so that its modes can be seen after the program's end.
-    far: Option<OwnedFd>,
+    far: Option<File>,
     device: PathBuf,
     before: Termios,
 }
@@ -37,10 +39,14 @@ pub struct Terminal {
 impl Terminal {
     /// A terminal of a size, and a program that has it as its own. What the command says of its input and output is not heeded.
     pub fn open(program: &Command, lines: u16, columns: u16) -> Result<Self> {
-        let size = Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).context("opening a terminal")?;
-        let before = tcgetattr(&pair.slave).context("the modes of a terminal")?;
-        let device = ttyname(&pair.slave).context("the name of a terminal")?;
+        // Not openpty(3): whatever is started meanwhile would inherit both ends, and keep the terminal open.
+        let near = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
+        grantpt(&near).and_then(|()| unlockpt(&near)).context("opening a terminal")?;
+        let device = PathBuf::from(ptsname_r(&near)?);
+        let far = File::options().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(&device);
+        let far = far.with_context(|| format!("opening {}", device.display()))?;
+        stty(&device, lines, columns)?;
+        let before = tcgetattr(&far).context("the modes of a terminal")?;
         // A session of its own, whose terminal this is: so it gets the signals of it, and no other terminal is its own.
         let mut command = Command::new("setsid");
         command.arg("--ctty").arg(program.get_program()).args(program.get_args());
@@ -51,11 +57,11 @@ impl Terminal {
                 None => command.env_remove(name),
             };
         }
-        let far = || pair.slave.try_clone().map(Stdio::from);
-        command.stdin(far()?).stdout(far()?).stderr(far()?);
+        let end = || far.try_clone().map(Stdio::from);
+        command.stdin(end()?).stdout(end()?).stderr(end()?);
         let child = command.spawn().context("starting a program in a terminal")?;
         let screen = Arc::new(Mutex::new(Parser::new(lines, columns, 0)));
-        let mut near = File::from(pair.master);
+        let mut near = File::from(OwnedFd::from(near));
         let keys = near.try_clone()?;
         let shown = Arc::clone(&screen);
         let reader = thread::spawn(move || {
@@ -65,7 +71,7 @@ impl Terminal {
                 lock(&shown).process(&bytes[..length]);
             }
         });
-        Ok(Self { child, keys, screen, reader: Some(reader), far: Some(pair.slave), device, before })
+        Ok(Self { child, keys, screen, reader: Some(reader), far: Some(far), device, before })
     }
 
     /// What stands on the screen: its lines.
@@ -108,11 +114,7 @@ impl Terminal {
     /// Makes it larger or smaller.
     pub fn resize(&self, lines: u16, columns: u16) -> Result<()> {
         lock(&self.screen).screen_mut().set_size(lines, columns);
-        let (lines, columns) = (lines.to_string(), columns.to_string());
-        let mut stty = Command::new("stty");
-        stty.arg("-F").arg(&self.device).args(["rows", &lines, "cols", &columns]);
-        ensure!(stty.status().context("starting stty")?.success(), "stty cannot resize a terminal");
-        Ok(())
+        stty(&self.device, lines, columns)
     }
 
     /// Sends the program a signal.
@@ -146,6 +148,15 @@ impl Terminal {
         };
         Ok(modes(&now) == modes(&self.before))
     }
+}
+
+/// Gives a terminal its size; who has it is told.
+fn stty(device: &Path, lines: u16, columns: u16) -> Result<()> {
+    let (lines, columns) = (lines.to_string(), columns.to_string());
+    let mut stty = Command::new("stty");
+    stty.arg("-F").arg(device).args(["rows", &lines, "cols", &columns]);
+    ensure!(stty.status().context("starting stty")?.success(), "stty cannot give a terminal its size");
+    Ok(())
 }
 
 fn lock(screen: &Mutex<Parser>) -> MutexGuard<'_, Parser> {

@@ -62,6 +62,10 @@ pub enum Verb {
         /// service's others as one.
         #[arg(long, value_name = "all|none|N", default_value_t, requires = "metrics")]
         metrics_servers: ServerLimit,
+        /// A name that metrics and page may be asked for by, beside addresses, `localhost` and the machine's own; may be given several
+        /// times. Requests by other names are refused: a page from elsewhere could send them (DNS rebinding).
+        #[arg(long, value_name = "NAME", requires = "metrics")]
+        metrics_host: Vec<String>,
     },
     /// Take an instance's packet path out of the kernel, with its connections.
     Unload {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use lbxdp_common::Fate;
+
 use super::rate::{rate, rates};
 use crate::cli::native::{ServerName, ServiceName};
 use crate::snapshot::{Counted, Counters, Moment, PacketPath, Rates, ServerSnapshot, Status, Sweep, Way};
@@ -119,6 +121,8 @@ pub(super) struct CountScene {
 pub(super) enum Outcome {
     Dropped,
     Passed,
+    /// By the daemon, which sends them again.
+    Held,
     /// The sender was told by ICMP, or not.
     Told,
     /// For want of room in the connection table.
@@ -130,6 +134,7 @@ impl Outcome {
         match self {
             Self::Dropped => "dropped",
             Self::Passed => "to the stack",
+            Self::Held => "held",
             Self::Told => "ICMP error",
             Self::NoRoom => "no room",
         }
@@ -304,7 +309,11 @@ fn named_list(status: &Status) -> impl Iterator<Item = (Outcome, &str, u64)> {
         counted.iter().map(move |counted| (outcome, counted.name.as_str(), counted.count))
     }
     let reasons = status.not_forwarded.iter().map(|reason| {
-        let outcome = if reason.passed { Outcome::Passed } else { Outcome::Dropped };
+        let outcome = match reason.fate {
+            Fate::Pass => Outcome::Passed,
+            Fate::Drop => Outcome::Dropped,
+            Fate::Hold => Outcome::Held,
+        };
         (outcome, reason.reason.as_str(), reason.packets)
     });
     reasons.chain(of(Outcome::Told, &status.notices)).chain(of(Outcome::NoRoom, &status.overflows))

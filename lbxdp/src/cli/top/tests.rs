@@ -418,22 +418,25 @@ fn reasons_have_rates_by_the_time_that_has_passed_and_scroll() {
     set(&mut now, "ttl_expired", 500);
     set(&mut then, "no_service", 7);
     set(&mut now, "no_service", 4);
+    // Held: neither dropped nor passed.
+    set(&mut now, "must_fragment", 80);
     now.status.notices[0].count = 3;
     let mut seat = Seat::new(scene_of(&now, Some((&then, Duration::from_secs(4)))), 80, 24);
     assert!(seat.draw()[1].contains("dropped/s 150   to stack/s 1"), "{:?}", seat.draw()[1]);
     let lines = seat.type_words("2");
     assert_eq!(
-        lines[4..9],
+        lines[4..10],
         [
             "OUTCOME       REASON                          TIMES      /S SHARE",
             "dropped       ttl_expired                       500     125 #################...",
             "dropped       no_server                         200      25 ###.................",
             "to the stack  no_service                          4       1 ####################",
+            "held          must_fragment                      80      20 ####################",
             "ICMP error    port_unreachable                    3       1 ####################",
         ]
     );
     // What has never happened is not there; where all has happened, it scrolls.
-    assert_eq!(lines[9], "");
+    assert_eq!(lines[10], "");
     let mut seat = Seat::new(scene(), 80, 12);
     let first = seat.type_words("2")[5].clone();
     seat.press(KeyCode::PageDown);
