@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use lbxdp_common::{Protocol, Scheduler};
 use ratatui_core::backend::TestBackend;
+use ratatui_core::buffer::Cell;
 use ratatui_core::style::{Color, Modifier};
 use ratatui_core::terminal::Terminal;
 use ratatui_crossterm::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -20,9 +21,9 @@ use crate::metrics::tests::usual;
 use crate::snapshot::{Counters, Moment, Overview, Rates, ServerSnapshot, ServiceSnapshot, Way};
 use crate::state::{Options, Server, ServiceKey};
 
-/// The clock that scenes are made by.
+/// The clock that scenes are made by: some hours after the daemon has begun.
 fn now() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_010_000)
+    usual().started + Duration::from_mins(170)
 }
 
 /// A director with three services: `tcp/10.0.0.100:80` (servers .11, .12, .13; no way to .12, .13 has weight 0), another one of
@@ -92,9 +93,7 @@ impl Seat {
         let buffer = self.terminal.backend().buffer();
         let width = usize::from(buffer.area.width.max(1));
         let lines = buffer.content.chunks(width);
-        lines
-            .map(|line| line.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned())
-            .collect()
+        lines.map(|line| line.iter().map(Cell::symbol).collect::<String>().trim_end().to_owned()).collect()
     }
 
     fn press(&mut self, code: KeyCode) -> Then {
@@ -635,7 +634,7 @@ fn a_way_to_a_server_is_its_health() {
 #[test]
 fn an_interval_is_a_number_of_seconds() {
     assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
-    assert_eq!(interval("3600"), Ok(Duration::from_secs(3600)));
+    assert_eq!(interval("3600"), Ok(Duration::from_hours(1)));
     for wrong in ["0", "0.09", "3601", "-1", "NaN", "inf", "1s", ""] {
         assert!(interval(wrong).is_err(), "{wrong}");
     }
