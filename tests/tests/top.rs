@@ -1,5 +1,6 @@
 //! `lbxdp top` in a real terminal, on a real director: what is seen, what keys do, and that the terminal is as it was afterwards.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -72,7 +73,7 @@ fn what_happens_is_seen_sorted_and_filtered() -> Result<()> {
             }
             Ok(())
         });
-        let seen = watch(&mut terminal);
+        let seen = watch(&mut terminal).and_then(|()| picture(&terminal, &daemon));
         enough.store(true, Ordering::Relaxed);
         asking.join().ok().context("who asks panicked")??;
         seen
@@ -93,6 +94,17 @@ fn what_happens_is_seen_sorted_and_filtered() -> Result<()> {
     terminal.press("q")?;
     assert_eq!(terminal.wait_for_a_clean_end()?, (Some(0), None));
     Ok(())
+}
+
+/// A directory that pictures are left in, for people to look at.
+const PICTURES: &str = "LBXDP_PICTURES";
+
+/// Leaves what is seen now, on the screen and as text.
+fn picture(terminal: &Terminal, daemon: &Daemon) -> Result<()> {
+    let Some(directory) = std::env::var_os(PICTURES).map(PathBuf::from) else { return Ok(()) };
+    std::fs::write(directory.join("top-screen.txt"), terminal.screen())?;
+    let once = top(daemon, &["--once", "--interval", "2"])?.output()?;
+    Ok(std::fs::write(directory.join("top-once.txt"), once.stdout)?)
 }
 
 /// While datagrams are sent.
