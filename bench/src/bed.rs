@@ -78,6 +78,11 @@ pub(crate) struct Size {
 impl Bed {
     /// Builds the network, starts the daemon there, and gives it commands in ipvsadm's save format.
     pub(crate) fn make(object: &Object, size: Size, rules: &str) -> Result<Self> {
+        Self::make_with(object, size, rules, &[])
+    }
+
+    /// The same, with more arguments for the daemon.
+    pub(crate) fn make_with(object: &Object, size: Size, rules: &str, arguments: &[&str]) -> Result<Self> {
         let network = Network::make(object, size.servers)?;
         let director = &network.director;
         for number in (0..ASIDE).step_by(2) {
@@ -89,7 +94,7 @@ impl Bed {
             director,
             &Label::unique().to_string(),
             &[NEAR],
-            &["--connections", &size.connections.to_string()],
+            &[&["--connections", &size.connections.to_string()], arguments].concat(),
         )?;
         let answer = daemon.ipvsadm_reading("-R", rules)?;
         ensure!(answer.code == Some(0), "the daemon refuses its rules: {}", answer.stderr);

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lbxdp::tables::pins::Instance;
-use lbxdp_tests::{Daemon, daemon};
+use lbxdp_tests::{Client, Daemon, daemon};
 
 use crate::bed::{self, Bed, Size, at_port};
 use crate::driver::Object;
@@ -22,6 +23,8 @@ const ROOM: u32 = 2_000_000;
 /// Connections that are there, as a power of two, and a word for them.
 const CONNECTIONS: (u32, &str) = (20, "1M");
 const ROUNDS: usize = 5;
+/// Where metrics are served, in the director's namespace.
+const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9812);
 /// How long the keeper is watched.
 const WATCH: Duration = Duration::from_secs(5);
 
@@ -36,7 +39,8 @@ pub(crate) fn measure(
     }
     let (service, server) = (bed::vip(Family::V4, 0, 0), bed::server(Family::V4, 0));
     let rules = format!("-A -t {0} -s rr\n-a -t {0} -r {1} -g\n", at_port(service), at_port(server));
-    let bed = Bed::make(object, Size { connections: ROOM, servers: 20 }, &rules)?;
+    let size = Size { connections: ROOM, servers: 20 };
+    let bed = Bed::make_with(object, size, &rules, &["--metrics", &METRICS.to_string()])?;
     let instance: Instance = bed.daemon.instance().parse()?;
     let mut figures = memory::measure(&instance, ROOM)?;
     let packets = Packets {
@@ -50,7 +54,7 @@ pub(crate) fn measure(
     let meter = Meter { object, bed: &bed, effort, processor };
     meter.open(&packets.with_kind(Kind::Syn), &packets, 1)?;
     figures.extend(at_size(&bed.daemon)?);
-    figures.extend(configuring(&bed.daemon)?);
+    figures.extend(configuring(&bed)?);
     figures.retain(|figure| is_wanted(&figure.name));
     Ok(figures)
 }
@@ -77,7 +81,8 @@ fn at_size(daemon: &Daemon) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-fn configuring(daemon: &Daemon) -> Result<Vec<Figure>> {
+fn configuring(bed: &Bed) -> Result<Vec<Figure>> {
+    let daemon = &bed.daemon;
     let rules = rules(1000, 10);
     let restored = "1000-services-10-servers";
     let mut figures = vec![
@@ -86,6 +91,14 @@ fn configuring(daemon: &Daemon) -> Result<Vec<Figure>> {
             timed(daemon, "-R", &rules)
         })?,
         rounds(&format!("list/{restored}"), || timed(daemon, "-L -n", ""))?,
+        rounds(&format!("scrape/{restored}"), || {
+            let scraper = Client::new(&bed.network.director);
+            let begun = Instant::now();
+            let page = scraper.get(METRICS, "/metrics")?;
+            ensure!(page.len() > 1_000_000, "a page of {} bytes is not of so many servers", page.len());
+            Ok(begun.elapsed())
+        })?,
+        rounds(&format!("top/{restored}"), || timed(daemon, "top --once", ""))?,
         rounds("add-service", || {
             let took = timed(daemon, "-A -t 10.9.0.99:1", "")?;
             daemon.must("-D -t 10.9.0.99:1")?;

@@ -81,13 +81,16 @@ named_enum! {
     }
 }
 
-/// What happens to a packet that is not forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The kernel's stack gets it, untouched.
-    Pass,
-    /// Nobody gets it.
-    Drop,
+named_enum! {
+    /// What happens to a packet that is not forwarded.
+    pub enum Fate: u32 {
+        /// The kernel's stack gets it, untouched.
+        Pass = 0 => "pass",
+        /// Nobody gets it.
+        Drop = 1 => "drop",
+        /// The daemon gets it, and sends it again; what it gives up is counted by [`Reason::HeldLost`].
+        Hold = 2 => "hold",
+    }
 }
 
 impl Reason {
@@ -117,12 +120,11 @@ impl Reason {
             | Self::NoRoute
             | Self::SctpTooLong
             | Self::TunnelError
-            | Self::MustFragment
-            | Self::EarlyFragment
             | Self::TinyFragment
             | Self::OverlappingFragment
             | Self::HeldFull
             | Self::HeldLost => Fate::Drop,
+            Self::MustFragment | Self::EarlyFragment => Fate::Hold,
         }
     }
 }

@@ -28,7 +28,7 @@ fn decap(context: XdpContext) -> u32 {
             decap_maps::count_refused(refusal);
             match refusal.fate() {
                 Fate::Pass => xdp_action::XDP_PASS,
-                Fate::Drop => xdp_action::XDP_DROP,
+                Fate::Drop | Fate::Hold => xdp_action::XDP_DROP,
             }
         }
     }

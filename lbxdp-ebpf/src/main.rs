@@ -56,7 +56,8 @@ fn stay(reason: Reason) -> u32 {
     maps::count_reason(reason);
     match reason.fate() {
         Fate::Pass => xdp_action::XDP_PASS,
-        Fate::Drop => xdp_action::XDP_DROP,
+        // The daemon has a copy of what it holds.
+        Fate::Drop | Fate::Hold => xdp_action::XDP_DROP,
     }
 }
 

@@ -11,7 +11,7 @@ use lbxdp::cli::arguments::{
 use lbxdp::cli::marks::{self, MarkError};
 use lbxdp::cli::paint::Paint;
 use lbxdp::cli::scripts::Script;
-use lbxdp::cli::{native, proc, settings};
+use lbxdp::cli::{native, proc, settings, top};
 use lbxdp::command::Command;
 use lbxdp::daemon::load::chain;
 use lbxdp::daemon::{self, verify};
@@ -47,9 +47,14 @@ fn main() -> ExitCode {
             reattach,
             metrics,
             metrics_servers,
+            metrics_host,
         } => {
             log_to_stderr();
-            let metrics = metrics.map(|address| daemon::Metrics { address, servers: metrics_servers });
+            let metrics = metrics.map(|address| daemon::Metrics {
+                address,
+                hosts: metrics_host,
+                servers: metrics_servers,
+            });
             let instance = instance.name;
             run(daemon::Options {
                 instance,
@@ -69,6 +74,12 @@ fn main() -> ExitCode {
         }
         Verb::Status { instance, next_hops } => {
             lbxdp::cli::status::print(&instance.name, next_hops).map_err(Into::into)
+        }
+        Verb::Top { instance, once: true, interval } => {
+            top::once(&instance.name, interval).map_err(Into::into)
+        }
+        Verb::Top { instance, once: false, interval } => {
+            top::run(&instance.name, interval).map_err(Into::into)
         }
         Verb::Service { verb: ServiceVerb::List(listing) } => {
             native::services(&listing.instance.name, listing.form()).map_err(Into::into)

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, CommandError};
-use crate::snapshot::{Snapshot, Status, Totals};
+use crate::snapshot::{Moment, Snapshot, Status, Totals};
 use crate::state::{MarkRule, SyncDaemons, Timeouts};
 use crate::sysctl::Sysctls;
 
@@ -40,6 +40,8 @@ pub enum Request {
     Settings,
     /// What the director itself is doing.
     Status,
+    /// Services, totals and status, of one moment.
+    Moment,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +62,7 @@ pub enum Response {
     Marks(Vec<MarkRule>),
     Settings(Sysctls),
     Status(Box<Status>),
+    Moment(Box<Moment>),
     /// The daemon does not listen to who asks.
     Forbidden,
     /// The daemon could not carry it out: the chain of causes in one line.

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use lbxdp_common::Fate;
 use serde::{Deserialize, Serialize};
 
 use crate::state::{Options, Server, ServiceKey};
@@ -31,8 +32,21 @@ pub struct Overview {
     pub configuration: Changes,
 }
 
+/// What a director knows of itself and its services at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// The version of lbxdp that the daemon is.
+    pub version: String,
+    pub services: Snapshot,
+    pub totals: Totals,
+    pub status: Status,
+    /// When the daemon has begun.
+    pub started: SystemTime,
+    pub configuration: Changes,
+}
+
 /// Changes of the configuration since the daemon has begun.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     pub count: u64,
     /// When the last one was made.
@@ -199,7 +213,8 @@ pub enum PacketPath {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotForwarded {
     pub reason: String,
-    /// Whether the kernel's stack got them; else nobody did.
-    pub passed: bool,
+    /// What became of them.
+    #[serde(with = "crate::words::fate")]
+    pub fate: Fate,
     pub packets: u64,
 }

@@ -20,6 +20,7 @@ macro_rules! by_word {
 }
 
 by_word!(protocol, Protocol);
+by_word!(fate, Fate);
 by_word!(forward, Forward);
 by_word!(scheduler, Scheduler);
 by_word!(tunnel_kind, TunnelKind);

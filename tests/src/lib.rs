@@ -28,6 +28,7 @@ pub mod recorded;
 pub mod scale;
 pub mod service;
 pub mod table;
+pub mod terminal;
 pub mod topology;
 pub mod traffic;
 #[expect(clippy::missing_panics_doc, reason = "a packet that cannot be built is a mistake of the test's")]
@@ -40,4 +41,5 @@ pub use http::Host;
 pub use ipvsadm::Ipvsadm;
 pub use label::Label;
 pub use namespace::Namespace;
+pub use terminal::Terminal;
 pub use topology::{Lab, Legs, Plan, Server};

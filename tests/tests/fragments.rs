@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lbxdp_tests::http::{HTTP_PORT, RECEIPT_PORT};
 use lbxdp_tests::network::lore::{Back, Place, gateway, routed};
-use lbxdp_tests::network::reasons::{FRAGMENT_WITHOUT_FIRST, OVERLAPPING_FRAGMENT, TINY_FRAGMENT};
+use lbxdp_tests::network::reasons::{FRAGMENT_WITHOUT_FIRST, HELD_LOST, OVERLAPPING_FRAGMENT, TINY_FRAGMENT};
 use lbxdp_tests::network::{
     Damage, Ear, Exchange, Family, Method, Network, Offer, Packet, Plan, Probe, Receiver,
 };
@@ -166,7 +166,12 @@ fn fragments_without_their_first_go_nowhere_and_are_counted() -> Result<()> {
         let source = SocketAddr::new(network.address(network.client(), family), network.next_port());
         let packet = Packet::datagram(source, offer.service(RECEIPT_PORT), 64, &body::pattern(BYTES))?;
         let fragments = packet.fragments(id(network), &CUTS)?;
+        let lost = counted(daemon, HELD_LOST)?;
         is_refused(network, daemon, offer, &fragments[1..], (FRAGMENT_WITHOUT_FIRST, 2))?;
+        // They were held first, which is no loss; then given up, which is one.
+        wait::until("they are given up", SOON, || {
+            counted(daemon, HELD_LOST).is_ok_and(|now| now == lost + 2)
+        })?;
         for ear in ears {
             let strays = ear.hear_until(
                 || Ok(true),
@@ -176,6 +181,11 @@ fn fragments_without_their_first_go_nowhere_and_are_counted() -> Result<()> {
                 },
             )?;
             ensure!(strays.is_empty(), "a server has got {} of them", strays.len());
+        }
+        let status = status(daemon)?;
+        for (name, became) in [(FRAGMENT_WITHOUT_FIRST, "held, to be sent again"), (HELD_LOST, "dropped")] {
+            let line = status.lines().find(|line| line.split_whitespace().next() == Some(name));
+            ensure!(line.is_some_and(|line| line.ends_with(became)), "{name} is not {became}:\n{status}");
         }
         Ok(())
     })

@@ -282,7 +282,7 @@ pub(super) fn remember_refusal<A: Address, W: Ways<A>>(world: &W, reason: Reason
     if is_fragment(world) {
         let fortune = match reason.fate() {
             Fate::Pass => Fortune::PASSES,
-            Fate::Drop => Fortune::POISONED,
+            Fate::Drop | Fate::Hold => Fortune::POISONED,
         };
         world.remember_fragment(fortune.0);
     }

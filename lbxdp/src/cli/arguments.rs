@@ -66,6 +66,10 @@ pub enum Verb {
         /// service's others as one.
         #[arg(long, value_name = "all|none|N", default_value_t, requires = "metrics")]
         metrics_servers: ServerLimit,
+        /// A name that metrics and page may be asked for by, beside addresses, `localhost` and the machine's own; may be given several
+        /// times. Requests by other names are refused: a page from elsewhere could send them (DNS rebinding).
+        #[arg(long, value_name = "NAME", requires = "metrics")]
+        metrics_host: Vec<String>,
     },
     /// Take an instance's packet path out of the kernel, with its connections, and forget its configuration.
     Unload {
@@ -82,6 +86,20 @@ pub enum Verb {
         /// Show the next hops of all servers, and how large a packet may be on the way.
         #[arg(long)]
         next_hops: bool,
+    },
+    /// Show services, servers and what is dropped, with rates, as it changes: the status page in a terminal.
+    ///
+    /// Rates are the numbers of `ipvsadm -L --rate`: IPVS's moving averages, which follow within some seconds; press `a` for what has come
+    /// since the last look. Those of what was not forwarded are always by the last two looks. Press `?` for all keys, `q` to end.
+    Top {
+        #[command(flatten)]
+        instance: InstanceArgument,
+        /// Print one frame as plain text, with nothing cut, and end: for scripts, and where there is no terminal.
+        #[arg(long)]
+        once: bool,
+        /// Time between two looks, by default 2; with --once, look twice that far apart, so that everything has a rate.
+        #[arg(long, value_name = "SECONDS", value_parser = super::top::interval)]
+        interval: Option<Duration>,
     },
     /// Show virtual services.
     Service {

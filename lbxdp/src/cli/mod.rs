@@ -18,5 +18,6 @@ mod save;
 pub mod scripts;
 pub mod settings;
 pub mod status;
+pub mod top;
 
 pub use failure::Failure;

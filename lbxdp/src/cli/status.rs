@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use lbxdp_common::Fate;
+
 use super::client::{Client, ClientError, Director};
 use super::paint::{Ink, Paint};
 use crate::message::{Request, Response};
@@ -70,10 +72,14 @@ fn text(instance: &Instance, status: &Status, all_next_hops: bool, paint: Paint)
         }
     }
     lines.counted("for want of room in the connection table", &status.overflows);
-    let fate = |passed| if passed { "  to the stack" } else { "  dropped" };
+    let fate = |fate| match fate {
+        Fate::Pass => "  to the stack",
+        Fate::Drop => "  dropped",
+        Fate::Hold => "  held, to be sent again",
+    };
     let not_forwarded = status.not_forwarded.iter().filter(|counted| counted.packets > 0);
     let not_forwarded: Vec<_> =
-        not_forwarded.map(|counted| (&counted.reason, counted.packets, fate(counted.passed))).collect();
+        not_forwarded.map(|counted| (&counted.reason, counted.packets, fate(counted.fate))).collect();
     if not_forwarded.is_empty() {
         lines.title("not forwarded: no packet for a VIP so far");
     } else {
@@ -83,7 +89,8 @@ fn text(instance: &Instance, status: &Status, all_next_hops: bool, paint: Paint)
     lines.0
 }
 
-fn next_hop(hop: &NextHop) -> String {
+/// What is known of the way to a server, in words.
+pub(super) fn next_hop(hop: &NextHop) -> String {
     let server = hop.server;
     let asked = if server.is_ipv4() { "ARP" } else { "NDP" };
     match &hop.way {
@@ -172,7 +179,7 @@ mod tests {
             unsaved: None,
             only_kept: vec![],
             next_hops: vec![hop([10, 0, 0, 12], Way::Local)],
-            not_forwarded: vec![NotForwarded { reason: "fragment".into(), passed: true, packets: 0 }],
+            not_forwarded: vec![NotForwarded { reason: "fragment".into(), fate: Fate::Pass, packets: 0 }],
             notices: vec![Counted { name: "client_limit".into(), count: 0 }],
         }
     }
@@ -202,8 +209,12 @@ not forwarded: no packet for a VIP so far
         status.next_hops.push(hop([10, 0, 0, 11], Way::Unknown));
         status.overflows.push(Counted { name: "hashed_half_open".into(), count: 12 });
         status.notices.push(Counted { name: "port_unreachable".into(), count: 5 });
-        let counted = |reason: &str, passed, packets| NotForwarded { reason: reason.into(), passed, packets };
-        status.not_forwarded.extend([counted("no_service", true, 7), counted("ttl_expired", false, 1)]);
+        let counted = |reason: &str, fate, packets| NotForwarded { reason: reason.into(), fate, packets };
+        status.not_forwarded.extend([
+            counted("no_service", Fate::Pass, 7),
+            counted("ttl_expired", Fate::Drop, 1),
+            counted("must_fragment", Fate::Hold, 3),
+        ]);
         assert_eq!(
             text(&Instance::default(), &status, false, Paint::Plain),
             "\
@@ -221,6 +232,7 @@ for want of room in the connection table:
 not forwarded, of all packets for VIPs since the program was loaded:
   no_service                      7  to the stack
   ttl_expired                     1  dropped
+  must_fragment                   3  held, to be sent again
 ICMP errors to senders of such packets: sent, or why not:
   port_unreachable                5
 "

@@ -1,16 +1,14 @@
-//! A look at everything, for metrics and the status page.
+//! A look at everything, for metrics, the status page and `lbxdp top`.
 //!
 //! Reading the counters of all servers is what takes time, and needs no director. So whoever looks reads them beforehand by a
 //! view of its own, and the director only says what they mean. If rows have begun anew since they were read, it reads them
 //! itself.
 
-use std::time::SystemTime;
-
 use tokio::sync::{mpsc, oneshot};
 
 use super::director::Director;
 use super::load::{self, chain};
-use crate::snapshot::{Changes, Overview, Snapshot, Status, Totals};
+use crate::snapshot::{Moment, Overview};
 use crate::tables::pins::Instance;
 use crate::tables::{Counted, TableError, Tables};
 
@@ -31,11 +29,7 @@ struct Mark {
 /// What the director knows.
 struct Seen {
     mark: Mark,
-    services: Snapshot,
-    totals: Totals,
-    status: Status,
-    started: SystemTime,
-    configuration: Changes,
+    moment: Moment,
 }
 
 /// Why there is nothing to be seen.
@@ -60,8 +54,17 @@ impl Director {
             Some((then, counted)) if then == mark => counted,
             _ => self.tables.counted(mark.end)?,
         };
-        Ok(Seen {
-            mark,
+        Ok(Seen { mark, moment: self.moment_of(&counted)? })
+    }
+
+    /// Everything, with counters that are read now.
+    pub(super) fn moment(&self) -> Result<Moment, TableError> {
+        self.moment_of(&self.tables.counted(self.total.end())?)
+    }
+
+    fn moment_of(&self, counted: &Counted) -> Result<Moment, TableError> {
+        Ok(Moment {
+            version: env!("CARGO_PKG_VERSION").into(),
             services: self.snapshot_of(&counted.rows),
             totals: self.total.totals_of(&counted.cpus),
             status: self.status()?,
@@ -94,9 +97,10 @@ impl Observer {
         };
         let (answer, answered) = oneshot::channel();
         self.looks.send(Look { read, answer }).await.map_err(|_| LookError::Stopping)?;
-        let seen = answered.await.map_err(|_| LookError::Stopping)??;
-        self.mark = Some(seen.mark);
-        let programs = seen.status.interfaces.iter().filter_map(|interface| {
+        let Seen { mark, moment } = answered.await.map_err(|_| LookError::Stopping)??;
+        self.mark = Some(mark);
+        let Moment { services, totals, status, started, configuration, .. } = moment;
+        let programs = status.interfaces.iter().filter_map(|interface| {
             match load::pinned_program(&self.instance, &interface.name) {
                 Ok(program) => Some((interface.name.clone(), program)),
                 Err(error) => {
@@ -112,11 +116,11 @@ impl Observer {
         Ok(Overview {
             instance: self.instance.to_string(),
             programs: programs.collect(),
-            services: seen.services,
-            totals: seen.totals,
-            status: seen.status,
-            started: seen.started,
-            configuration: seen.configuration,
+            services,
+            totals,
+            status,
+            started,
+            configuration,
         })
     }
 }

@@ -79,9 +79,11 @@ pub struct Options {
 }
 
 /// Where metrics are served, and of what.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Metrics {
     pub address: SocketAddr,
+    /// Names that it may be asked for by, beside the machine's own, `localhost` and addresses.
+    pub hosts: Vec<String>,
     pub servers: ServerLimit,
 }
 
@@ -142,8 +144,10 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     // From here on a signal is remembered until somebody looks: a stop during the start cleans up too.
     let stop = Stop::listen()?;
     // Before anything is done, as it may be refused.
-    let metrics =
-        options.metrics.map(|metrics| http::listen(metrics.address).map(|listener| (listener, metrics)));
+    let metrics = options
+        .metrics
+        .as_ref()
+        .map(|metrics| http::listen(metrics.address).map(|listener| (listener, metrics)));
     let metrics = metrics.transpose()?;
     let started = start::start(&options).await?;
     let (looks, looked) = mpsc::channel(LOOKS);

@@ -131,7 +131,7 @@ impl Status {
         for (refusal, packets) in self.refused.iter().filter(|(_, packets)| *packets > 0) {
             let fate = match refusal.fate() {
                 Fate::Pass => "  to the stack as it came",
-                Fate::Drop => "  dropped",
+                Fate::Drop | Fate::Hold => "  dropped",
             };
             count(refusal.name(), *packets, fate);
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
-use lbxdp_common::{Forward, Notice, Overflow, Protocol, Reason, Scheduler};
+use lbxdp_common::{Fate, Forward, Notice, Overflow, Protocol, Reason, Scheduler};
 
 use super::{Names, Others, Scene, ServerLimit, document, text};
 use crate::snapshot::{
@@ -62,7 +62,7 @@ fn overview(services: Vec<ServiceSnapshot>) -> Overview {
     let counted = |name: &str| Counted { name: name.into(), count: 3 };
     let reason = |reason: &Reason| NotForwarded {
         reason: reason.name().into(),
-        passed: reason.fate() == lbxdp_common::Fate::Pass,
+        fate: reason.fate(),
         packets: u64::from(reason.raw()),
     };
     Overview {
@@ -191,13 +191,18 @@ fn values_are_those_of_the_overview() {
     ] {
         assert_eq!(samples.get(&name), Some(&value), "{name}");
     }
-    let of_both = |reason: &Reason| {
-        let name = |fate| format!("lbxdp_packets_{fate}_total{{reason=\"{reason}\"}}");
-        [name("dropped"), name("passed")].iter().filter(|name| samples.contains_key(*name)).count()
+    let fates = |reason: &Reason| {
+        let has = |fate| samples.contains_key(&format!("lbxdp_packets_{fate}_total{{reason=\"{reason}\"}}"));
+        ["dropped", "passed", "held"].map(has)
     };
     for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::NotOurs) {
-        assert_eq!(of_both(reason), 1, "{reason} is either dropped or passed");
+        let fate = reason.fate();
+        let expected = [Fate::Drop, Fate::Pass, Fate::Hold].map(|other| other == fate);
+        assert_eq!(fates(reason), expected, "{reason} has one fate");
     }
+    assert_eq!(fates(&Reason::MustFragment), [false, false, true]);
+    assert_eq!(fates(&Reason::EarlyFragment), [false, false, true]);
+    assert_eq!(fates(&Reason::HeldLost), [true, false, false], "what was given up is lost");
 }
 
 #[test]

@@ -210,7 +210,7 @@ impl Step {
                 // Tags are one link's.
                 forwarded(&untagged(&self.frame).1, macs)
             }
-            Expected::Not(reason) if reason.fate() == Fate::Drop => untagged(&self.frame).1,
+            Expected::Not(reason) if reason.fate() != Fate::Pass => untagged(&self.frame).1,
             Expected::Local | Expected::Not(_) | Expected::Held(..) => self.frame.clone(),
             Expected::Tunnelled(_) | Expected::As(_) => self.out.clone(),
             Expected::Refused(_, error) => {

@@ -136,7 +136,7 @@ impl From<Result<Verdict, Reason>> for Outcome {
             Ok(Verdict::Answered(reason)) => Self { action: TX, counted: Some(reason) },
             Ok(Verdict::Local) | Err(Reason::NotOurs) => Self { action: PASS, counted: None },
             Err(reason) => {
-                let action = if reason.fate() == lbxdp_common::Fate::Drop { DROP } else { PASS };
+                let action = if reason.fate() == lbxdp_common::Fate::Pass { PASS } else { DROP };
                 Self { action, counted: Some(reason) }
             }
         }

@@ -6,6 +6,8 @@ pub const TTL_EXPIRED: &str = "ttl_expired";
 pub const TOO_BIG: &str = "too_big";
 /// A later fragment whose first has not come.
 pub const FRAGMENT_WITHOUT_FIRST: &str = "early_fragment";
+/// A held packet that was given up.
+pub const HELD_LOST: &str = "held_lost";
 /// A first fragment that does not hold the ports and flags.
 pub const TINY_FRAGMENT: &str = "tiny_fragment";
 /// A fragment that overlaps another.

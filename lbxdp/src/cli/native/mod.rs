@@ -98,6 +98,6 @@ fn write(text: &str) -> Result<(), ClientError> {
 }
 
 /// Where nobody reads any more, there is nothing to complain of.
-fn unless_nobody_reads(error: io::Error) -> io::Result<()> {
+pub(super) fn unless_nobody_reads(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }

@@ -148,6 +148,10 @@ impl Director {
                 Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Failed(chain(&error)),
             },
+            Request::Moment => match self.moment() {
+                Ok(moment) => Response::Moment(Box::new(moment)),
+                Err(error) => Response::Failed(chain(&error)),
+            },
             Request::Connections => Response::Connections { count: 0 },
         }
     }

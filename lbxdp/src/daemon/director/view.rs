@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use lbxdp_common::table::WAYS;
-use lbxdp_common::{Address, Fate, Notice, Overflow, Reason, V4, V6};
+use lbxdp_common::{Address, Notice, Overflow, Reason, V4, V6};
 
 use super::Director;
 use super::hops::mac_text;
@@ -64,7 +64,7 @@ impl Director {
         let not_forwarded = not_forwarded.map(|reason| {
             Ok(NotForwarded {
                 reason: reason.name().into(),
-                passed: reason.fate() == Fate::Pass,
+                fate: reason.fate(),
                 packets: match reason {
                     Reason::HeldLost => self.held.as_ref().map_or(0, HeldPackets::lost),
                     reason => self.tables.reason_count(*reason)?,

@@ -137,7 +137,7 @@ pub(super) fn reasons(overview: &Overview) -> String {
     let Overview { instance, status, .. } = overview;
     let reasons = status.not_forwarded.iter().map(|counted| ReasonRow {
         reason: &counted.reason,
-        fate: if counted.passed { "pass" } else { "drop" },
+        fate: counted.fate.name(),
         packets: counted.packets,
     });
     text(&ReasonsDocument {

@@ -4,6 +4,7 @@
 
 mod clients;
 mod documents;
+mod hosts;
 mod pages;
 
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +17,11 @@ use tokio::sync::{Mutex, oneshot};
 use super::look::Observer;
 use super::{Metrics, StartError};
 use crate::metrics::Others;
+use hosts::Hosts;
 use pages::Site;
+
+/// Where the kernel tells the machine's name.
+const OWN_NAME: &str = "/proc/sys/kernel/hostname";
 
 /// The thread; it ends when this is dropped.
 pub(super) struct Http {
@@ -38,7 +43,7 @@ impl Http {
     /// Begins to answer.
     pub(super) fn start(
         listener: TcpListener,
-        metrics: Metrics,
+        metrics: &Metrics,
         observer: Observer,
     ) -> Result<Self, StartError> {
         let failed = |error| StartError::Metrics(metrics.address, error);
@@ -49,11 +54,14 @@ impl Http {
         };
         let site =
             Site { observer: Arc::new(Mutex::new((observer, Others::default()))), servers: metrics.servers };
+        // A machine that does not know its name has none to be asked for by.
+        let own = std::fs::read_to_string(OWN_NAME).unwrap_or_default();
+        let hosts = Hosts::new(&own, &metrics.hosts);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("http".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = clients::serve(listener, pages::routes(site)) => {}
+                    () = clients::serve(listener, pages::routes(site, hosts)) => {}
                     // The sender is dropped, never used: both outcomes mean the same.
                     _ = stopped => {}
                 }

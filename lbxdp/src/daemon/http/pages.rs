@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 use super::documents;
+use super::hosts::Hosts;
 use crate::cli::native::document;
 use crate::daemon::load::chain;
 use crate::daemon::look::Observer;
@@ -36,7 +37,8 @@ pub(super) struct Site {
 }
 
 /// All paths.
-pub(super) fn routes(site: Site) -> Router {
+pub(super) fn routes(site: Site, hosts: Hosts) -> Router {
+    let hosts = Arc::new(hosts);
     Router::new()
         .route("/metrics", get(prometheus))
         .route("/api/v1/services", get(|State(site): State<Site>| site.document(services)))
@@ -55,12 +57,16 @@ pub(super) fn routes(site: Site) -> Router {
         )
         .route("/icon.svg", get(|| async { file("image/svg+xml", include_str!("page/icon.svg")) }))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "there is no such page\n") })
-        .layer(from_fn(guard))
+        .layer(from_fn(move |request, next| guard(Arc::clone(&hosts), request, next)))
 }
 
 /// Lets questions through, and tells browsers what not to do with the answers.
-async fn guard(request: Request, next: Next) -> Response {
+async fn guard(hosts: Arc<Hosts>, request: Request, next: Next) -> Response {
     let mut response = match *request.method() {
+        _ if !hosts.take(request.uri(), request.headers()) => plain(
+            StatusCode::MISDIRECTED_REQUEST,
+            "not by this name: by an address, or as --metrics-host says\n",
+        ),
         Method::GET | Method::HEAD => next.run(request).await,
         _ => {
             let refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "only to be read: GET or HEAD\n");

@@ -373,7 +373,7 @@ fn a_larger_table_is_asked_for_in_connections_and_made_anew() {
 #[test]
 fn packets_that_were_too_long_once_are_no_fault_now() {
     let mut facts = director();
-    let counted = NotForwarded { reason: "no_tunnel".into(), passed: false, packets: 1 };
+    let counted = NotForwarded { reason: "no_tunnel".into(), fate: lbxdp_common::Fate::Drop, packets: 1 };
     status(&mut facts).not_forwarded.push(counted);
     assert_eq!(ids(&facts), Vec::<&str>::new());
 }

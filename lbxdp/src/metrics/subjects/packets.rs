@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use lbxdp_common::Fate;
+
 use crate::metrics::family::{Family, Kind, Samples};
 use crate::metrics::scene::Scene;
 use crate::snapshot::Counted;
@@ -47,14 +49,21 @@ pub(in crate::metrics) const FAMILIES: &[Family] = &[
         kind: Kind::Counter,
         labels: &["reason"],
         help: "Packets for VIPs that nobody got, by reason.",
-        samples: |scene, to| not_forwarded(scene, to, false),
+        samples: |scene, to| not_forwarded(scene, to, Fate::Drop),
+    },
+    Family {
+        name: "lbxdp_packets_held_total",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        help: "Packets for VIPs that the daemon was given, to be sent again, by reason; those it gives up are dropped by reason held_lost.",
+        samples: |scene, to| not_forwarded(scene, to, Fate::Hold),
     },
     Family {
         name: "lbxdp_packets_passed_total",
         kind: Kind::Counter,
         labels: &["reason"],
         help: "Packets for VIPs that were left to the director's own stack, by reason.",
-        samples: |scene, to| not_forwarded(scene, to, true),
+        samples: |scene, to| not_forwarded(scene, to, Fate::Pass),
     },
     Family {
         name: "lbxdp_icmp_errors_total",
@@ -72,8 +81,8 @@ pub(in crate::metrics) const FAMILIES: &[Family] = &[
     },
 ];
 
-fn not_forwarded(scene: &Scene, to: &mut Samples<'_>, passed: bool) -> fmt::Result {
-    let mut reasons = scene.overview.status.not_forwarded.iter().filter(|counted| counted.passed == passed);
+fn not_forwarded(scene: &Scene, to: &mut Samples<'_>, fate: Fate) -> fmt::Result {
+    let mut reasons = scene.overview.status.not_forwarded.iter().filter(|counted| counted.fate == fate);
     reasons.try_for_each(|counted| to.add(&[&counted.reason], counted.packets))
 }
 

@@ -9,6 +9,8 @@ const POINTS = 150;
 const LEAST_POINTS = 15;
 const MOST_SERVICES = 200;
 
+const FATES = { drop: "dropped", pass: "left to the stack", hold: "held, to be sent again" };
+
 const byId = (id) => document.getElementById(id);
 const trails = new Map();
 const rows = new Map();
@@ -213,7 +215,7 @@ function drawReasons(reasons, counts, seconds) {
       made.firstChild.scope = "row";
       rows.set(key, made);
     }
-    made.children[1].textContent = reason.fate === "drop" ? "dropped" : "left to the stack";
+    made.children[1].textContent = FATES[reason.fate] || reason.fate;
     made.children[1].className = reason.fate === "drop" ? "bad" : "";
     made.children[2].textContent = exactly(reason.packets);
     made.children[3].textContent = number(now);
