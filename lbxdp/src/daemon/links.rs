@@ -98,6 +98,11 @@ pub(super) fn forget(instance: &Instance, interface: &str) -> io::Result<()> {
     remove(instance, &instance.pin_name(interface))
 }
 
+/// The indices of the interfaces that an instance's links are on, in this process's network namespace or in another one.
+pub(crate) fn interfaces(instance: &Instance) -> io::Result<Vec<u32>> {
+    Ok(pinned(instance)?.into_iter().map(|link| link.ifindex).filter(|ifindex| *ifindex != 0).collect())
+}
+
 fn pinned(instance: &Instance) -> io::Result<Vec<Pinned>> {
     let entries = match std::fs::read_dir(instance.link_pins()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,0 +1,173 @@
+//! Explanations of what happens on a director without a kernel.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lbxdp_common::address::Address;
+use lbxdp_common::client_hop::{ClientHop, WayOut};
+use lbxdp_common::fragment::FragmentKey;
+use lbxdp_common::mark::MarkRun;
+use lbxdp_common::schedule::{CacheKey, Pool};
+use lbxdp_common::service::ServiceKey;
+use lbxdp_common::steer::{Stages, Ways, World};
+use lbxdp_common::wire::Buffer;
+use lbxdp_common::{Fate, Ticks, Verdict};
+use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Runner, Table, frame, memory};
+
+use super::rehearsal::{Note, Performance, Rehearsal, Source};
+use super::story::{Explanation, InterfaceNames, tell};
+use crate::daemon::load::Interface;
+use crate::tables::CellTable;
+
+/// A host's tables, to be looked at.
+struct OfHost<'a>(&'a Host);
+
+fn copied(row: &[AtomicU64]) -> Vec<u64> {
+    row.iter().map(|cell| cell.load(Ordering::Acquire)).collect()
+}
+
+impl Source for OfHost<'_> {
+    fn row(&self, table: CellTable, index: u32) -> Option<Vec<u64>> {
+        let table = match table {
+            CellTable::Wanted => return World::wanted(&self.0, index).map(copied),
+            CellTable::Settings => Table::Settings,
+            CellTable::Vips => Table::Vips,
+            CellTable::VipsV6 => Table::VipsV6,
+            CellTable::Sources => Table::Sources,
+            CellTable::SourcesV6 => Table::SourcesV6,
+            CellTable::Connections => Table::Connections,
+            CellTable::ConnectionsV6 => Table::ConnectionsV6,
+            CellTable::Servers => Table::Servers,
+            CellTable::Loads => Table::Loads,
+            CellTable::Services => Table::Services,
+            CellTable::Turns => Table::Turns,
+            CellTable::Members => Table::Members,
+            CellTable::Pressure => Table::Pressure,
+            CellTable::Limits => Table::Limits,
+            CellTable::MarkRules => Table::MarkRules,
+        };
+        Runner::row(self.0, table, index).map(copied)
+    }
+
+    fn service(&self, key: ServiceKey) -> Option<u32> {
+        World::service(&self.0, key)
+    }
+
+    fn mark_run<A: Address>(&self, destination: A) -> Option<MarkRun> {
+        Ways::<A>::mark_run(&self.0, destination)
+    }
+
+    fn cached(&self, key: CacheKey) -> Option<Vec<u64>> {
+        Pool::cached(&self.0, key).map(copied)
+    }
+
+    fn fragment(&self, key: FragmentKey) -> Option<Vec<u64>> {
+        World::fragment(&self.0, key).map(copied)
+    }
+
+    fn vlan(&self, ifindex: u32) -> Option<[u64; 2]> {
+        World::vlan(&self.0, ifindex)
+    }
+
+    fn port(&self, _: u16) -> Option<u32> {
+        Some(OTHER_PORT.1)
+    }
+
+    fn client_hop(&self, index: u32) -> Option<Vec<u64>> {
+        World::client_hop(&self.0, index).map(copied)
+    }
+
+    fn now(&self) -> Ticks {
+        Pool::now(&self.0)
+    }
+
+    fn random(&self) -> u32 {
+        Pool::random(&self.0)
+    }
+
+    fn route<A: Address>(&self, _: u32, from: A, to: A) -> Result<(WayOut, u32), u32> {
+        let row = ClientHop(World::client_hop(&self.0, 0).expect("a row"));
+        let mut memory = [0; 64];
+        let frame = &mut Buffer::new(&mut memory, 0);
+        // A host without ways answers neither by the frame nor into the row.
+        let answer = Stages::<&mut Buffer<'_>>::route(&self.0, &frame, from, to, row);
+        answer.failure().map_or_else(|| Ok((row.way(), answer.mtu())), Err)
+    }
+}
+
+fn interface() -> Interface {
+    Interface { name: "eth0".into(), ifindex: IFINDEX, mac: DIRECTOR_MAC }
+}
+
+fn names() -> InterfaceNames {
+    [(IFINDEX, "eth0".to_owned()), (OTHER_PORT.1, "eth1".to_owned())].into()
+}
+
+fn foretold(host: &Host, bytes: &[u8]) -> (Performance, Explanation) {
+    let rehearsal = Rehearsal::new(OfHost(host), interface());
+    let performance = rehearsal.perform(bytes);
+    let explanation = tell(&rehearsal, &names(), bytes, &performance);
+    (performance, explanation)
+}
+
+/// A tunnel's outer header has a number that is counted where the packet is sent.
+fn without_number(performance: &Performance, bytes: &[u8], frame: Vec<u8>) -> Vec<u8> {
+    let is_tunnelled = matches!(performance.decided, Ok(Verdict::Transmit | Verdict::Redirect(_)))
+        && performance.frame.len() > bytes.len();
+    if is_tunnelled { frame::settled(frame) } else { frame }
+}
+
+/// All frames of all cases: what is foretold is what `steer` then does, and what is told of it agrees with itself.
+#[test]
+fn every_case_is_foretold_on_the_host() {
+    let mut host = Host::default();
+    let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+    for case in cases::all() {
+        memory::write(&mut host, &case.setup);
+        for (number, step) in case.steps.iter().enumerate() {
+            let at = format!("{}, frame {number}", case.name);
+            let before = memory::snapshot(&mut host);
+            let (performance, explanation) = foretold(&host, &step.frame);
+            let after = memory::snapshot(&mut host);
+            assert_eq!(
+                (before.cells, before.entries),
+                (after.cells, after.entries),
+                "{at}: nothing is written"
+            );
+            let mut frame = step.frame.clone();
+            host.run(&mut frame);
+            assert_eq!(host.last(), Some(performance.decided), "{at}");
+            let expected = without_number(&performance, &step.frame, frame);
+            let foretold = without_number(&performance, &step.frame, performance.frame.clone());
+            assert_eq!(foretold, expected, "{at}");
+            assert_agrees(&performance, &explanation, &at);
+            *told.entry(explanation.outcome.name()).or_default() += 1;
+        }
+    }
+    let outcomes: Vec<_> = told.keys().copied().collect();
+    assert_eq!(outcomes, ["answered", "dropped", "forwarded", "held", "local", "passed"], "{told:?}");
+}
+
+/// What is told must not contradict what was seen.
+fn assert_agrees(performance: &Performance, explanation: &Explanation, at: &str) {
+    let is = |wanted: fn(&Note) -> bool| performance.notes.iter().any(wanted);
+    let reason = match performance.decided {
+        Ok(Verdict::Answered(reason)) | Err(reason) => Some(reason),
+        Ok(_) => None,
+    };
+    assert_eq!(explanation.reason, reason, "{at}");
+    let is_passed = performance.decided.err().is_some_and(|reason| reason.fate() == Fate::Pass);
+    assert_eq!(explanation.outcome.name() == "passed", is_passed, "{at}");
+    let was_chosen = is(|note| matches!(note, Note::Scheduled(_) | Note::Hashed(..) | Note::Consulted(..)));
+    let goes_on = is(|note| matches!(note, Note::Counted(_, more) if more.connections == 0));
+    let is_piece = is(|note| matches!(note, Note::Touched(super::rehearsal::Place::Fragment(_))));
+    if goes_on && !was_chosen && !is_piece {
+        assert!(
+            explanation.is_known,
+            "{at}: a packet that was counted for a server without a choice is a known one's: {explanation:#?}"
+        );
+    }
+    for step in &explanation.steps {
+        assert!(!step.words.is_empty() && !step.words.contains('\n'), "{at}: {step:?}");
+    }
+}
