@@ -3,13 +3,16 @@
 use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{
-    EtherType, IpNumber, LaxPacketHeaders, LaxPayloadSlice, LinkExtHeader, LinkHeader, NetHeaders,
-    TransportHeader,
-};
+use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv4Header, Ipv6Header, SingleVlanHeader, TcpHeader};
 use lbxdp_common::TunnelKind;
 
 use crate::lan::{Mac, written};
+
+/// Bytes of headers of which no more is read than how long they are.
+const UDP_BYTES: usize = 8;
+const ICMP_BYTES: usize = 8;
+/// ICMP of IPv6 of lower types is about another packet (RFC 4443, section 2.1).
+const FIRST_INFORMATIONAL: u8 = 128;
 
 /// A frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +44,6 @@ pub(crate) struct Contained {
     pub(crate) bytes: u32,
     /// Where it begins in its datagram, and whether more follows.
     pub(crate) fragment: Option<(u32, bool)>,
-    pub(crate) must_not_fragment: bool,
     /// What is inside: of a tunnel, or the packet that an ICMP error is about.
     pub(crate) inner: Option<Box<Contained>>,
 }
@@ -49,19 +51,18 @@ pub(crate) struct Contained {
 impl Contents {
     /// What is in a frame; of UDP to a tunnel's port, that is a packet too if `tunnel` says so.
     pub(crate) fn of(frame: &[u8], tunnel: Option<TunnelKind>) -> Option<Self> {
-        let headers = LaxPacketHeaders::from_ethernet(frame).ok()?;
-        let Some(LinkHeader::Ethernet2(ethernet)) = &headers.link else {
-            return None;
-        };
-        let mut ether_type = ethernet.ether_type;
-        let mut vlans = Vec::new();
-        for header in &headers.link_exts {
-            if let LinkExtHeader::Vlan(tag) = header {
-                vlans.push(tag.vlan_id.value());
-                ether_type = tag.ether_type;
-            }
+        let (ethernet, mut rest) = Ethernet2Header::from_slice(frame).ok()?;
+        let (mut ether_type, mut vlans) = (ethernet.ether_type, Vec::new());
+        while let EtherType::VLAN_TAGGED_FRAME | EtherType::PROVIDER_BRIDGING = ether_type
+            && let Ok((tag, behind)) = SingleVlanHeader::from_slice(rest)
+        {
+            vlans.push(tag.vlan_id.value());
+            (ether_type, rest) = (tag.ether_type, behind);
         }
-        let packet = Contained::of(&headers, tunnel);
+        let packet = match ether_type {
+            EtherType::IPV4 | EtherType::IPV6 => Contained::of(rest, tunnel),
+            _ => None,
+        };
         Some(Self {
             to: ethernet.destination,
             from: ethernet.source,
@@ -73,122 +74,105 @@ impl Contents {
 }
 
 impl Contained {
-    fn of(headers: &LaxPacketHeaders<'_>, tunnel: Option<TunnelKind>) -> Option<Self> {
-        let (mut packet, payload_number) = match headers.net.as_ref()? {
-            NetHeaders::Ipv4(ip, _) => {
-                let offset = u32::from(ip.fragment_offset.value()) * 8;
-                let is_piece = offset != 0 || ip.more_fragments;
-                let packet = Self {
-                    fragment: is_piece.then_some((offset, ip.more_fragments)),
-                    must_not_fragment: ip.dont_fragment,
-                    ..Self::between(
-                        ip.source.into(),
-                        ip.destination.into(),
-                        ip.time_to_live,
-                        ip.total_len.into(),
-                    )
-                };
-                (packet, ip.protocol)
-            }
-            NetHeaders::Ipv6(ip, extensions) => {
-                let bytes = 40 + u32::from(ip.payload_length);
-                let piece = extensions.fragment.as_ref().filter(|header| header.is_fragmenting_payload());
-                let packet = Self {
-                    fragment: piece
-                        .map(|header| (u32::from(header.fragment_offset.value()) * 8, header.more_fragments)),
-                    must_not_fragment: true,
-                    ..Self::between(ip.source.into(), ip.destination.into(), ip.hop_limit, bytes)
-                };
-                (packet, ip.next_header)
-            }
-            NetHeaders::Arp(_) => return None,
+    /// The packet that begins here.
+    fn of(bytes: &[u8], tunnel: Option<TunnelKind>) -> Option<Self> {
+        let (mut packet, payload) = match bytes.first()? >> 4 {
+            4 => Self::of_v4(bytes)?,
+            6 => Self::of_v6(bytes)?,
+            _ => return None,
         };
-        packet.protocol = match &headers.payload {
-            LaxPayloadSlice::Ip(payload) => payload.ip_number.0,
-            LaxPayloadSlice::Udp { .. } => IpNumber::UDP.0,
-            LaxPayloadSlice::Tcp { .. } => IpNumber::TCP.0,
-            LaxPayloadSlice::Icmpv4 { .. } => IpNumber::ICMP.0,
-            LaxPayloadSlice::Icmpv6 { .. } => IpNumber::IPV6_ICMP.0,
-            _ => payload_number.0,
-        };
-        packet.read_transport(headers.transport.as_ref());
-        packet.read_payload(&headers.payload, tunnel);
+        if packet.fragment.is_none_or(|(offset, _)| offset == 0) {
+            packet.read_transport(payload, tunnel);
+        }
         Some(packet)
     }
 
-    fn between(source: IpAddr, destination: IpAddr, ttl: u8, bytes: u32) -> Self {
-        Self {
-            source,
-            destination,
-            protocol: 0,
+    fn of_v4(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (ip, payload) = Ipv4Header::from_slice(bytes).ok()?;
+        let offset = u32::from(ip.fragment_offset.value()) * 8;
+        let is_piece = offset != 0 || ip.more_fragments;
+        let packet = Self {
+            source: ip.source.into(),
+            destination: ip.destination.into(),
+            protocol: ip.protocol.0,
             ports: None,
             flags: None,
             icmp: None,
-            ttl,
-            bytes,
-            fragment: None,
-            must_not_fragment: false,
+            ttl: ip.time_to_live,
+            bytes: ip.total_len.into(),
+            fragment: is_piece.then_some((offset, ip.more_fragments)),
             inner: None,
-        }
+        };
+        Some((packet, payload))
     }
 
-    fn read_transport(&mut self, header: Option<&TransportHeader>) {
-        match header {
-            Some(TransportHeader::Tcp(tcp)) => {
-                self.ports = Some((tcp.source_port, tcp.destination_port));
-                let flags = [
-                    ('S', tcp.syn),
-                    ('A', tcp.ack),
-                    ('F', tcp.fin),
-                    ('R', tcp.rst),
-                    ('P', tcp.psh),
-                    ('U', tcp.urg),
-                ];
-                self.flags =
-                    Some(flags.iter().filter(|(_, is_set)| *is_set).map(|(letter, _)| letter).collect());
+    fn of_v6(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (ip, mut payload) = Ipv6Header::from_slice(bytes).ok()?;
+        let (mut next, mut fragment) = (ip.next_header, None);
+        // Extension headers (RFC 8200, section 4): the next one's number, and the length in units of eight bytes but the first.
+        while let [number, length, ..] = *payload {
+            let header_bytes = match next {
+                IpNumber::IPV6_HEADER_HOP_BY_HOP
+                | IpNumber::IPV6_ROUTE_HEADER
+                | IpNumber::IPV6_DESTINATION_OPTIONS => 8 * (usize::from(length) + 1),
+                // RFC 4302, section 2.2: units of four bytes, but the first two.
+                IpNumber::AUTHENTICATION_HEADER => 4 * (usize::from(length) + 2),
+                IpNumber::IPV6_FRAGMENTATION_HEADER => {
+                    let [high, low] = *payload.get(2..4)?.first_chunk()?;
+                    let field = u16::from_be_bytes([high, low]);
+                    let (offset, more) = (u32::from(field & !7), field & 1 != 0);
+                    fragment = (offset != 0 || more).then_some((offset, more));
+                    8
+                }
+                _ => break,
+            };
+            (next, payload) = (IpNumber(number), payload.get(header_bytes..).unwrap_or_default());
+            if fragment.is_some_and(|(offset, _)| offset != 0) {
+                break;
             }
-            Some(TransportHeader::Udp(udp)) => self.ports = Some((udp.source_port, udp.destination_port)),
-            Some(TransportHeader::Icmpv4(icmp)) => {
-                let bytes = icmp.to_bytes();
-                self.icmp = bytes.first().copied().zip(bytes.get(1).copied());
-            }
-            Some(TransportHeader::Icmpv6(icmp)) => {
-                self.icmp = Some((icmp.icmp_type.type_u8(), icmp.icmp_type.code_u8()));
-            }
-            None => {}
         }
+        let packet = Self {
+            source: ip.source.into(),
+            destination: ip.destination.into(),
+            protocol: next.0,
+            ports: None,
+            flags: None,
+            icmp: None,
+            ttl: ip.hop_limit,
+            bytes: 40 + u32::from(ip.payload_length),
+            fragment,
+            inner: None,
+        };
+        Some((packet, payload))
     }
 
-    fn read_payload(&mut self, payload: &LaxPayloadSlice<'_>, tunnel: Option<TunnelKind>) {
-        let inner = match payload {
-            LaxPayloadSlice::Ip(slice) => {
-                let is_first = self.fragment.is_none_or(|(offset, _)| offset == 0);
-                if self.has_ports()
-                    && is_first
-                    && let [a, b, c, d, ..] = *slice.payload
-                {
-                    self.ports = Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])));
-                }
-                match slice.ip_number {
-                    IpNumber::IPV4 | IpNumber::IPV6 => Some(slice.payload),
-                    IpNumber::GRE => behind_gre(slice.payload),
-                    _ => None,
-                }
+    fn read_transport(&mut self, payload: &[u8], tunnel: Option<TunnelKind>) {
+        let number = IpNumber(self.protocol);
+        if let IpNumber::TCP | IpNumber::UDP | IpNumber::SCTP = number
+            && let [a, b, c, d, ..] = *payload
+        {
+            self.ports = Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])));
+        }
+        if let IpNumber::ICMP | IpNumber::IPV6_ICMP = number
+            && let [kind, code, ..] = *payload
+        {
+            self.icmp = Some((kind, code));
+        }
+        let inner = match number {
+            IpNumber::TCP => {
+                self.flags = TcpHeader::from_slice(payload).ok().map(|(tcp, _)| letters(&tcp));
+                None
             }
-            LaxPayloadSlice::Icmpv4 { payload, .. } if self.icmp.is_some_and(is_error) => Some(*payload),
-            LaxPayloadSlice::Icmpv6 { payload, .. } if self.icmp.is_some_and(|(kind, _)| kind < 128) => {
-                Some(*payload)
+            IpNumber::IPV4 | IpNumber::IPV6 => Some(payload),
+            IpNumber::GRE => behind_gre(payload),
+            IpNumber::UDP if tunnel == Some(TunnelKind::Gue) => payload.get(UDP_BYTES..).and_then(behind_gue),
+            IpNumber::ICMP if self.icmp.is_some_and(is_error) => payload.get(ICMP_BYTES..),
+            IpNumber::IPV6_ICMP if self.icmp.is_some_and(|(kind, _)| kind < FIRST_INFORMATIONAL) => {
+                payload.get(ICMP_BYTES..)
             }
-            LaxPayloadSlice::Udp { payload, .. } if tunnel == Some(TunnelKind::Gue) => behind_gue(payload),
             _ => None,
         };
-        let headers = inner.and_then(|packet| LaxPacketHeaders::from_ip(packet).ok());
-        self.inner = headers.and_then(|headers| Self::of(&headers, None)).map(Box::new);
-    }
-
-    /// Whether its protocol has ports where TCP has them.
-    fn has_ports(&self) -> bool {
-        matches!(IpNumber(self.protocol), IpNumber::TCP | IpNumber::UDP | IpNumber::SCTP)
+        self.inner = inner.and_then(|packet| Self::of(packet, None)).map(Box::new);
     }
 
     /// Its protocol in a word.
@@ -231,6 +215,13 @@ impl fmt::Display for Contained {
         }
         write!(f, ", {} bytes, ttl {}", self.bytes, self.ttl)
     }
+}
+
+/// The letters of TCP's flags.
+fn letters(tcp: &TcpHeader) -> String {
+    let flags =
+        [('S', tcp.syn), ('A', tcp.ack), ('F', tcp.fin), ('R', tcp.rst), ('P', tcp.psh), ('U', tcp.urg)];
+    flags.iter().filter(|(_, is_set)| *is_set).map(|(letter, _)| letter).collect()
 }
 
 /// Whether ICMP of IPv4 of this type is about another packet.

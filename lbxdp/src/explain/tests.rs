@@ -9,15 +9,22 @@ use lbxdp_common::fragment::FragmentKey;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::service::ServiceKey;
+use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::steer::{Stages, Ways, World};
 use lbxdp_common::wire::Buffer;
-use lbxdp_common::{Fate, Ticks, Verdict};
+use lbxdp_common::{Fate, Protocol, Scheduler, Ticks, Verdict};
+use lbxdp_tests::cases::setup::{Setup, key, template_key};
 use lbxdp_tests::cases::{self, DIRECTOR_MAC, Host, IFINDEX, OTHER_PORT, Runner, Table, frame, memory};
+use serde_json::Value;
 
+use super::document::json;
 use super::rehearsal::{Note, Performance, Rehearsal, Source};
 use super::story::{Explanation, InterfaceNames, tell};
+use super::text::text;
+use crate::cli::paint::Paint;
 use crate::daemon::load::Interface;
 use crate::tables::CellTable;
+use crate::tables::pins::Instance;
 
 /// A host's tables, to be looked at.
 struct OfHost<'a>(&'a Host);
@@ -170,4 +177,119 @@ fn assert_agrees(performance: &Performance, explanation: &Explanation, at: &str)
     for step in &explanation.steps {
         assert!(!step.words.is_empty() && !step.words.contains('\n'), "{at}: {step:?}");
     }
+}
+
+/// The text of a frame's explanation.
+fn text_of(setup: &Setup, bytes: &[u8]) -> String {
+    let mut host = Host::default();
+    memory::write(&mut host, setup);
+    text(&foretold(&host, bytes).1, false, Paint::Plain)
+}
+
+fn two_servers() -> Setup {
+    Setup::new().service(Protocol::Tcp, 80, Scheduler::WeightedLeastConnection, &[(2, 1), (1, 1)])
+}
+
+#[test]
+fn a_new_connection_is_told() {
+    assert_eq!(
+        text_of(&two_servers().thresholds(2, 1, 0).overloaded(2), &frame::tcp(40_000, 80).syn().bytes()),
+        "\
+tcp 10.0.0.10:40000 -> 10.0.0.100:80, flags S, 45 bytes, ttl 64
+arrived      by eth0, for its MAC address 02:00:00:00:00:01
+vip          10.0.0.100 is a VIP
+connection   none of these addresses and ports is known
+service      tcp/10.0.0.100:80: wlc, 2 servers
+scheduler    wlc takes the fewest connections for the weight (an active one counts as 256 inactive ones): 10.0.0.101
+\x20            10.0.0.102  weight 1, 0 active, 0 inactive, cannot be chosen: it has reached its upper threshold
+\x20            10.0.0.101  weight 1, 0 active, 0 inactive <- chosen
+server       10.0.0.101 by VS/DR, a new connection
+connection   begins: SYN_RECV, expires in 60 s
+way          next hop 02:00:00:00:01:01 by eth0, packets of unknown size
+change       10.0.0.101: from 0 active, 0 inactive, 0 templates to 1 active, 0 inactive, 0 templates
+verdict      FORWARDED, back out by eth0
+frame        02:00:00:00:00:01 -> 02:00:00:00:01:01
+\x20            tcp 10.0.0.10:40000 -> 10.0.0.100:80, flags S, 45 bytes, ttl 63
+"
+    );
+}
+
+#[test]
+fn a_known_connection_that_ends_is_told() {
+    let setup = two_servers().connection(
+        key(Protocol::Tcp, 40_000, 80),
+        1,
+        State::tcp(TcpState::Established),
+        6_000_000,
+    );
+    assert_eq!(
+        text_of(&setup, &frame::tcp(40_000, 80).fin().ack().bytes()),
+        "\
+tcp 10.0.0.10:40000 -> 10.0.0.100:80, flags AF, 45 bytes, ttl 64
+arrived      by eth0, for its MAC address 02:00:00:00:00:01
+vip          10.0.0.100 is a VIP
+connection   10.0.0.10:40000 -> 10.0.0.100:80 is known: ESTABLISHED, expires in 60 s, to 10.0.0.101
+server       10.0.0.101 by VS/DR
+connection   goes from ESTABLISHED to FIN_WAIT, expires in 120 s
+way          next hop 02:00:00:00:01:01 by eth0, packets of unknown size
+change       10.0.0.101: from 1 active, 0 inactive, 0 templates to 0 active, 1 inactive, 0 templates
+verdict      FORWARDED, back out by eth0
+frame        02:00:00:00:00:01 -> 02:00:00:00:01:01
+\x20            tcp 10.0.0.10:40000 -> 10.0.0.100:80, flags AF, 45 bytes, ttl 63
+"
+    );
+}
+
+#[test]
+fn a_client_with_a_template_is_told() {
+    let setup =
+        two_servers().persistent(300, [255; 4]).template(template_key(Protocol::Tcp, 80), 1, 300, 90_000);
+    assert_eq!(text_of(&setup, &frame::tcp(40_000, 80).syn().bytes()), "");
+}
+
+#[test]
+fn what_is_not_forwarded_is_told_with_its_remedy() {
+    let unresolved =
+        two_servers().server(1, |row| row.next_hop = [0; 6]).server(2, |row| row.next_hop = [0; 6]);
+    assert_eq!(text_of(&unresolved, &frame::tcp(40_000, 80).syn().bytes()), "\
+tcp 10.0.0.10:40000 -> 10.0.0.100:80, flags S, 45 bytes, ttl 64
+arrived      by eth0, for its MAC address 02:00:00:00:00:01
+vip          10.0.0.100 is a VIP
+connection   none of these addresses and ports is known
+service      tcp/10.0.0.100:80: wlc, 2 servers
+scheduler    wlc takes the fewest connections for the weight (an active one counts as 256 inactive ones): 10.0.0.102
+\x20            10.0.0.102  weight 1, 0 active, 0 inactive <- chosen
+\x20            10.0.0.101  weight 1, 0 active, 0 inactive
+server       10.0.0.102 by VS/DR, a new connection
+connection   begins: SYN_RECV, expires in 60 s
+way          the next hop to 10.0.0.102 is NOT KNOWN
+change       10.0.0.102: from 0 active, 0 inactive, 0 templates to 1 active, 0 inactive, 0 templates
+verdict      DROPPED (next_hop_unresolved): the MAC address of the server's next hop is not known
+remedy       lbxdp status --next-hops; from the director: ip route get RIP, ip neigh show, ping RIP
+");
+    let idle = Setup::new().service(Protocol::Tcp, 80, Scheduler::RoundRobin, &[(1, 0)]);
+    assert_eq!(text_of(&idle, &frame::tcp(40_000, 80).syn().bytes()), "");
+}
+
+/// The document's example is what is printed.
+#[test]
+fn the_document_is_the_documented_one() {
+    let documented = include_str!("../../../docs/json.md");
+    let example = documented.split_once("```json explanations\n").expect("an example").1;
+    let mut example: Value =
+        serde_json::from_str(example.split_once("```").expect("its end").0).expect("JSON");
+    let mut host = Host::default();
+    memory::write(&mut host, &two_servers());
+    let bytes = frame::tcp(40_000, 81).syn().bytes();
+    let explained = [(None, foretold(&host, &bytes).1)];
+    let mut printed: Value =
+        serde_json::from_str(&json(&Instance::default(), "eth0", &explained)).expect("JSON");
+    // The example shows the beginning of the frames.
+    for document in [&mut example, &mut printed] {
+        for name in ["frame_in", "frame_out"] {
+            let frame = &mut document["packets"][0][name];
+            *frame = frame.as_str().map(|hex| &hex[..28]).into();
+        }
+    }
+    assert_eq!(printed, example);
 }

@@ -1,6 +1,8 @@
-//! The kernel's tables, to be looked at and never written: opened with `BPF_F_RDONLY` and mapped for reading, so that the
-//! kernel refuses what a mistake here would write.
+//! The kernel's tables, to be looked at and never written: opened with `BPF_F_RDONLY`, so that the kernel refuses what a mistake
+//! here would write. Nothing is mapped: what may only be read the kernel does not map as shared memory, and it maps tables no
+//! other way.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use aya::maps::lpm_trie::Key as Prefix;
@@ -15,10 +17,9 @@ use lbxdp_common::schedule::CacheKey;
 use lbxdp_common::schedule::cache::CACHE_CELLS;
 use lbxdp_common::service::{ServiceKey, narrowed};
 
-use super::mapped::Readable;
 use super::per_cpu::PerCpu;
 use super::row::Row;
-use super::system::open_to_read;
+use super::system::{open_to_read, read_row};
 use super::{TableError, failed};
 
 named_enum! {
@@ -69,7 +70,7 @@ impl CellTable {
 /// All that packets ask, of one instance.
 pub struct LookTables {
     /// By [`CellTable`].
-    cells: Vec<Readable>,
+    cells: Vec<Rows>,
     service_ids: HashMap<MapData, Row<ServiceKey>, u32>,
     mark_runs: LpmTrie<MapData, [u8; 4], u64>,
     mark_runs_v6: LpmTrie<MapData, [u8; 16], u64>,
@@ -84,7 +85,7 @@ impl LookTables {
     /// Opens the tables pinned in a directory.
     pub fn open(pins: &Path) -> Result<Self, TableError> {
         Ok(Self {
-            cells: CellTable::ALL.iter().map(|table| cells(pins, *table)).collect::<Result<_, _>>()?,
+            cells: CellTable::ALL.iter().map(|table| Rows::open(pins, *table)).collect::<Result<_, _>>()?,
             service_ids: map(pins, "service_ids", Map::HashMap)?,
             mark_runs: map(pins, "mark_runs", Map::LpmTrie)?,
             mark_runs_v6: map(pins, "mark_runs_v6", Map::LpmTrie)?,
@@ -158,12 +159,40 @@ fn data(pins: &Path, table: &'static str) -> Result<MapData, TableError> {
     MapData::from_fd(descriptor).map_err(|source| failed("open", table, source))
 }
 
-fn cells(pins: &Path, table: CellTable) -> Result<Readable, TableError> {
-    let data = data(pins, table.name())?;
-    let info = data.info().map_err(|source| failed("ask about", table.name(), source))?;
-    let width = info.value_size() as usize / size_of::<u64>();
-    Readable::new(&data, width, info.max_entries())
-        .map_err(|source| TableError::Mapping { table: table.name(), source })
+/// A table of cells.
+struct Rows {
+    map: MapData,
+    /// Cells of a row.
+    width: usize,
+}
+
+impl Rows {
+    /// How often a row is read at most until two readings are the same.
+    const MAX_READINGS: u32 = 16;
+
+    fn open(pins: &Path, table: CellTable) -> Result<Self, TableError> {
+        let map = data(pins, table.name())?;
+        let info = map.info().map_err(|source| failed("ask about", table.name(), source))?;
+        Ok(Self { width: (info.value_size() as usize).div_ceil(size_of::<u64>()), map })
+    }
+
+    /// A row; `None` if there is none of this index. Packets change it meanwhile, cell by cell: two readings that are the same
+    /// are of one moment.
+    fn row(&self, index: u32) -> Option<Vec<u64>> {
+        let read = || {
+            let mut cells = vec![0; self.width];
+            read_row(self.map.fd().as_fd(), index, &mut cells).ok().map(|()| cells)
+        };
+        let mut last = read()?;
+        for _ in 0..Self::MAX_READINGS {
+            let next = read()?;
+            if next == last {
+                break;
+            }
+            last = next;
+        }
+        Some(last)
+    }
 }
 
 fn map<M: TryFrom<Map, Error = MapError>>(

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use aya::maps::MapData;
 
@@ -16,8 +16,25 @@ pub struct Mapped {
 impl Mapped {
     /// Maps an array of `rows` rows of `width` cells.
     pub(super) fn new(map: &MapData, width: usize, rows: u32) -> io::Result<Self> {
-        cells(map, width * rows as usize, libc::PROT_READ | libc::PROT_WRITE)
-            .map(|cells| Self { cells, width })
+        let count = width * rows as usize;
+        // SAFETY: a fresh shared mapping of a file descriptor; the kernel checks descriptor and length.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                count * size_of::<AtomicU64>(),
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                map.fd().as_fd().as_raw_fd(),
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the mapping has just succeeded, is page-aligned, `count` cells long and never unmapped. The kernel
+        // writes to it at the same time, as to atomics.
+        let cells = unsafe { std::slice::from_raw_parts(address.cast::<AtomicU64>(), count) };
+        Ok(Self { cells, width })
     }
 
     /// A table of this process alone.
@@ -36,59 +53,6 @@ impl Mapped {
     pub fn row(&self, index: u32) -> Option<&'static [AtomicU64]> {
         let start = (index as usize).checked_mul(self.width)?;
         self.cells.get(start..start + self.width)
-    }
-}
-
-/// Maps so many cells, until the process ends.
-fn cells(map: &MapData, count: usize, protection: libc::c_int) -> io::Result<&'static [AtomicU64]> {
-    // SAFETY: a fresh shared mapping of a file descriptor; the kernel checks descriptor and length.
-    let address = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            count * size_of::<AtomicU64>(),
-            protection,
-            libc::MAP_SHARED,
-            map.fd().as_fd().as_raw_fd(),
-            0,
-        )
-    };
-    if address == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the mapping has just succeeded, is page-aligned, `count` cells long and never unmapped. The kernel
-    // writes to it at the same time, as to atomics; who may not write here only loads.
-    Ok(unsafe { std::slice::from_raw_parts(address.cast::<AtomicU64>(), count) })
-}
-
-/// A table that is mapped for reading: it gives out copies alone, and its memory cannot be written here.
-pub(super) struct Readable {
-    cells: &'static [AtomicU64],
-    width: usize,
-}
-
-impl Readable {
-    /// How often a row is copied at most until two copies are the same.
-    const MAX_COPIES: u32 = 16;
-
-    /// Maps an array of `rows` rows of `width` cells.
-    pub(super) fn new(map: &MapData, width: usize, rows: u32) -> io::Result<Self> {
-        cells(map, width * rows as usize, libc::PROT_READ).map(|cells| Self { cells, width })
-    }
-
-    /// A copy of a row. Packets change it meanwhile, cell by cell: two copies in a row that are the same are of one moment.
-    pub(super) fn row(&self, index: u32) -> Option<Vec<u64>> {
-        let start = (index as usize).checked_mul(self.width)?;
-        let row = self.cells.get(start..start.checked_add(self.width)?)?;
-        let copy = || row.iter().map(|cell| cell.load(Ordering::Acquire)).collect::<Vec<_>>();
-        let mut last = copy();
-        for _ in 0..Self::MAX_COPIES {
-            let next = copy();
-            if next == last {
-                break;
-            }
-            last = next;
-        }
-        Some(last)
     }
 }
 

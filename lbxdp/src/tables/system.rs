@@ -1,12 +1,13 @@
-//! bpf(2) itself, for what aya has no call for: a pin that is opened to be read only, memory of such a table, and a program of
-//! a few instructions that runs once and is never attached.
+//! bpf(2) itself, for what aya has no call for: a pin that is opened to be read only, a row of such a table, and a program of a
+//! few instructions that runs once and is never attached.
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
@@ -16,6 +17,16 @@ const BPF_F_RDONLY: u32 = 1 << 3;
 
 /// What the programs say of their licence: the kernel has helpers that it lends to no others.
 const LICENCE: &[u8] = b"Dual MIT/GPL\0";
+
+/// The arguments of `BPF_MAP_LOOKUP_ELEM`.
+#[repr(C)]
+struct LookUp {
+    map: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
 
 /// The arguments of `BPF_OBJ_GET`, as far as they are used.
 #[repr(C)]
@@ -51,6 +62,20 @@ pub(super) fn open_to_read(pin: &Path) -> io::Result<OwnedFd> {
     let mut get = Get { path: address(path.as_ptr()), descriptor: 0, flags: BPF_F_RDONLY };
     // SAFETY: `Get` is laid out as the kernel's struct for this command, and its path is a string that outlives the call.
     unsafe { bpf_descriptor(BPF_OBJ_GET, &raw mut get) }
+}
+
+/// Reads a row of an array whose values are so many cells: no more and no fewer.
+pub(super) fn read_row(map: BorrowedFd<'_>, index: u32, cells: &mut [u64]) -> io::Result<()> {
+    let mut look_up = LookUp {
+        map: u32::try_from(map.as_raw_fd()).map_err(io::Error::other)?,
+        pad: 0,
+        key: address(&raw const index),
+        value: address(cells.as_mut_ptr()),
+        flags: 0,
+    };
+    // SAFETY: `LookUp` is laid out as the kernel's struct for this command; its pointers are to a key and to memory for a value,
+    // which the caller has made as large as the map's.
+    unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &raw mut look_up) }.map(drop)
 }
 
 /// Has the kernel run a program of XDP once, on a frame of at least 14 bytes in this process's network namespace; what it

@@ -206,6 +206,8 @@ impl<S: Source> Narrator<'_, S> {
             };
             steps.extend(step);
         }
+        // What one stage leaves to another one is asked again.
+        steps.dedup();
         steps.extend(self.going());
         steps.extend(self.connection_after());
         steps.extend(self.way());
