@@ -98,9 +98,10 @@ pub(super) fn forget(instance: &Instance, interface: &str) -> io::Result<()> {
     remove(instance, &instance.pin_name(interface))
 }
 
-/// The indices of the interfaces that an instance's links are on, in this process's network namespace or in another one.
-pub(crate) fn interfaces(instance: &Instance) -> io::Result<Vec<u32>> {
-    Ok(pinned(instance)?.into_iter().map(|link| link.ifindex).filter(|ifindex| *ifindex != 0).collect())
+/// The interfaces that an instance's links are on, by their indices in their network namespaces, and the kernel's ids of the
+/// programs there.
+pub(crate) fn interfaces(instance: &Instance) -> io::Result<Vec<(u32, u32)>> {
+    Ok(pinned(instance)?.into_iter().map(|link| (link.ifindex, link.program)).collect())
 }
 
 fn pinned(instance: &Instance) -> io::Result<Vec<Pinned>> {

@@ -6,7 +6,7 @@ use std::io;
 use super::ExplainError;
 use super::story::InterfaceNames;
 use crate::daemon::links;
-use crate::daemon::load::Interface;
+use crate::daemon::load::{Interface, is_permission};
 use crate::host::Netlink;
 use crate::tables::LookTables;
 use crate::tables::pins::Instance;
@@ -22,12 +22,17 @@ pub(super) struct Here {
 /// Finds an instance's tables and an interface of it: that of a name, or the only one.
 pub(super) fn look(instance: &Instance, wanted: Option<&str>) -> Result<Here, ExplainError> {
     is_there(instance)?;
-    let tables = LookTables::open(&instance.map_pins())?;
+    let tables = LookTables::open(&instance.map_pins())
+        .map_err(|error| if is_permission(&error) { ExplainError::NotPermitted } else { error.into() })?;
     let links = Netlink::open()?.links()?;
     let names: InterfaceNames = links.iter().map(|link| (link.index, link.name.clone())).collect();
     let pinned = links::interfaces(instance).map_err(ExplainError::Links)?;
-    let attached: BTreeMap<&str, u32> =
-        pinned.iter().filter_map(|ifindex| Some((names.get(ifindex)?.as_str(), *ifindex))).collect();
+    // Indices mean something in one network namespace: in this one, if the interface has the program.
+    let attached: BTreeMap<&str, u32> = links
+        .iter()
+        .filter(|link| pinned.iter().any(|pin| (link.index, link.xdp_program) == (pin.0, Some(pin.1))))
+        .map(|link| (link.name.as_str(), link.index))
+        .collect();
     let (name, ifindex) = match (wanted, attached.len()) {
         (Some(wanted), _) => *attached
             .get_key_value(wanted)

@@ -243,8 +243,26 @@ frame        02:00:00:00:00:01 -> 02:00:00:00:01:01
 #[test]
 fn a_client_with_a_template_is_told() {
     let setup =
-        two_servers().persistent(300, [255; 4]).template(template_key(Protocol::Tcp, 80), 1, 300, 90_000);
-    assert_eq!(text_of(&setup, &frame::tcp(40_000, 80).syn().bytes()), "");
+        two_servers().persistent(300, [255; 4]).template(template_key(Protocol::Tcp, 80), 1, 300, 900_000);
+    assert_eq!(
+        text_of(&setup, &frame::tcp(40_000, 80).syn().bytes()),
+        "\
+tcp 10.0.0.10:40000 -> 10.0.0.100:80, flags S, 45 bytes, ttl 64
+arrived      by eth0, for its MAC address 02:00:00:00:00:01
+vip          10.0.0.100 is a VIP
+connection   none of these addresses and ports is known
+service      tcp/10.0.0.100:80: wlc, 2 servers, persistent for 300 s
+template     the client's (10.0.0.10) leads to 10.0.0.101, expires in 9 s
+server       10.0.0.101 by VS/DR, a new connection
+connection   begins: SYN_RECV, expires in 60 s
+template     the client's template is renewed: expires in 300 s
+way          next hop 02:00:00:00:01:01 by eth0, packets of unknown size
+change       10.0.0.101: from 0 active, 0 inactive, 1 templates to 1 active, 0 inactive, 1 templates
+verdict      FORWARDED, back out by eth0
+frame        02:00:00:00:00:01 -> 02:00:00:00:01:01
+\x20            tcp 10.0.0.10:40000 -> 10.0.0.100:80, flags S, 45 bytes, ttl 63
+"
+    );
 }
 
 #[test]
@@ -268,7 +286,21 @@ verdict      DROPPED (next_hop_unresolved): the MAC address of the server's next
 remedy       lbxdp status --next-hops; from the director: ip route get RIP, ip neigh show, ping RIP
 ");
     let idle = Setup::new().service(Protocol::Tcp, 80, Scheduler::RoundRobin, &[(1, 0)]);
-    assert_eq!(text_of(&idle, &frame::tcp(40_000, 80).syn().bytes()), "");
+    assert_eq!(text_of(&idle, &frame::tcp(40_000, 80).syn().bytes()), "\
+tcp 10.0.0.10:40000 -> 10.0.0.100:80, flags S, 45 bytes, ttl 64
+arrived      by eth0, for its MAC address 02:00:00:00:00:01
+vip          10.0.0.100 is a VIP
+connection   none of these addresses and ports is known
+service      tcp/10.0.0.100:80: rr, one server
+scheduler    rr takes the servers in turn: nobody can be chosen
+\x20            10.0.0.101  weight 0, 0 active, 0 inactive, cannot be chosen: weight 0
+icmp         its sender is told: port unreachable
+verdict      DROPPED, and its sender is told (no_server): the service has no server that may get a new connection
+remedy       give a server a weight above 0, add one, or raise a threshold (lbxdp server list)
+frame        02:00:00:00:00:01 -> 02:00:00:00:00:10
+\x20            icmp 10.0.0.100 -> 10.0.0.10, type 3 code 3, 73 bytes, ttl 64
+\x20            about tcp 10.0.0.10:40000 -> 10.0.0.100:80, flags S, 45 bytes, ttl 64
+");
 }
 
 /// The document's example is what is printed.
