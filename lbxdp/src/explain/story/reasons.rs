@@ -6,7 +6,7 @@ use lbxdp_common::Reason;
 pub(super) const fn words(reason: Reason) -> (&'static str, &'static str) {
     match reason {
         Reason::NotOurs => (
-            "it is not to a VIP, nor a server's reply: nobody's business here",
+            "it is not to a VIP, nor a server's packet that belongs to a connection: nobody's business here",
             "if it should be balanced: is there a service at this address (ipvsadm -L -n)?",
         ),
         Reason::OtherHost => (
