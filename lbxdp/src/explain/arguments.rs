@@ -10,6 +10,7 @@ use crate::lan::Mac;
 
 /// Which packet, and how it is told.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct ExplainArguments {
     #[command(flatten)]
     pub instance: InstanceArgument,

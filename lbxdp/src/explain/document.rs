@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use lbxdp_common::Fate;
+use lbxdp_common::{Fate, Reason};
 use serde::Serialize;
 
 use super::story::Explanation;
@@ -14,11 +14,11 @@ struct Document<'a> {
     version: u32,
     instance: String,
     interface: &'a str,
-    packets: Vec<Packet<'a>>,
+    packets: Vec<Explained<'a>>,
 }
 
 #[derive(Serialize)]
-struct Packet<'a> {
+struct Explained<'a> {
     frame: Option<u64>,
     packet: &'a str,
     assumed: Option<&'a str>,
@@ -49,18 +49,18 @@ pub(super) fn json(instance: &Instance, interface: &str, packets: &[(Option<u64>
     serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
 }
 
-fn packet(frame: Option<u64>, explanation: &Explanation) -> Packet<'_> {
+fn packet(frame: Option<u64>, explanation: &Explanation) -> Explained<'_> {
     let fate = |fate| match fate {
         Fate::Pass => "pass",
         Fate::Drop => "drop",
     };
     let steps = explanation.steps.iter();
-    Packet {
+    Explained {
         frame,
         packet: &explanation.packet,
         assumed: explanation.assumed.as_deref(),
         verdict: explanation.outcome.name(),
-        reason: explanation.reason.map(|reason| reason.name()),
+        reason: explanation.reason.map(Reason::name),
         fate: explanation.reason.map(|reason| fate(reason.fate())),
         service: explanation.service.as_deref(),
         server: explanation.server.as_deref(),

@@ -133,9 +133,9 @@ fn every_case_is_foretold_on_the_host() {
         memory::write(&mut host, &case.setup);
         for (number, step) in case.steps.iter().enumerate() {
             let at = format!("{}, frame {number}", case.name);
-            let before = memory::snapshot(&mut host);
+            let before = memory::snapshot(&host);
             let (performance, explanation) = foretold(&host, &step.frame);
-            let after = memory::snapshot(&mut host);
+            let after = memory::snapshot(&host);
             assert_eq!(
                 (before.cells, before.entries),
                 (after.cells, after.entries),

@@ -205,7 +205,7 @@ impl<A: Address, S: Source> Ways<A> for &Rehearsal<S> {
     }
 }
 
-impl<'a, F: Frame, S: Source> Stages<F> for &'a Rehearsal<S>
+impl<F: Frame, S: Source> Stages<F> for &Rehearsal<S>
 where
     Self: Ways<V4> + Ways<V6>,
 {

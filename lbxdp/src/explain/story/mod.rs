@@ -252,14 +252,10 @@ impl<S: Source> Narrator<'_, S> {
 
     /// Ticks until something is due, in words.
     fn expiry(&self, word: Word) -> String {
-        let hertz = self.settings(|settings| settings.hertz()).unwrap_or(0);
+        let hertz = self.row(CellTable::Settings, 0).map_or(0, |row| SettingsView(Still(&row)).hertz());
         let left = i64::from(word.due().since(self.rehearsal.source().now()));
         let seconds = left.checked_div(hertz.into()).unwrap_or(0);
         if left <= 0 { "its time is over".to_owned() } else { format!("expires in {seconds} s") }
-    }
-
-    fn settings<T>(&self, ask: impl FnOnce(SettingsView<Still<'_>>) -> T) -> Option<T> {
-        self.row(CellTable::Settings, 0).map(|row| ask(SettingsView(Still(&row))))
     }
 
     /// The server that the packet was counted for, or that was chosen for it, or that its connection has.
@@ -276,7 +272,7 @@ impl<S: Source> Narrator<'_, S> {
                 _ => None,
             })
         };
-        let known = || self.own().and_then(|entry| entry.word()).map(Word::server);
+        let known = || self.own().and_then(Entry::word).map(Word::server);
         counted.or_else(chosen).or_else(known).filter(|server| *server != ServerId::NONE)
     }
 

@@ -3,6 +3,7 @@
 use lbxdp_common::Reason;
 
 /// What a reason means, and what mends it.
+#[expect(clippy::too_many_lines, reason = "a table: a row for each reason")]
 pub(super) const fn words(reason: Reason) -> (&'static str, &'static str) {
     match reason {
         Reason::NotOurs => (

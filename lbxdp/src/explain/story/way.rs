@@ -8,8 +8,11 @@ use lbxdp_common::wire::ethernet::Tag;
 use super::reasons::no_route;
 use super::{About, Narrator, Step};
 use crate::explain::rehearsal::{Place, Routed, Source, Still};
-use crate::lan::written;
+use crate::lan::{Mac, written};
 use crate::tables::CellTable;
+
+/// The bits of a tag that are the VLAN's number.
+const VLAN_ID: u16 = 0xfff;
 
 impl<S: Source> Narrator<'_, S> {
     /// What the kernel has said of the way to a client.
@@ -52,10 +55,12 @@ impl<S: Source> Narrator<'_, S> {
     }
 
     fn hop(&self, macs: [u8; 12], ifindex: u32, tags: [Tag; 2]) -> String {
-        let [a, b, c, d, e, f, ..] = macs;
+        // As at the head of a frame: the destination first.
+        let [next_hop, _]: [Mac; 2] = zerocopy::transmute!(macs);
         let tags = tags.iter().filter(|tag| **tag != Tag::default());
-        let vlans: String = tags.map(|tag| format!(", VLAN {}", tag.control.get() & 0xfff)).collect();
-        format!("next hop {} by {}{vlans}", written([a, b, c, d, e, f]), self.interface_name(ifindex))
+        let vlans =
+            tags.fold(String::new(), |words, tag| words + &format!(", VLAN {}", tag.control.get() & VLAN_ID));
+        format!("next hop {} by {}{vlans}", written(next_hop), self.interface_name(ifindex))
     }
 
     /// What else would be written, that has not been told.
