@@ -32,11 +32,14 @@ enum Tables {
     Small,
 }
 
+/// Keys, and the cells under them.
+type Entries = BTreeSet<(Vec<u8>, Vec<u64>)>;
+
 /// What stands in the kernel, byte for byte. What draws or counts by CPU is there for all CPUs.
 #[derive(Debug, PartialEq)]
 struct Everything {
     cells: Vec<Vec<u64>>,
-    keyed: BTreeMap<&'static str, BTreeSet<(Vec<u8>, Vec<u64>)>>,
+    keyed: BTreeMap<&'static str, Entries>,
     by_cpu: BTreeMap<&'static str, Vec<Vec<u64>>>,
 }
 
@@ -76,14 +79,7 @@ fn everything(kernel: &Kernel, which: Tables) -> Everything {
     Everything { cells: cells.collect(), keyed: keyed.into(), by_cpu: by_cpu_of }
 }
 
-fn keyed<K: Pod, V: Pod>(
-    kernel: &Kernel,
-    name: &str,
-    cells: fn(V) -> Vec<u64>,
-) -> BTreeSet<(Vec<u8>, Vec<u64>)>
-where
-    K: AsRef<[u8]>,
-{
+fn keyed<K: Pod + AsRef<[u8]>, V: Pod>(kernel: &Kernel, name: &str, cells: fn(V) -> Vec<u64>) -> Entries {
     let map = kernel.ebpf.map(name).expect("the map is there");
     let map = HashMap::<_, K, V>::try_from(map).expect("it is what it is taken for");
     map.iter()
@@ -169,7 +165,8 @@ impl Foreseen {
             _ => None,
         });
         let candidates = candidates.unwrap_or_else(|| panic!("{at}: who draws lots has candidates"));
-        let counted = (0..SERVERS).zip(self.counted().iter().zip(before)).filter(|(_, (is, was))| is != was);
+        let after = self.counted();
+        let counted = (0..SERVERS).zip(after.iter().zip(before)).filter(|(_, (is, was))| is != was);
         for (row, _) in counted {
             let is_candidate = candidates.iter().any(|candidate| candidate.member.server().row() == row);
             assert!(is_candidate, "{at}: server {row} is none of {candidates:?}");
