@@ -325,3 +325,12 @@ fn the_document_is_the_documented_one() {
     }
     assert_eq!(printed, example);
 }
+
+#[test]
+fn of_many_servers_some_are_shown_and_the_chosen_one() {
+    let servers = [&[(1, 0); 24][..], &[(2, 1)]].concat();
+    let setup = Setup::new().service(Protocol::Tcp, 80, Scheduler::RoundRobin, &servers);
+    let told = text_of(&setup, &frame::tcp(40_000, 80).syn().bytes());
+    let count = |words: &str| told.lines().filter(|line| line.contains(words)).count();
+    assert_eq!((count("cannot be chosen: weight 0"), count("<- chosen"), count("and 4 others")), (20, 1, 1));
+}

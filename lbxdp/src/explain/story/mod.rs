@@ -15,6 +15,7 @@ use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::server::{Method, SERVER_CELLS, ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{SERVICE_CELLS, ServiceFlags, ServiceRow};
 use lbxdp_common::settings::SettingsView;
+use lbxdp_common::table::is_overdue;
 use lbxdp_common::{Notice, Overflow, Reason, TunnelKind, named_enum, vip};
 
 use super::read::{Contained, Contents};
@@ -113,7 +114,7 @@ pub struct Explanation {
     pub server: Option<String>,
     /// The interface it leaves by.
     pub out: Option<String>,
-    /// Its connection was there before it.
+    /// Its connection was there before it, and its time not over.
     pub(super) is_known: bool,
     /// The stages it went through.
     pub stages: Vec<&'static str>,
@@ -164,7 +165,7 @@ pub fn tell<S: Source>(
         service: narrator.service(),
         server,
         out: narrator.out(),
-        is_known: narrator.own().is_some_and(|entry| entry.was.is_some()),
+        is_known: narrator.has_live_connection(),
         stages: stages.collect(),
         frame_in: frame.to_vec(),
         frame_out: leaves.then(|| performance.frame.clone()),
@@ -274,6 +275,11 @@ impl<S: Source> Narrator<'_, S> {
         };
         let known = || self.own().and_then(Entry::word).map(Word::server);
         counted.or_else(chosen).or_else(known).filter(|server| *server != ServerId::NONE)
+    }
+
+    fn has_live_connection(&self) -> bool {
+        let now = self.rehearsal.source().now();
+        self.own().and_then(|entry| entry.was).is_some_and(|word| !is_overdue(word, now))
     }
 
     /// How its packets go: as its connection says, or new ones to its server.

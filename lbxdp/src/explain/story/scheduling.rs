@@ -8,6 +8,9 @@ use super::{About, Narrator, Step};
 use crate::explain::rehearsal::{Candidate, Choice, Source, Still};
 use crate::tables::CellTable;
 
+/// So many of a service's servers are shown, and the chosen one.
+const MOST_CANDIDATES: usize = 20;
+
 /// By what a scheduler goes.
 const fn rule(scheduler: Scheduler, by_port: bool) -> &'static str {
     match (scheduler, by_port) {
@@ -61,8 +64,16 @@ impl<S: Source> Narrator<'_, S> {
         };
         let rule = rule(scheduler, flags.has(ServiceFlags::PORT));
         let words = format!("{scheduler} {rule}: {chosen}");
-        let more = choice.candidates.iter().map(|candidate| self.candidate(candidate, choice.server, flags));
-        Step { about: About::Scheduler, words, more: more.collect() }
+        let (shown, others): (Vec<_>, Vec<_>) =
+            choice.candidates.iter().enumerate().partition(|(at, candidate)| {
+                *at < MOST_CANDIDATES || candidate.member.server() == choice.server
+            });
+        let mut more: Vec<String> =
+            shown.iter().map(|(_, candidate)| self.candidate(candidate, choice.server, flags)).collect();
+        if !others.is_empty() {
+            more.push(format!("and {} others", others.len()));
+        }
+        Step { about: About::Scheduler, words, more }
     }
 
     fn candidate(&self, candidate: &Candidate, chosen: ServerId, flags: ServiceFlags) -> String {
