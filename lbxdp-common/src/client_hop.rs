@@ -93,6 +93,11 @@ impl<C: Cells> ClientHop<C> {
         (self.0.load(UNTIL_AND_MTU) >> 32) as u32
     }
 
+    /// Until when it is believed. Packets do not ask: [`ClientHop::is_of`] does.
+    pub fn until(self) -> Ticks {
+        Ticks(self.0.load(UNTIL_AND_MTU) as u32)
+    }
+
     /// Notes the way out.
     #[inline(always)]
     pub fn set_way(self, way: WayOut, tags: [Tag; 2]) {

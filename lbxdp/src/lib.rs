@@ -5,6 +5,7 @@ pub mod command;
 pub mod daemon;
 pub mod decap;
 pub mod doctor;
+pub mod explain;
 pub mod host;
 mod lan;
 pub mod layout;

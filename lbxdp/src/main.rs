@@ -15,7 +15,7 @@ use lbxdp::cli::{native, proc, settings, top};
 use lbxdp::command::Command;
 use lbxdp::daemon::load::chain;
 use lbxdp::daemon::{self, verify};
-use lbxdp::{decap, doctor, host, link};
+use lbxdp::{decap, doctor, explain, host, link};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -28,7 +28,9 @@ fn main() -> ExitCode {
     if is_ipvsadm(&program, &arguments) {
         return lbxdp::cli::ipvsadm::main(arguments, &program.to_string_lossy());
     }
-    let verb = match Arguments::try_parse() {
+    // Of `explain`'s packet: clap takes what begins so for an option.
+    let words = arguments.iter().map(|word| if word == "->" { OsStr::new("to") } else { word });
+    let verb = match Arguments::try_parse_from([OsStr::new(&program)].into_iter().chain(words)) {
         Ok(Arguments { verb }) => verb,
         // Help is no error.
         Err(error) if error.exit_code() == 0 => error.exit(),
@@ -111,6 +113,7 @@ fn main() -> ExitCode {
         Verb::RealServer { verb } => return host_outcome(host::run_realserver(verb)),
         Verb::Director { verb } => return host_outcome(host::run_director(verb)),
         Verb::Doctor(arguments) => return doctor_outcome(doctor::run(&arguments)),
+        Verb::Explain(arguments) => return explained(explain::run(&arguments)),
         Verb::Verify => verify::print(),
     };
     match done {
@@ -130,6 +133,17 @@ fn host_outcome(outcome: Result<host::Outcome, host::HostError>) -> ExitCode {
         Err(error) => {
             eprintln!("lbxdp: {}", chain(&error));
             ExitCode::from(3)
+        }
+    }
+}
+
+/// What becomes of the packet, or why that is not known.
+fn explained(outcome: Result<u8, explain::ExplainError>) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("lbxdp: {}", chain(&error));
+            ExitCode::from(error.exit_code())
         }
     }
 }

@@ -77,7 +77,7 @@ impl<F: Frame, W> Step<W> for Sum<'_, F> {
 /// The checksum of 4 to [`MAX_BYTES`] bytes of a frame from `start` on, as it stands in a packet; `None` if they are more, or the
 /// frame ends before.
 #[inline(always)]
-pub(crate) fn of<F: Frame, W: Walker>(walker: &W, frame: &F, start: usize, bytes: u32) -> Option<[u8; 4]> {
+pub fn of<F: Frame, W: Walker>(walker: &W, frame: &F, start: usize, bytes: u32) -> Option<[u8; 4]> {
     if !(4..=MAX_BYTES).contains(&bytes) {
         return None;
     }

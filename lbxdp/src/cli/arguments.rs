@@ -12,6 +12,7 @@ use super::native::{Form, ServerName, ServiceName};
 use super::proc::ProcFile;
 use crate::decap::DecapVerb;
 use crate::doctor::DoctorArguments;
+use crate::explain::ExplainArguments;
 use crate::host::{DirectorVerb, RealServerVerb};
 use crate::metrics::ServerLimit;
 use crate::sysctl::{Setting, Sysctl};
@@ -195,6 +196,12 @@ pub enum Verb {
     /// not understood. Neighbours are asked by ARP and NDP for the VIPs, in nobody's name; a director's servers on HTTP's ports are asked
     /// for the time.
     Doctor(DoctorArguments),
+    /// Tell what would become of a packet, step by step, and why. Nothing is sent, and nothing is changed.
+    ///
+    /// The program's own decisions are run on the tables as they are now, which are opened for reading; no daemon need run. Exit code 0: it
+    /// would be forwarded (or the director itself is its server), 3: passed to the director's stack, 4: dropped, answered by an ICMP error,
+    /// or held for the daemon; of several packets the highest. 1: it could not be found out, 2: the words were not understood.
+    Explain(ExplainArguments),
     /// Show what the kernel's verifier says of the packet program, without attaching it.
     Verify,
 }

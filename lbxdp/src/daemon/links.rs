@@ -116,6 +116,12 @@ pub(super) fn forget(instance: &Instance, interface: &str) -> io::Result<()> {
     remove(instance, &instance.pin_name(interface))
 }
 
+/// The interfaces that an instance's links are on, by their indices in their network namespaces, and the kernel's ids of the
+/// programs there.
+pub(crate) fn interfaces(instance: &Instance) -> io::Result<Vec<(u32, u32)>> {
+    Ok(pinned(instance)?.into_iter().map(|link| (link.ifindex, link.program)).collect())
+}
+
 fn pinned(instance: &Instance) -> io::Result<Vec<Pinned>> {
     let entries = match std::fs::read_dir(instance.link_pins()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -8,7 +8,9 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo,
 };
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RoutePreference,
     RouteType,
@@ -162,6 +164,12 @@ fn link(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Address(mac) => link.mac = mac.as_slice().try_into().ok(),
             LinkAttribute::Link(lower) => link.lower = Some(*lower),
             LinkAttribute::Controller(master) => link.master = Some(*master),
+            LinkAttribute::Xdp(attributes) => {
+                link.xdp_program = attributes.iter().find_map(|attribute| match attribute {
+                    LinkXdp::ProgId(program) => Some(*program),
+                    _ => None,
+                });
+            }
             LinkAttribute::LinkInfo(infos) => {
                 let kind = infos.iter().find_map(|info| match info {
                     LinkInfo::Kind(kind) => Some(kind_name(kind)),

@@ -42,6 +42,8 @@ pub(crate) struct Link {
     pub(crate) lower: Option<u32>,
     /// The index of the bridge or bond that it is a port of.
     pub(crate) master: Option<u32>,
+    /// The kernel's id of the XDP program on it.
+    pub(crate) xdp_program: Option<u32>,
 }
 
 /// An address on an interface.

@@ -40,6 +40,7 @@ pub use hop::{Hop, Tag, VlanTags};
 pub use marks::IndexOf;
 use marks::Marks;
 use rows::{Rows, Runs, ServerIds};
+pub(crate) use take_over::service_key;
 pub use take_over::{TakeOverError, TakenOver};
 use users::Users;
 use ways::Ways;

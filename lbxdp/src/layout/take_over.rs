@@ -231,7 +231,7 @@ fn tunnel(tunnel: lbxdp_common::Tunnel) -> Option<Tunnel> {
 }
 
 /// The service of a key in the tables; `None` for the key of no service.
-fn service_key(key: service::ServiceKey) -> Option<ServiceKey> {
+pub(crate) fn service_key(key: service::ServiceKey) -> Option<ServiceKey> {
     if let Some(mark) = key.mark() {
         return Some(if key.is_v6() { ServiceKey::marked_v6(mark) } else { ServiceKey::marked(mark) });
     }

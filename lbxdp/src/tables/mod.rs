@@ -7,6 +7,7 @@ mod cache;
 mod counted;
 pub mod decap;
 mod fragments;
+mod look;
 #[expect(unsafe_code, reason = "memory shared with the kernel is mapped here")]
 mod mapped;
 mod marks;
@@ -15,6 +16,8 @@ mod per_cpu;
 pub mod pins;
 #[expect(unsafe_code, reason = "the one place where aya is told that records are plain data")]
 mod row;
+#[expect(unsafe_code, reason = "aya opens no pin for reading alone, and loads no single instructions")]
+pub(crate) mod system;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -31,6 +34,7 @@ use lbxdp_common::{Notice, Overflow, Reason, for_each_map};
 pub use addresses::AddressSet;
 pub use counted::{Counted, CounterRows};
 pub use fragments::{Fragments, Ring};
+pub use look::{CellTable, LookTables};
 pub use mapped::{Mapped, wait_for_packets};
 pub(crate) use marks::mark_runs;
 use per_cpu::PerCpu;
@@ -41,6 +45,8 @@ use row::Row;
 pub enum TableError {
     #[error("cannot {what} table `{table}`")]
     Map { what: &'static str, table: &'static str, source: MapError },
+    #[error("cannot open table `{table}` for reading")]
+    Pin { table: &'static str, source: std::io::Error },
     #[error("cannot map table `{table}` into memory")]
     Mapping { table: &'static str, source: std::io::Error },
     #[error(

@@ -1,5 +1,7 @@
 //! The loaded program, run by the kernel on single frames: it must do what `steer` does on the host, to the byte.
 
+mod foreseen;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
@@ -38,7 +40,7 @@ struct Kernel {
     set_rows: Vec<(Table, u32)>,
     /// What was counted by reason when the last frame was done.
     reasons: Vec<u64>,
-    _pins: Pins,
+    pins: Pins,
 }
 
 /// Pins of this process, gone with it.
@@ -81,8 +83,13 @@ impl Kernel {
             overflows_before: vec![0; Overflow::COUNT],
             notices_before: vec![0; Notice::COUNT],
             set_rows: Vec::new(),
-            _pins: pins,
+            pins,
         }
+    }
+
+    /// Where its tables are pinned.
+    fn pins(&self) -> &Path {
+        &self.pins.0
     }
 
     fn table(&self, table: Table) -> Mapped {
