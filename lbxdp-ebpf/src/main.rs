@@ -5,6 +5,7 @@
 #![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(internal_features, reason = "the BPF target has no atomics but these")]
 
+mod act;
 #[expect(unsafe_code, reason = "the atomics the target lacks")]
 mod atomic;
 #[expect(unsafe_code, reason = "all packet pointers are here")]
@@ -14,45 +15,22 @@ mod maps;
 #[expect(unsafe_code, reason = "the verifier knows functions by their exported names")]
 mod parts;
 
+use act::act;
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use lbxdp_common::schedule::Pool;
-use lbxdp_common::steer::Stage;
+use lbxdp_common::steer::{self, Desk, Stage, World};
 use lbxdp_common::table::WAYS;
 use lbxdp_common::tend::{Errands, MAX_ERRANDS};
 use lbxdp_common::walk::Walker;
 use lbxdp_common::wire::Frame;
-use lbxdp_common::{Fate, Reason, Verdict, steer};
 
 /// The entry. `frags`: frames of several buffers (jumbo) are welcome; all headers are in the first.
 #[xdp(frags)]
 #[inline(always)]
 fn lbxdp(context: XdpContext) -> u32 {
     act(steer::steer(&mut frame::Packet(context), &maps::Kernel::<true>))
-}
-
-/// What the kernel is to do with a packet.
-#[inline(always)]
-fn act(decided: Result<Verdict, Reason>) -> u32 {
-    match decided {
-        Ok(Verdict::Transmit) => xdp_action::XDP_TX,
-        Ok(Verdict::Redirect(port)) => maps::redirect(port),
-        Ok(Verdict::Leave(ifindex)) => maps::leave(ifindex),
-        Ok(Verdict::Local) => xdp_action::XDP_PASS,
-        Ok(Verdict::Answered(reason)) => {
-            maps::count_reason(reason);
-            xdp_action::XDP_TX
-        }
-        Err(Reason::NotOurs) => xdp_action::XDP_PASS,
-        Err(reason) => {
-            maps::count_reason(reason);
-            match reason.fate() {
-                Fate::Pass => xdp_action::XDP_PASS,
-                Fate::Drop => xdp_action::XDP_DROP,
-            }
-        }
-    }
 }
 
 macro_rules! stages {
@@ -63,7 +41,11 @@ macro_rules! stages {
                 maps::begin(&context);
                 let (world, frame) = (maps::Kernel::<false>, &mut frame::Packet(context));
                 let decided = Stage::$stage.run(&world, frame);
-                act(steer::retagged(frame, &world, decided))
+                let Some(desk) = World::desk(&world) else {
+                    return act(decided);
+                };
+                let decided = steer::retagged(frame, Desk(desk), decided);
+                maps::end(desk, frame, decided)
             }
         )*
     };

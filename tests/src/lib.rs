@@ -33,6 +33,7 @@ pub mod traffic;
 #[expect(clippy::missing_panics_doc, reason = "a packet that cannot be built is a mistake of the test's")]
 pub mod tunnel;
 pub mod wait;
+pub mod watcher;
 
 pub use client::{Client, Connection};
 pub use daemon::{Answer, Daemon};
@@ -41,3 +42,4 @@ pub use ipvsadm::Ipvsadm;
 pub use label::Label;
 pub use namespace::Namespace;
 pub use topology::{Lab, Legs, Plan, Server};
+pub use watcher::Watcher;

@@ -16,6 +16,7 @@ use crate::host::{DirectorVerb, RealServerVerb};
 use crate::metrics::ServerLimit;
 use crate::sysctl::{Setting, Sysctl};
 use crate::tables::pins::Instance;
+use crate::watch::WatchArguments;
 
 /// A layer-4 load balancer with the semantics of IPVS and the speed of XDP.
 ///
@@ -170,6 +171,11 @@ pub enum Verb {
     /// not understood. Neighbours are asked by ARP and NDP for the VIPs, in nobody's name; a director's servers on HTTP's ports are asked
     /// for the time.
     Doctor(DoctorArguments),
+    /// Show packets as they come, with what became of them and why: tcpdump does not see what XDP takes.
+    ///
+    /// While somebody watches, another program is on the interfaces, which decides the same and tells of it; when the last one has ended, the
+    /// usual one is back. By default at most 1,000 packets a second are shown, which costs a busy director next to nothing.
+    Watch(WatchArguments),
     /// Show what the kernel's verifier says of the packet program, without attaching it.
     Verify,
 }

@@ -21,6 +21,7 @@ mod socket;
 mod start;
 mod totals;
 pub mod verify;
+mod watching;
 
 use std::fs::File;
 use std::io;
@@ -47,6 +48,7 @@ use load::LoadError;
 use look::{Look, Observer};
 use next_hops::NetlinkError;
 use start::Started;
+use watching::Watching;
 
 /// Requests that wait for the director.
 const QUEUE: usize = 64;
@@ -233,7 +235,9 @@ async fn serve(
     mut stop: Stop,
 ) -> Result<(), StartError> {
     let (calls, mut called) = mpsc::channel(QUEUE);
-    let clients = tokio::spawn(socket::serve(listener, calls, listing));
+    let (mut watching, watchers) = Watching::new(instance, listing);
+    let daemon = socket::Daemon { calls, listing, watching: watchers };
+    let clients = tokio::spawn(socket::serve(listener, daemon));
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     let mut comparisons = tokio::time::interval(COMPARE_EVERY);
     let mut wishes = tokio::time::interval(GRANT_EVERY);
@@ -252,10 +256,13 @@ async fn serve(
                 let event = event.ok_or(NetlinkError::Closed)?;
                 director.digest(event).await;
                 interfaces.follow(&mut director, instance);
+                watching.follow(&interfaces);
             }
+            Some(call) = watching.called() => watching.answer(call, &interfaces),
             _ = housekeeping.tick() => {
                 director.keep_house().await;
                 interfaces.follow(&mut director, instance);
+                watching.follow(&interfaces);
             }
             _ = wishes.tick(), if director.may_have_wishes() => director.grant_wishes().await,
             _ = estimates.tick() => timed("the step of the rates", || director.estimate()),
@@ -264,6 +271,7 @@ async fn serve(
     }
     tracing::info!(%instance, "stopping");
     clients.abort();
+    watching.stop(&interfaces);
     Ok(())
 }
 

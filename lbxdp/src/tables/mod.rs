@@ -15,6 +15,7 @@ mod per_cpu;
 pub mod pins;
 #[expect(unsafe_code, reason = "the one place where aya is told that records are plain data")]
 mod row;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -35,6 +36,7 @@ pub use mapped::{Mapped, wait_for_packets};
 pub(crate) use marks::mark_runs;
 use per_cpu::PerCpu;
 use row::Row;
+pub use watched::{WATCH_MAP_NAMES, WatchTables, WatchedRing};
 
 /// A table could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
