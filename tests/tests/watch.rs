@@ -70,7 +70,7 @@ fn said(text: &str, words: &str) -> u64 {
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn each_packet_is_told_with_what_became_of_it() -> Result<()> {
-    let (lab, daemon) = serve(Plan::default(), "rr", HTTP_PORT, &[1, 1])?;
+    let (lab, daemon) = serve(Plan { servers: 1, ..Plan::default() }, "rr", HTTP_PORT, &[1])?;
     offer(&lab, &daemon, "-u", EMPTY_PORT, "rr", &[])?;
     offer_by(&lab, &daemon, "-i", "-u", ECHO_PORT, "rr", &[1])?;
     assert_eq!(attached(&lab, OUTER)?, "lbxdp");
@@ -194,7 +194,7 @@ fn capture(path: &PathBuf) -> Result<Vec<(String, Vec<u8>, String, u32)>> {
     let mut reader = PcapNgReader::new(&bytes[..])?;
     let (mut interfaces, mut packets) = (Vec::new(), Vec::new());
     while let Some(block) = reader.next_block() {
-        match block? {
+        match block?.0 {
             Block::InterfaceDescription(block) => {
                 let name = block.options.iter().find_map(|option| match option {
                     InterfaceDescriptionOption::IfName(name) => Some(name.to_string()),
@@ -225,7 +225,8 @@ fn capture(path: &PathBuf) -> Result<Vec<(String, Vec<u8>, String, u32)>> {
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn a_capture_has_reasons_as_comments_and_packets_as_they_came_and_left() -> Result<()> {
-    let (lab, daemon) = serve(Plan { legs: Legs::Two, ..Plan::default() }, "rr", HTTP_PORT, &[1, 1])?;
+    let (lab, daemon) =
+        serve(Plan { legs: Legs::Two, servers: 1, ..Plan::default() }, "rr", HTTP_PORT, &[1])?;
     offer(&lab, &daemon, "-u", EMPTY_PORT, "rr", &[])?;
     let path = std::env::temp_dir().join(format!("{}.pcapng", lab.instance()));
     let watcher = Watcher::start(&daemon, &["--write", &path.to_string_lossy()])?;

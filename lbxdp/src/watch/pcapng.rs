@@ -123,7 +123,7 @@ mod tests {
         let mut reader = PcapNgReader::new(capture).expect("a capture");
         let mut packets = Vec::new();
         while let Some(block) = reader.next_block() {
-            let Block::EnhancedPacket(packet) = block.expect("a block").into_owned() else {
+            let Block::EnhancedPacket(packet) = block.expect("a block").0.into_owned() else {
                 continue;
             };
             assert_eq!(packet.timestamp, Duration::from_nanos(1_767_225_599_123_456_789));
