@@ -37,7 +37,7 @@ pub struct WatchArguments {
     /// Only packets that fit all of this: tcp, udp, sctp or icmp; client ADDRESS[/BITS]; service ADDRESS[:PORT]; port PORT.
     #[arg(long, value_name = "WORDS", num_args = 1.., value_delimiter = ' ')]
     filter: Vec<String>,
-    /// Only packets with one of these outcomes: forward, pass, drop, or a reason, as no_server. Without it all that have to do
+    /// Only packets with one of these outcomes: forward, pass, drop, or a reason, as `no_server`. Without it all that have to do
     /// with VIPs and servers; `--only not_ours` shows the others.
     #[arg(long, value_name = "OUTCOME", num_args = 1..)]
     only: Vec<Only>,

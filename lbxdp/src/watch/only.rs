@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(only(&[]), Outcomes::OURS);
         assert_eq!(
             only(&["forward", "pass", "drop"]),
-            Outcomes(Outcomes::OURS.0 & (3 << 62 | (1 << Reason::COUNT) - 1))
+            Outcomes(Outcomes::OURS.0 & ((3 << 62) | ((1 << Reason::COUNT) - 1)))
         );
         assert_eq!(
             only(&["no_server", "not_ours"]),

@@ -112,20 +112,15 @@ impl<'a> Told<'a> {
         let Some(after) = self.after() else {
             return String::new();
         };
-        match rewritten(&self.packet, &after) {
-            Some((source, destination)) => {
-                let is_same = self.packet.ends().is_some_and(|(_, before)| before == destination);
-                if is_same {
-                    format!(" to its client as from {}", End(source))
-                } else {
-                    format!(" to {}", End(destination))
-                }
-            }
-            None => {
-                let mac = self.sighting.watched.head_after().iter().take(6);
-                let mac: Vec<String> = mac.map(|byte| format!("{byte:02x}")).collect();
-                format!(" to {}", mac.join(":"))
-            }
+        let Some((source, destination)) = rewritten(&self.packet, &after) else {
+            let mac = self.sighting.watched.head_after().iter().take(6);
+            let mac: Vec<String> = mac.map(|byte| format!("{byte:02x}")).collect();
+            return format!(" to {}", mac.join(":"));
+        };
+        if self.packet.ends().is_some_and(|(_, before)| before == destination) {
+            format!(" to its client as from {}", End(source))
+        } else {
+            format!(" to {}", End(destination))
         }
     }
 

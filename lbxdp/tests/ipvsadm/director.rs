@@ -45,7 +45,7 @@ impl Director for InMemory {
             Request::Daemons => Response::Daemons(self.state.daemons.clone()),
             Request::Timeouts => Response::Timeouts(self.state.timeouts),
             Request::Connections => Response::Connections { count: 0 },
-            Request::Marks | Request::Settings | Request::Status | Request::Totals => {
+            Request::Marks | Request::Settings | Request::Status | Request::Totals | Request::Watch(_) => {
                 Response::Failed("ipvsadm never asks for it".into())
             }
         })

@@ -183,7 +183,7 @@ impl Watching {
                     };
                 }
                 Err(error) => {
-                    tracing::warn!(error = %chain(&error), "cannot say what a watcher was not shown")
+                    tracing::warn!(error = %chain(&error), "cannot say what a watcher was not shown");
                 }
             }
         }
