@@ -50,6 +50,7 @@ pub mod time;
 pub mod verdict;
 pub mod vip;
 pub mod walk;
+pub mod watch;
 pub mod wire;
 
 pub use address::{Address, V4, V6};

@@ -5,6 +5,7 @@
 #![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(internal_features, reason = "the BPF target has no atomics but these")]
 
+mod act;
 #[expect(unsafe_code, reason = "the atomics the target lacks")]
 mod atomic;
 #[expect(unsafe_code, reason = "all packet pointers are here")]
@@ -14,51 +15,31 @@ mod maps;
 #[expect(unsafe_code, reason = "the verifier knows functions by their exported names")]
 mod parts;
 
+use act::{act, leave, stay};
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use lbxdp_common::schedule::Pool;
-use lbxdp_common::steer::Stage;
+use lbxdp_common::Verdict;
+use lbxdp_common::steer::{self, Desk, Stage, World};
 use lbxdp_common::table::WAYS;
 use lbxdp_common::tend::{Errands, MAX_ERRANDS};
 use lbxdp_common::walk::Walker;
 use lbxdp_common::wire::Frame;
-use lbxdp_common::{Fate, Reason, Verdict, steer};
+
+/// What an entry ends with when a packet leaves: its action, at once.
+type Sent = u32;
+
+#[inline(always)]
+fn sent(verdict: Verdict) -> Sent {
+    leave(verdict)
+}
 
 /// The entry. `frags`: frames of several buffers (jumbo) are welcome; all headers are in the first.
 #[xdp(frags)]
 #[inline(always)]
 fn lbxdp(context: XdpContext) -> u32 {
     steer::steer(&mut frame::Packet(context), &maps::Kernel::<true>).unwrap_or_else(stay)
-}
-
-/// What the kernel is to do with a packet that leaves.
-#[inline(always)]
-fn leave(verdict: Verdict) -> u32 {
-    match verdict {
-        Verdict::Transmit => xdp_action::XDP_TX,
-        Verdict::Redirect(port) => maps::redirect(port),
-        Verdict::Leave(ifindex) => maps::leave(ifindex),
-        Verdict::Local => xdp_action::XDP_PASS,
-        Verdict::Answered(reason) => {
-            maps::count_reason(reason);
-            xdp_action::XDP_TX
-        }
-    }
-}
-
-/// What it is to do with one that is not forwarded.
-#[inline(always)]
-fn stay(reason: Reason) -> u32 {
-    if reason == Reason::NotOurs {
-        return xdp_action::XDP_PASS;
-    }
-    maps::count_reason(reason);
-    match reason.fate() {
-        Fate::Pass => xdp_action::XDP_PASS,
-        // The daemon has a copy of what it holds.
-        Fate::Drop | Fate::Hold => xdp_action::XDP_DROP,
-    }
 }
 
 macro_rules! stages {
@@ -69,7 +50,11 @@ macro_rules! stages {
                 maps::begin(&context);
                 let (world, frame) = (maps::Kernel::<false>, &mut frame::Packet(context));
                 let decided = Stage::$stage.run(&world, frame);
-                steer::retagged(frame, &world, decided).map_or_else(stay, leave)
+                let Some(desk) = World::desk(&world) else {
+                    return act(decided);
+                };
+                let decided = steer::retagged(frame, Desk(desk), decided);
+                maps::end(desk, frame, decided)
             }
         )*
     };

@@ -24,13 +24,15 @@ use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::settings::{SettingsView, ZERO_CELL};
-use lbxdp_common::steer::{Desk, PREFIX_CELL, Route, Stage, Stages, Ways, World};
+use lbxdp_common::steer::{Desk, PREFIX_CELL, REPORT_SLOT, Route, Stage, Stages, Ways, World};
 use lbxdp_common::table::{Buckets, Hash};
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::{Step, Walker};
+use lbxdp_common::watch::Outcome;
 use lbxdp_common::wire::ethernet::Tag;
 use lbxdp_common::{Address, Cells, Notice, Overflow, Reason, Ticks, V4, V6, Verdict, for_each_map};
 
+use crate::act::act;
 use crate::atomic::Row;
 use crate::frame::Packet;
 use crate::parts;
@@ -172,11 +174,11 @@ unsafe extern "C" fn step<const AT_PORT: bool, S: Step<Kernel<AT_PORT>>>(
 
 impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
     type Row = Row;
-    type Sent = u32;
+    type Sent = crate::Sent;
 
     #[inline(always)]
-    fn sent(&self, verdict: Verdict) -> u32 {
-        crate::leave(verdict)
+    fn sent(&self, verdict: Verdict) -> Self::Sent {
+        crate::sent(verdict)
     }
 
     #[inline(always)]
@@ -510,6 +512,23 @@ pub(crate) fn begin(context: &XdpContext) {
     if let Some(desk) = World::desk(&Kernel::<false>) {
         Desk(desk).set_ifindex(ifindex);
     }
+}
+
+/// Ends a packet about which all is decided: its action, given back by the program `report` if somebody watches the packet.
+///
+/// The question comes before the action, and the way of a packet that is watched is one of its own: what was decided need not be
+/// kept beyond the action then, and the verifier has fewer states to tell apart.
+#[inline(always)]
+pub(crate) fn end(desk: Row, frame: &Packet, decided: Result<Verdict, Reason>) -> u32 {
+    let mark = Desk(desk).mark();
+    if !mark.is_any() {
+        return act(decided);
+    }
+    let action = act(decided);
+    Desk(desk).set_outcome(Outcome::new(decided, action, mark));
+    // SAFETY: a tail call does not come back if it succeeds. If it fails, nobody watches any more.
+    unsafe { STAGES.tail_call(&frame.0, REPORT_SLOT) };
+    action
 }
 
 /// Counts a packet that is not forwarded.

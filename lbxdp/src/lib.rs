@@ -18,4 +18,5 @@ pub mod snapshot;
 pub mod state;
 pub mod sysctl;
 pub mod tables;
+pub mod watch;
 mod words;

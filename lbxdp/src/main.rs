@@ -15,7 +15,7 @@ use lbxdp::cli::{native, proc, settings, top};
 use lbxdp::command::Command;
 use lbxdp::daemon::load::chain;
 use lbxdp::daemon::{self, verify};
-use lbxdp::{decap, doctor, explain, host, link};
+use lbxdp::{decap, doctor, explain, host, link, watch};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -114,6 +114,7 @@ fn main() -> ExitCode {
         Verb::Director { verb } => return host_outcome(host::run_director(verb)),
         Verb::Doctor(arguments) => return doctor_outcome(doctor::run(&arguments)),
         Verb::Explain(arguments) => return explained(explain::run(&arguments)),
+        Verb::Watch(arguments) => watch::run(&arguments).map_err(Into::into),
         Verb::Verify => verify::print(),
     };
     match done {

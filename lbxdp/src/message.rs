@@ -1,6 +1,6 @@
 //! What CLI and daemon say to each other over the unix socket: one JSON object a line.
 //!
-//! A client sends requests one after the other on one connection. Each is answered by one line, but
+//! A client sends requests one after the other on one connection. Each is answered by one line, but `Request::Watch`, and
 //! `Request::Connections`: by as many `Response::Connections` lines as are needed, the last one with a count of 0. Behind
 //! each of these lines follow as many records of [`crate::record`] as it counts.
 
@@ -10,6 +10,7 @@ use crate::command::{Command, CommandError};
 use crate::snapshot::{Moment, Snapshot, Status, Totals};
 use crate::state::{MarkRule, SyncDaemons, Timeouts};
 use crate::sysctl::Sysctls;
+use crate::watch::{NotShown, WatchRequest};
 
 /// The most records behind one line.
 pub const MOST_RECORDS: usize = 4096;
@@ -42,6 +43,9 @@ pub enum Request {
     Status,
     /// Services, totals and status, of one moment.
     Moment,
+    /// Packets as they come, until the client closes its side. Answered by [`Response::Watching`], then as many
+    /// [`Response::Packets`] as there are, and in the end [`Response::Watched`].
+    Watch(WatchRequest),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +67,16 @@ pub enum Response {
     Settings(Sysctls),
     Status(Box<Status>),
     Moment(Box<Moment>),
+    /// The watch begins, on these interfaces.
+    Watching {
+        interfaces: Vec<String>,
+    },
+    /// So many packets ([`Sighting`](crate::watch::Sighting)) follow this line.
+    Packets {
+        count: u32,
+    },
+    /// The watch is over.
+    Watched(NotShown),
     /// The daemon does not listen to who asks.
     Forbidden,
     /// The daemon could not carry it out: the chain of causes in one line.

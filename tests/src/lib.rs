@@ -34,6 +34,7 @@ pub mod traffic;
 #[expect(clippy::missing_panics_doc, reason = "a packet that cannot be built is a mistake of the test's")]
 pub mod tunnel;
 pub mod wait;
+pub mod watcher;
 
 pub use client::{Client, Connection};
 pub use daemon::{Answer, Daemon};
@@ -43,3 +44,4 @@ pub use label::Label;
 pub use namespace::Namespace;
 pub use terminal::Terminal;
 pub use topology::{Lab, Legs, Plan, Server};
+pub use watcher::Watcher;

@@ -10,6 +10,7 @@ use crate::state::Event;
 use crate::table::Hash;
 use crate::time::Ticks;
 use crate::verdict::Reason;
+use crate::watch::{Mark, Outcome};
 use crate::wire::ethernet::Tag;
 
 /// Cells of the row: what is written below, and what the stages of a packet's way note for each other.
@@ -37,6 +38,11 @@ const IFINDEX: usize = 10;
 const PIECE: usize = 16;
 /// The VLAN tags that were taken off the frame; 0 whenever there is none such.
 const TAGS: usize = 17;
+
+/// Which watchers want the packet ([`crate::watch`]); 0 but while such a packet is under way.
+const MARK: usize = 18;
+/// How it ended, for them.
+const OUTCOME: usize = 19;
 
 /// The word of the connection, by VS/NAT alone.
 const WORD: usize = 11;
@@ -208,6 +214,31 @@ impl<C: Cells> Desk<C> {
         self.0.store(IFINDEX, ifindex.into());
     }
 
+    /// Which watchers want the packet.
+    #[inline(always)]
+    pub fn mark(self) -> Mark {
+        Mark(self.0.load(MARK))
+    }
+
+    /// Notes it, as the packet begins its way.
+    #[inline(always)]
+    pub fn set_mark(self, mark: Mark) {
+        self.0.store(MARK, mark.0);
+    }
+
+    /// Notes how a packet ended that is watched. It is on its way no longer.
+    #[inline(always)]
+    pub fn set_outcome(self, outcome: Outcome) {
+        self.0.store(OUTCOME, outcome.0);
+        self.0.store(MARK, 0);
+    }
+
+    /// How the packet ended.
+    #[inline(always)]
+    pub fn outcome(self) -> Outcome {
+        Outcome(self.0.load(OUTCOME))
+    }
+
     /// Where the packet goes, for [`Stage::Carry`](super::Stage::Carry), and the hash of its key.
     #[inline(always)]
     pub fn set_course(self, course: Course, hash: Hash) {
@@ -342,5 +373,10 @@ mod tests {
         desk.set_course(course, Hash(10));
         desk.set_ifindex(11);
         assert_eq!((desk.course(), desk.hash(), desk.ifindex()), (course, Hash(10), 11));
+        desk.set_mark(Mark(5));
+        assert_eq!(desk.mark(), Mark(5));
+        let outcome = Outcome::new(Err(Reason::NoServer), 1, desk.mark());
+        desk.set_outcome(outcome);
+        assert_eq!((desk.outcome(), desk.mark()), (outcome, Mark::default()));
     }
 }

@@ -40,7 +40,7 @@ mod stage;
 
 pub use arrival::{ARRIVAL_CELLS, Arrival, Desk, PREFIX_CELL, Task};
 pub use fragment::key_of_later;
-pub use stage::{Route, STAGE_SLOTS, Stage, Stages};
+pub use stage::{REPORT_SLOT, Route, STAGE_SLOTS, Stage, Stages};
 pub use tagged::retagged;
 
 use follow::Look;

@@ -76,6 +76,10 @@ named_enum! {
 /// the tables over.
 pub const STAGE_SLOTS: u32 = 64;
 
+/// The slot of the program `report`, which makes the record of a packet that is watched: no stage, and only there while somebody
+/// watches.
+pub const REPORT_SLOT: u32 = STAGE_SLOTS - 1;
+
 /// A world with stages.
 pub trait Stages<F: Frame>: Ways<V4> + Ways<V6> {
     /// Gives the frame over to a stage, which decides about it.

@@ -3,6 +3,7 @@
 
 use super::parse::IP_OFFSET;
 use super::{Desk, Stage, Stages, World, classify, continued, parse};
+use crate::cells::Cells;
 use crate::settings::{Rules, SettingsView};
 use crate::verdict::{Fate, Reason, Verdict};
 use crate::wire::Frame;
@@ -68,12 +69,12 @@ pub(super) fn put<F: Frame>(frame: &mut F, [outer, inner]: [Tag; 2]) -> Option<(
 /// What is decided when all is done: a frame that came with tags and does not go to a server has them again. To be asked
 /// once, at the end of the last stage; the desk has no tags then.
 #[inline(always)]
-pub fn retagged<F: Frame, W: World>(
+pub fn retagged<F: Frame, C: Cells>(
     frame: &mut F,
-    world: &W,
+    desk: Desk<C>,
     decided: Result<Verdict, Reason>,
 ) -> Result<Verdict, Reason> {
-    let Some(tags) = world.desk().and_then(|desk| Desk(desk).take_tags()) else {
+    let Some(tags) = desk.take_tags() else {
         return decided;
     };
     let needs_them = match decided {

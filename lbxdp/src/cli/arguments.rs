@@ -17,6 +17,7 @@ use crate::host::{DirectorVerb, RealServerVerb};
 use crate::metrics::ServerLimit;
 use crate::sysctl::{Setting, Sysctl};
 use crate::tables::pins::Instance;
+use crate::watch::WatchArguments;
 
 /// A layer-4 load balancer with the semantics of IPVS and the speed of XDP.
 ///
@@ -202,6 +203,11 @@ pub enum Verb {
     /// would be forwarded (or the director itself is its server), 3: passed to the director's stack, 4: dropped, answered by an ICMP error,
     /// or held for the daemon; of several packets the highest. 1: it could not be found out, 2: the words were not understood.
     Explain(ExplainArguments),
+    /// Show packets as they come, with what became of them and why: tcpdump does not see what XDP takes.
+    ///
+    /// While somebody watches, another program is on the interfaces, which decides the same and tells of it; when the last one has ended, the
+    /// usual one is back. By default at most 1,000 packets a second are shown, which costs a busy director next to nothing.
+    Watch(WatchArguments),
     /// Show what the kernel's verifier says of the packet program, without attaching it.
     Verify,
 }

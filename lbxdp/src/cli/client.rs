@@ -91,16 +91,7 @@ impl Client {
     }
 
     fn explain(&self, error: io::Error) -> ClientError {
-        let instance = self.instance.clone();
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning(instance),
-            io::ErrorKind::PermissionDenied => ClientError::PermissionDenied,
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => {
-                ClientError::GoneAway(instance)
-            }
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ClientError::Silent(instance),
-            _ => ClientError::Unreachable { instance, error },
-        }
+        ClientError::on_the_way(&self.instance, error)
     }
 
     fn send(&mut self, request: &Request) -> Result<(), ClientError> {
@@ -162,6 +153,20 @@ impl Director for Client {
 }
 
 impl ClientError {
+    /// What an error on the way to an instance's daemon means.
+    pub(crate) fn on_the_way(instance: &Instance, error: io::Error) -> Self {
+        let instance = instance.clone();
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Self::NotRunning(instance),
+            io::ErrorKind::PermissionDenied => Self::PermissionDenied,
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => {
+                Self::GoneAway(instance)
+            }
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Silent(instance),
+            _ => Self::Unreachable { instance, error },
+        }
+    }
+
     /// What an answer of another kind than the one asked for means.
     pub(crate) fn unexpected(response: &Response) -> Self {
         match response {

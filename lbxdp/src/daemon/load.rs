@@ -9,10 +9,10 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{ProgramError, ProgramInfo, Xdp, XdpMode, loaded_links, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
 use lbxdp_common::server::MAX_SERVERS;
-use lbxdp_common::steer::Stage;
+use lbxdp_common::steer::{REPORT_SLOT, Stage};
 
-use crate::tables::MAP_NAMES;
 use crate::tables::pins::Instance;
+use crate::tables::{MAP_NAMES, WATCH_MAP_NAMES};
 
 /// How long the kernel may take to end a link that nobody holds any more.
 const DETACH_TIME: Duration = Duration::from_secs(2);
@@ -24,6 +24,16 @@ pub const PROGRAM: &str = "lbxdp";
 static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("LBXDP_BPF_OBJECT")));
 #[cfg(not(has_packet_program))]
 static OBJECT: Option<&[u8]> = None;
+
+/// The program's name while somebody watches.
+pub const WATCHED_PROGRAM: &str = "lbxdp_watched";
+/// The program that makes records of what is watched.
+pub const REPORT: &str = "report";
+
+#[cfg(has_watch_program)]
+static WATCH_OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("LBXDP_WATCH_OBJECT")));
+#[cfg(not(has_watch_program))]
+static WATCH_OBJECT: Option<&[u8]> = None;
 
 /// Sizes of the tables, in rows.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +75,8 @@ pub enum Mode {
 pub enum LoadError {
     #[error("this binary was built without the packet program: build it with `cargo xtask build`")]
     NoProgram,
+    #[error("this binary was built without the program that watches: build it with `cargo xtask build`")]
+    NoWatchProgram,
     #[error("loading BPF programs needs root (or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)")]
     NotPermitted,
     #[error("cannot create {0} in the BPF file system; is it mounted? (mount -t bpf bpf /sys/fs/bpf)")]
@@ -113,23 +125,62 @@ fn beside(
     is_wanted: impl Fn(&str) -> bool,
 ) -> Result<Ebpf, LoadError> {
     create_directory(maps)?;
+    verified(object()?, interface, sizes, |loader| pin_maps(loader, maps), is_wanted)
+}
+
+fn pin_maps(loader: &mut EbpfLoader<'_>, maps: &Path) {
+    for name in MAP_NAMES {
+        loader.map_pin_path(name, maps.join(name));
+    }
+}
+
+/// Loads the programs of watching for one interface: tables as [`load_beside`], and those of watching pinned in a directory of
+/// their own.
+pub fn load_watched(
+    maps: &Path,
+    watch_maps: &Path,
+    interface: &Interface,
+    sizes: Sizes,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Ebpf, LoadError> {
+    create_directory(watch_maps)?;
     let pins = |loader: &mut EbpfLoader<'_>| {
-        for name in MAP_NAMES {
-            loader.map_pin_path(name, maps.join(name));
+        pin_maps(loader, maps);
+        for name in WATCH_MAP_NAMES {
+            loader.map_pin_path(name, watch_maps.join(name));
         }
     };
-    verified(interface, sizes, pins, is_wanted)
+    verified(watch_object()?, interface, sizes, pins, is_wanted)
+}
+
+/// Lets stages have the record of a packet made, by the program of an object of watching.
+pub fn put_report(ebpf: &Ebpf, stages: &mut ProgramArray<MapData>) -> Result<(), LoadError> {
+    let report = ebpf.program(REPORT).ok_or(LoadError::NoProgram)?.fd().map_err(LoadError::Verifier)?;
+    stages.set(REPORT_SLOT, report, 0).map_err(LoadError::Stages)
+}
+
+/// Takes that program away. Not an error if there is none.
+pub fn remove_report(stages: &mut ProgramArray<MapData>) -> Result<(), LoadError> {
+    match stages.clear_index(&REPORT_SLOT) {
+        Err(error) if os_error(&error) != Some(libc::ENOENT) => Err(LoadError::Stages(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Loads the program with tables of the least size, and without any trace: what the verifier says of it.
 pub fn verify() -> Result<Ebpf, LoadError> {
+    verify_object(object()?)
+}
+
+/// The same of the programs of watching.
+pub fn verify_watched() -> Result<Ebpf, LoadError> {
+    verify_object(watch_object()?)
+}
+
+fn verify_object(object: &[u8]) -> Result<Ebpf, LoadError> {
     let nowhere = Interface { name: String::new(), ifindex: 0, mac: [0; 6] };
-    verified(
-        &nowhere,
-        Sizes { buckets: 1, buckets_v6: 1, servers: 1, services: 1, members: 1 },
-        |_| (),
-        |_| true,
-    )
+    let sizes = Sizes { buckets: 1, buckets_v6: 1, servers: 1, services: 1, members: 1 };
+    verified(object, &nowhere, sizes, |_| (), |_| true)
 }
 
 /// The object as it was compiled.
@@ -137,7 +188,13 @@ pub fn object() -> Result<&'static [u8], LoadError> {
     OBJECT.ok_or(LoadError::NoProgram)
 }
 
+/// The object of watching as it was compiled.
+pub fn watch_object() -> Result<&'static [u8], LoadError> {
+    WATCH_OBJECT.ok_or(LoadError::NoWatchProgram)
+}
+
 fn verified(
+    object: &[u8],
     interface: &Interface,
     sizes: Sizes,
     pins: impl FnOnce(&mut EbpfLoader<'_>),
@@ -161,7 +218,7 @@ fn verified(
         .override_global("PORT_MAC", &mac, true)
         .override_global("PORT_IFINDEX", &interface.ifindex, true);
     pins(&mut loader);
-    let mut ebpf = loader.load(object()?).map_err(|error| {
+    let mut ebpf = loader.load(object).map_err(|error| {
         if is_permission(&error) { LoadError::NotPermitted } else { LoadError::Maps(error) }
     })?;
     for (_, program) in ebpf.programs_mut().filter(|(name, _)| is_wanted(name)) {
@@ -182,12 +239,22 @@ fn put_stages(ebpf: &mut Ebpf) -> Result<(), LoadError> {
         let program = program.fd().map_err(LoadError::Verifier)?;
         slots.set(stage.raw(), program, 0).map_err(LoadError::Stages)?;
     }
-    Ok(())
+    // A daemon that was killed while somebody watched has left it.
+    remove_report(&mut slots)
 }
 
 /// The program of a loaded object.
 pub fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
-    ebpf.program_mut(PROGRAM).ok_or(LoadError::NoProgram)?.try_into().map_err(LoadError::Verifier)
+    named(ebpf, PROGRAM)
+}
+
+/// The program of a loaded object of watching.
+pub fn watched_program(ebpf: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
+    named(ebpf, WATCHED_PROGRAM)
+}
+
+fn named<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, LoadError> {
+    ebpf.program_mut(name).ok_or(LoadError::NoProgram)?.try_into().map_err(LoadError::Verifier)
 }
 
 /// The program of a loaded object that tends the connection table; see `keeper.rs`.
@@ -283,9 +350,12 @@ fn replace_pinned(instance: &Instance, interface: &Interface, program: &mut Xdp)
     let link = FdLink::from(PinnedLink::from_pin(instance.link_pin(&interface.name))?);
     // Dropping it afterwards closes a descriptor; the pin is what holds the link.
     program.attach_to_link(link.try_into()?)?;
+    // Pinned beside it first: at no moment is there no pin. No interface is called so: it is too long.
     let pin = instance.program_pin(&interface.name);
-    crate::saved::remove(&pin)?;
-    program.pin(pin)?;
+    let beside = instance.program_pins().join(format!("program-of-index-{}", interface.ifindex));
+    crate::saved::remove(&beside)?;
+    program.pin(&beside)?;
+    std::fs::rename(beside, pin)?;
     Ok(())
 }
 

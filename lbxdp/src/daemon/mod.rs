@@ -22,6 +22,7 @@ mod socket;
 mod start;
 mod totals;
 pub mod verify;
+mod watching;
 
 use std::fs::File;
 use std::io;
@@ -48,6 +49,7 @@ use load::LoadError;
 use look::{Look, Observer};
 use next_hops::NetlinkError;
 use start::Started;
+use watching::Watching;
 
 /// Requests that wait for the director.
 const QUEUE: usize = 64;
@@ -250,7 +252,9 @@ async fn serve(
     mut stop: Stop,
 ) -> Result<(), StartError> {
     let (calls, mut called) = mpsc::channel(QUEUE);
-    let clients = tokio::spawn(socket::serve(listener, calls, listing));
+    let (mut watching, watchers) = Watching::new(instance, listing);
+    let daemon = socket::Daemon { calls, listing, watching: watchers };
+    let clients = tokio::spawn(socket::serve(listener, daemon));
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     let mut comparisons = tokio::time::interval(COMPARE_EVERY);
     let mut wishes = tokio::time::interval(GRANT_EVERY);
@@ -269,10 +273,13 @@ async fn serve(
                 let event = event.ok_or(NetlinkError::Closed)?;
                 director.digest(event).await;
                 interfaces.follow(&mut director, instance);
+                watching.follow(&interfaces);
             }
+            Some(call) = watching.called() => watching.answer(call, &interfaces),
             _ = housekeeping.tick() => {
                 director.keep_house().await;
                 interfaces.follow(&mut director, instance);
+                watching.follow(&interfaces);
             }
             _ = wishes.tick(), if director.may_have_wishes() => director.grant_wishes().await,
             _ = estimates.tick() => timed("the step of the rates", || director.estimate()),
@@ -281,6 +288,7 @@ async fn serve(
     }
     tracing::info!(%instance, "stopping");
     clients.abort();
+    watching.stop(&interfaces);
     Ok(())
 }
 

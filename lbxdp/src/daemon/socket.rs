@@ -11,14 +11,26 @@ use tokio::sync::{mpsc, oneshot};
 use zerocopy::IntoBytes;
 
 use super::listing::{Listing, Reading};
+use super::watching;
 use crate::message::{MOST_RECORDS, Request, Response};
 use crate::record::Record;
+use crate::watch::WatchRequest;
 
 /// The longest request: far more than any commands need, [`MOST_CHANGES`](crate::message::MOST_CHANGES) of them.
 const MAX_REQUEST_BYTES: u64 = 512 * 1024;
 
 /// A request on its way to the director, and where its answer goes.
 pub(super) type Call = (Request, oneshot::Sender<Response>);
+
+/// Whom clients ask.
+#[derive(Clone)]
+pub(super) struct Daemon {
+    /// The director.
+    pub calls: mpsc::Sender<Call>,
+    pub listing: Listing,
+    /// Who has packets watched.
+    pub watching: mpsc::UnboundedSender<watching::Call>,
+}
 
 /// Listens at `path`, for root alone. Whoever gets in all the same is asked for by [`is_allowed`].
 pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
@@ -35,14 +47,14 @@ pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves clients for ever.
-pub(super) async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>, listing: Listing) {
+pub(super) async fn serve(listener: UnixListener, daemon: Daemon) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let calls = calls.clone();
+                let daemon = daemon.clone();
                 tokio::spawn(async move {
                     let done = if is_allowed(&stream) {
-                        converse(stream, calls, listing).await
+                        converse(stream, daemon).await
                     } else {
                         refuse(stream).await
                     };
@@ -81,7 +93,7 @@ async fn read_line(reader: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) ->
     tokio::io::AsyncReadExt::take(reader, MAX_REQUEST_BYTES).read_until(b'\n', line).await
 }
 
-async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>, listing: Listing) -> io::Result<()> {
+async fn converse(stream: UnixStream, daemon: Daemon) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
@@ -94,8 +106,9 @@ async fn converse(stream: UnixStream, calls: mpsc::Sender<Call>, listing: Listin
             return send(&mut writer, &Response::Failed(refusal)).await;
         }
         match serde_json::from_slice(&line) {
-            Ok(Request::Connections) => send_connections(&mut writer, listing).await?,
-            Ok(request) => send(&mut writer, &call(&calls, request).await).await?,
+            Ok(Request::Connections) => send_connections(&mut writer, daemon.listing).await?,
+            Ok(Request::Watch(request)) => show(&mut reader, &mut writer, &daemon, request).await?,
+            Ok(request) => send(&mut writer, &call(&daemon.calls, request).await).await?,
             Err(error) => send(&mut writer, &Response::Failed(format!("not a request: {error}"))).await?,
         }
     }
@@ -123,6 +136,37 @@ async fn send_records(writer: &mut OwnedWriteHalf, records: &[Record]) -> io::Re
     let count = u32::try_from(records.len()).map_err(io::Error::other)?;
     send(writer, &Response::Connections { count }).await?;
     writer.write_all(records.as_bytes()).await
+}
+
+/// Shows packets until the client closes its side, or says anything at all. Whoever does not read on costs little memory, and
+/// holds up nobody: what it has no room for is lost.
+async fn show(
+    reader: &mut BufReader<OwnedReadHalf>,
+    writer: &mut OwnedWriteHalf,
+    daemon: &Daemon,
+    request: WatchRequest,
+) -> io::Result<()> {
+    let (answer, answered) = oneshot::channel();
+    let _ = daemon.watching.send(watching::Call::Begin { request, answer });
+    let mut seat = match answered.await {
+        Ok(Ok(seat)) => seat,
+        Ok(Err(cause)) => return send(writer, &Response::Failed(cause)).await,
+        Err(_) => return send(writer, &Response::Failed("the daemon is stopping".into())).await,
+    };
+    send(writer, &Response::Watching { interfaces: std::mem::take(&mut seat.interfaces) }).await?;
+    loop {
+        let sightings = tokio::select! {
+            sightings = seat.sightings.recv() => sightings,
+            _ = reader.fill_buf() => None,
+        };
+        let Some(sightings) = sightings else {
+            break;
+        };
+        let count = u32::try_from(sightings.len()).map_err(io::Error::other)?;
+        send(writer, &Response::Packets { count }).await?;
+        writer.write_all(sightings.as_bytes()).await?;
+    }
+    send(writer, &Response::Watched(seat.leave().await)).await
 }
 
 async fn call(calls: &mpsc::Sender<Call>, request: Request) -> Response {

@@ -1,4 +1,4 @@
-//! What the verifier says of the packet program and the decapsulator: how much it had to look at, and how deep the stack goes.
+//! What the verifier says of the packet program, of watching and of the decapsulator: how much it had to look at, and how deep the stack goes.
 
 use std::collections::BTreeMap;
 
@@ -19,11 +19,14 @@ const ADD_CONSTANT: u8 = 0x07;
 /// Loads the programs, prints their figures, and leaves nothing behind.
 pub fn print() -> Result<(), Box<dyn std::error::Error>> {
     print_of(&load::verify()?, load::object()?)?;
-    match decap::object() {
-        Ok(object) => Ok(print_of(&decap::verify()?, object)?),
-        // A packet program that was given came without it.
-        Err(_) => Ok(()),
+    // A packet program that was given may have come without the others.
+    if let Ok(object) = load::watch_object() {
+        print_of(&load::verify_watched()?, object)?;
     }
+    if let Ok(object) = decap::object() {
+        print_of(&decap::verify()?, object)?;
+    }
+    Ok(())
 }
 
 fn print_of(ebpf: &Ebpf, object: &[u8]) -> Result<(), ProgramError> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use lbxdp_common::{Fate, Reason};
+use lbxdp_common::Reason;
 use serde::Serialize;
 
 use super::story::Explanation;
@@ -50,10 +50,6 @@ pub(super) fn json(instance: &Instance, interface: &str, packets: &[(Option<u64>
 }
 
 fn packet(frame: Option<u64>, explanation: &Explanation) -> Explained<'_> {
-    let fate = |fate| match fate {
-        Fate::Pass => "pass",
-        Fate::Drop => "drop",
-    };
     let steps = explanation.steps.iter();
     Explained {
         frame,
@@ -61,7 +57,7 @@ fn packet(frame: Option<u64>, explanation: &Explanation) -> Explained<'_> {
         assumed: explanation.assumed.as_deref(),
         verdict: explanation.outcome.name(),
         reason: explanation.reason.map(Reason::name),
-        fate: explanation.reason.map(|reason| fate(reason.fate())),
+        fate: explanation.reason.map(|reason| reason.fate().name()),
         service: explanation.service.as_deref(),
         server: explanation.server.as_deref(),
         out: explanation.out.as_deref(),

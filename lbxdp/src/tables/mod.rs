@@ -18,6 +18,7 @@ pub mod pins;
 mod row;
 #[expect(unsafe_code, reason = "aya opens no pin for reading alone, and loads no single instructions")]
 pub(crate) mod system;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -39,6 +40,7 @@ pub use mapped::{Mapped, wait_for_packets};
 pub(crate) use marks::mark_runs;
 use per_cpu::PerCpu;
 use row::Row;
+pub use watched::{WATCH_MAP_NAMES, WatchTables, WatchedRing};
 
 /// A table could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]

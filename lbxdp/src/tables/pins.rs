@@ -81,6 +81,11 @@ impl Instance {
         self.layout_pins().join("maps")
     }
 
+    /// The maps of watching, pinned while somebody does. They are of no layout: each daemon begins with its own.
+    pub fn watch_pins(&self) -> PathBuf {
+        self.layout_pins().join("watch")
+    }
+
     /// The pinned links.
     pub fn link_pins(&self) -> PathBuf {
         self.layout_pins().join("links")

@@ -45,7 +45,12 @@ impl Director for InMemory {
             Request::Daemons => Response::Daemons(self.state.daemons.clone()),
             Request::Timeouts => Response::Timeouts(self.state.timeouts),
             Request::Connections => Response::Connections { count: 0 },
-            Request::Marks | Request::Settings | Request::Status | Request::Totals | Request::Moment => {
+            Request::Marks
+            | Request::Settings
+            | Request::Status
+            | Request::Totals
+            | Request::Moment
+            | Request::Watch(_) => {
                 Response::Failed("ipvsadm never asks for it".into())
             }
         })

@@ -20,7 +20,7 @@ use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
 use lbxdp_common::service::{ServiceKey, narrowed};
 use lbxdp_common::settings::SettingsView;
-use lbxdp_common::steer::{ARRIVAL_CELLS, Route, Stage, Stages, Ways, World, retagged, steer};
+use lbxdp_common::steer::{ARRIVAL_CELLS, Desk, Route, Stage, Stages, Ways, World, retagged, steer};
 use lbxdp_common::table::Buckets;
 use lbxdp_common::tend::Errand;
 use lbxdp_common::walk::Walker;
@@ -115,7 +115,8 @@ impl Host {
             self.stages.borrow_mut().push(stage);
             result = stage.run(world, &mut packet);
         }
-        let result = retagged(&mut packet, world, result);
+        let desk = Desk(world.desk().expect("a desk"));
+        let result = retagged(&mut packet, desk, result);
         *frame = buffer.frame().to_vec();
         self.last = Some(result);
         result.into()

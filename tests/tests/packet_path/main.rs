@@ -11,14 +11,15 @@ use aya::maps::{PerCpuArray, PerCpuValues};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use ipnet::IpNet;
 use lbxdp::daemon::load::{self, Interface, Sizes};
-use lbxdp::tables::{Fragments, Mapped, Ring, Tables};
+use lbxdp::tables::{Fragments, Mapped, Ring, Tables, WatchTables, WatchedRing};
 use lbxdp_common::client_hop::{CLIENT_HOP_CELLS, Wanted, Wish};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::held::HeldHeader;
 use lbxdp_common::mark::MarkRun;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::ServiceKey;
-use lbxdp_common::{Notice, Overflow, Reason, Scheduler, Ticks};
+use lbxdp_common::watch::{self, Budget, Ending, HEAD_BYTES, Wish as Watch};
+use lbxdp_common::{Notice, Overflow, Reason, Scheduler, Ticks, Verdict};
 use lbxdp_tests::cases::corpus;
 use lbxdp_tests::cases::frame;
 use lbxdp_tests::cases::memory::{self, BUCKETS, MEMBERS, SERVERS, SERVICES, Snapshot};
@@ -40,7 +41,17 @@ struct Kernel {
     set_rows: Vec<(Table, u32)>,
     /// What was counted by reason when the last frame was done.
     reasons: Vec<u64>,
+    /// Of a kernel whose packets are watched.
+    watched: Option<Watching>,
     pins: Pins,
+}
+
+/// The entry that is there while somebody watches, and what it tells.
+struct Watching {
+    ebpf: Ebpf,
+    ring: WatchedRing,
+    /// How many frames were seen.
+    seen: usize,
 }
 
 /// Pins of this process, gone with it.
@@ -54,12 +65,42 @@ impl Drop for Pins {
     }
 }
 
+/// The interface that the program is loaded for.
+fn interface() -> Interface {
+    Interface { name: "none".into(), ifindex: IFINDEX, mac: DIRECTOR_MAC }
+}
+
+impl Watching {
+    /// The one record of a frame must say what came in, what became of it, and what left.
+    fn must_have_seen(&mut self, frame: &[u8], outcome: &Outcome, out: &[u8]) {
+        let watched = self.ring.take().unwrap_or_else(|| panic!("no record of {frame:02x?}, {outcome:?}"));
+        assert!(self.ring.take().is_none(), "two records of {frame:02x?}, {outcome:?}");
+        self.seen += 1;
+        let head = |frame: &[u8]| frame[..frame.len().min(HEAD_BYTES)].to_vec();
+        assert_eq!((watched.bytes as usize, watched.head()), (frame.len(), &head(frame)[..]));
+        assert_eq!((watched.slots, watched.ifindex), (1 << 2, IFINDEX));
+        let ended = watch::Outcome(watched.outcome);
+        assert_eq!(ended.action(), outcome.action);
+        let ending = ended.ending().expect("an ending");
+        let reason = match ending {
+            Ending::Went(Verdict::Answered(reason)) | Ending::Stopped(reason) => Some(reason),
+            Ending::Went(_) => None,
+        };
+        assert_eq!(reason.filter(|reason| *reason != Reason::NotOurs), outcome.counted, "{frame:02x?}");
+        let is_sent = matches!(ending, Ending::Went(verdict) if verdict != Verdict::Local);
+        if is_sent {
+            assert_eq!((watched.bytes_after as usize, watched.head_after()), (out.len(), &head(out)[..]));
+        } else {
+            assert!(watched.head_after().is_empty());
+        }
+    }
+}
+
 impl Kernel {
     fn load() -> Self {
         static LOADED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = LOADED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let pins = Pins(Path::new("/sys/fs/bpf").join(format!("lbxdp-law-{}-{number}", std::process::id())));
-        let interface = Interface { name: "none".into(), ifindex: IFINDEX, mac: DIRECTOR_MAC };
         let sizes = Sizes {
             buckets: BUCKETS,
             buckets_v6: BUCKETS / 2,
@@ -67,7 +108,7 @@ impl Kernel {
             services: SERVICES,
             members: MEMBERS,
         };
-        let ebpf = load::load_beside(&pins.0, &interface, sizes).expect("the kernel takes the program");
+        let ebpf = load::load_beside(&pins.0, &interface(), sizes).expect("the kernel takes the program");
         let mut tables = Tables::open(&pins.0).expect("the tables are pinned");
         // No frame leaves in these tests; there must be an interface in the slot, whichever it is.
         tables.put_port(OTHER_PORT.0, IFINDEX).expect("a slot for the other interface");
@@ -83,6 +124,7 @@ impl Kernel {
             overflows_before: vec![0; Overflow::COUNT],
             notices_before: vec![0; Notice::COUNT],
             set_rows: Vec::new(),
+            watched: None,
             pins,
         }
     }
@@ -90,6 +132,26 @@ impl Kernel {
     /// Where its tables are pinned.
     fn pins(&self) -> &Path {
         &self.pins.0
+    }
+
+    /// One where somebody watches every packet.
+    fn load_watched() -> Self {
+        let kernel = Self::load();
+        let (maps, pins) = (&kernel.pins.0, kernel.pins.0.join("watch"));
+        let sizes = Sizes::default();
+        let ebpf = load::load_watched(maps, &pins, &interface(), sizes, |_| true);
+        let ebpf = ebpf.expect("the kernel takes the programs of watching");
+        let mut tables = WatchTables::open(&pins, maps).expect("the tables are pinned");
+        load::put_report(&ebpf, tables.stages()).expect("a slot");
+        let wish = Watch {
+            outcomes: u64::MAX,
+            threshold: Watch::one_of(1).into(),
+            budget: Budget { packets: u32::MAX, ticks: 1 },
+            ..Watch::default()
+        };
+        tables.put(2, wish).expect("a slot");
+        let ring = WatchedRing::open(&pins, maps).expect("the ring is pinned");
+        Self { watched: Some(Watching { ebpf, ring, seen: 0 }), ..kernel }
     }
 
     fn table(&self, table: Table) -> Mapped {
@@ -214,9 +276,12 @@ impl Runner for Kernel {
     }
 
     fn run(&mut self, frame: &mut Vec<u8>) -> Outcome {
-        let program = load::program(&mut self.ebpf).expect("the object has the packet path");
-        let (action, out) = test_run(program, frame);
-        *frame = out;
+        let program = match &mut self.watched {
+            Some(watched) => load::watched_program(&mut watched.ebpf),
+            None => load::program(&mut self.ebpf),
+        };
+        let (action, out) = test_run(program.expect("the object has the packet path"), frame);
+        let came = std::mem::replace(frame, out);
         let after = self.tables.reason_counts().expect("counts");
         let before = std::mem::replace(&mut self.reasons, after);
         let grown: Vec<Reason> = Reason::ALL
@@ -225,7 +290,11 @@ impl Runner for Kernel {
             .copied()
             .collect();
         assert!(grown.len() <= 1, "one frame was counted for {grown:?}");
-        Outcome { action, counted: grown.first().copied() }
+        let outcome = Outcome { action, counted: grown.first().copied() };
+        if let Some(watched) = &mut self.watched {
+            watched.must_have_seen(&came, &outcome, frame);
+        }
+        outcome
     }
 }
 
@@ -271,11 +340,27 @@ fn every_case_in_the_kernel_as_on_the_host() -> Result<()> {
     beside_silent_neighbours(every_case)
 }
 
+/// Who watches changes nothing of what is decided or counted, and sees all of it.
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn every_case_while_somebody_watches_as_on_the_host() -> Result<()> {
+    beside_silent_neighbours(|| {
+        let mut kernel = Kernel::load_watched();
+        every_case_in(&mut kernel);
+        let seen = kernel.watched.map_or(0, |watched| watched.seen);
+        assert!(seen > 300, "only {seen} frames");
+    })
+}
+
 fn every_case() {
-    let (mut kernel, mut host) = (Kernel::load(), Host::default());
+    every_case_in(&mut Kernel::load());
+}
+
+fn every_case_in(kernel: &mut Kernel) {
+    let mut host = Host::default();
     let cases = cases::all();
     for case in &cases {
-        let in_kernel = cases::run(&mut kernel, case);
+        let in_kernel = cases::run(kernel, case);
         // A host that sees what the kernel sees: frames too short for it are left out there too.
         let mut case = case.clone();
         case.steps.retain(|step| step.frame.len() >= Kernel::MIN_FRAME_BYTES);
@@ -414,20 +499,26 @@ fn the_kept_frames() {
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn everything_by_chance_in_the_kernel_as_on_the_host() -> Result<()> {
-    beside_silent_neighbours(everything_by_chance)
+    beside_silent_neighbours(|| everything_by_chance(&mut Kernel::load(), 13))
+}
+
+#[test]
+#[ignore = "needs root and the packet program: run by cargo xtask test"]
+fn everything_by_chance_while_somebody_watches_as_on_the_host() -> Result<()> {
+    beside_silent_neighbours(|| everything_by_chance(&mut Kernel::load_watched(), 17))
 }
 
 /// With VLAN tags, VS/NAT and what comes back, fragments, ICMP errors.
-fn everything_by_chance() {
+fn everything_by_chance(kernel: &mut Kernel, seed: u64) {
     const AT_ONCE: u32 = 1000;
-    let (mut kernel, mut host) = (Kernel::load(), Host::default());
+    let mut host = Host::default();
     let schedulers = schedulers();
-    let mut dice = Dice::new(13);
+    let mut dice = Dice::new(seed);
     let rounds = third_of_all().div_ceil(AT_ONCE);
     let (mut forwarded, mut replies) = (0, 0);
     for _ in 0..rounds {
         let setup = dice.any_setup(&schedulers);
-        let run = run_both((&mut kernel, &mut host), &setup, &mut dice, AT_ONCE, Dice::any_frame);
+        let run = run_both((&mut *kernel, &mut host), &setup, &mut dice, AT_ONCE, Dice::any_frame);
         forwarded += run.all;
         replies += memory::snapshot(&host).counters.iter().map(|row| row.reply_packets).sum::<u64>();
     }

@@ -34,6 +34,7 @@ use crate::snapshot::{Changes, InterfaceStatus, PacketPath};
 use crate::state::{ServiceKey, State};
 use crate::tables::pins::Instance;
 use crate::tables::{TableError, Tables};
+use crate::watch::NotShown;
 use house::hashed;
 
 /// Why a change was not made, beside what the command itself says.
@@ -127,7 +128,7 @@ impl Director {
         self.keeper.start(ebpf)
     }
 
-    /// Carries out a request but for `Request::Connections`, which needs no director.
+    /// Carries out a request but for `Request::Connections` and `Request::Watch`, which need no director.
     pub(super) async fn answer(&mut self, request: Request) -> Response {
         match request {
             Request::Change(command) => self.change_alone(&command).await,
@@ -153,6 +154,7 @@ impl Director {
                 Err(error) => Response::Failed(chain(&error)),
             },
             Request::Connections => Response::Connections { count: 0 },
+            Request::Watch(_) => Response::Watched(NotShown::default()),
         }
     }
 

@@ -13,8 +13,8 @@ use lbxdp_common::cells::Cells;
 use lbxdp_common::schedule::Pool;
 use lbxdp_common::server::ServerId;
 use lbxdp_common::service::{Member, Service};
-use lbxdp_common::steer::{ARRIVAL_CELLS, Stage, retagged, steer};
-use lbxdp_common::wire::Buffer;
+use lbxdp_common::steer::{ARRIVAL_CELLS, Desk, Stage, World, retagged, steer};
+use lbxdp_common::wire::{Buffer, Frame};
 use lbxdp_common::{Reason, Verdict};
 
 pub(crate) use memory::Still;
@@ -96,7 +96,7 @@ impl<S: Source> Rehearsal<S> {
             self.jot(Note::Entered(stage));
             decided = stage.run(world, &mut packet);
         }
-        let decided = match retagged(&mut packet, world, decided) {
+        let decided = match self.retagged(&mut packet, decided) {
             // What the kernel's helper says of a slot that nobody has.
             Ok(Verdict::Redirect(slot)) if self.source.port(slot).is_none() => Err(Reason::NoWayOut),
             decided => decided,
@@ -107,6 +107,10 @@ impl<S: Source> Rehearsal<S> {
             notes: mem::take(&mut *self.notes.borrow_mut()),
             rows: self.memory.touched(),
         }
+    }
+
+    fn retagged<F: Frame>(&self, frame: &mut F, decided: Result<Verdict, Reason>) -> Result<Verdict, Reason> {
+        (&self).desk().map_or(decided, |desk| retagged(frame, Desk(desk), decided))
     }
 
     fn jot(&self, note: Note) {

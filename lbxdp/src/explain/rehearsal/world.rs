@@ -78,6 +78,12 @@ impl<'a, S: Source> Pool for &'a Rehearsal<S> {
 }
 
 impl<'a, S: Source> World for &'a Rehearsal<S> {
+    type Sent = Verdict;
+
+    fn sent(&self, verdict: Verdict) -> Verdict {
+        verdict
+    }
+
     type Row = Row<'a>;
 
     fn settings(&self) -> Option<Row<'a>> {
