@@ -296,7 +296,8 @@ fn frames_by_chance() {
     // It knows what frames to make of those that it was shown.
     let mut host = Host::default();
     let mut dice = Dice::new(29);
-    for round in 0..third_of_all().div_ceil(4 * AT_ONCE) {
+    let rounds = third_of_all().div_ceil(4 * AT_ONCE);
+    for round in 0..rounds {
         let setup = dice.any_setup(Scheduler::ALL);
         memory::write(&mut foreseen.kernel, &setup);
         memory::write(&mut host, &setup);
@@ -320,7 +321,7 @@ fn frames_by_chance() {
         "{:?}, {} of a server, {} drawn by lot",
         fulfilled.by_outcome, fulfilled.by_server, fulfilled.drawn
     );
-    assert!(fulfilled.by_server > 500, "{}", fulfilled.by_server);
+    assert!(fulfilled.by_server > 20 * rounds as usize, "{}", fulfilled.by_server);
 }
 
 #[test]
