@@ -96,6 +96,7 @@ fn each_packet_is_told_with_what_became_of_it() -> Result<()> {
     assert!(!watcher.lines().iter().any(|line| line.contains("not_ours")));
     let ended = watcher.stop()?;
     assert_eq!(ended.code, Some(0));
+    println!("{}\n{}", ended.lines.join("\n"), ended.said);
     let shown = format!("{} packets shown", ended.lines.len());
     let last = ended.said.lines().last().unwrap_or_default();
     assert!(last.starts_with(&shown), "{last}");
