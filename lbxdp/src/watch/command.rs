@@ -128,7 +128,7 @@ async fn watch(arguments: &WatchArguments, request: WatchRequest) -> Result<(), 
         output.flush()?;
     }
     let not_shown = daemon.end().await?;
-    eprintln!("{}", summary(shown, not_shown));
+    eprintln!("{}", summary(shown, not_shown, !arguments.only.is_empty()));
     Ok(())
 }
 
@@ -142,13 +142,16 @@ fn beginning(request: &WatchRequest) -> String {
     format!("{which}{filter}, at most {} a second; Ctrl-C ends", request.rate)
 }
 
-/// What was seen, and what was not.
-fn summary(shown: u64, not_shown: NotShown) -> String {
+/// What was seen, and what was not. If no outcome was asked for, all but one are shown: not to be ours.
+fn summary(shown: u64, not_shown: NotShown, has_only: bool) -> String {
     let NotShown { sampled_out, limited, other_outcome, lost } = not_shown;
     let parts = [
         (sampled_out, "left out by --sample"),
         (limited, "more than --rate a second"),
-        (other_outcome, "of another outcome than --only"),
+        (
+            other_outcome,
+            if has_only { "of another outcome than --only" } else { "neither for a VIP nor from a server" },
+        ),
         (lost, "lost, as they came faster than they could be shown"),
     ];
     let parts: Vec<String> =
@@ -336,12 +339,15 @@ mod tests {
             beginning(&request(10, "tcp client 192.0.2.7")),
             "1 of 10 packets (tcp client 192.0.2.7/32), at most 1000 a second; Ctrl-C ends"
         );
-        assert_eq!(summary(1, NotShown::default()), "1 packet shown, all there were");
+        assert_eq!(summary(1, NotShown::default(), false), "1 packet shown, all there were");
         let not_shown = NotShown { sampled_out: 9, limited: 0, other_outcome: 3, lost: 1 };
         assert_eq!(
-            summary(2, not_shown),
+            summary(2, not_shown, true),
             "2 packets shown; not shown: 9 left out by --sample, 3 of another outcome than --only, 1 lost, as they came \
              faster than they could be shown"
         );
+        let not_shown = NotShown { other_outcome: 3, ..NotShown::default() };
+        let said = "0 packets shown; not shown: 3 neither for a VIP nor from a server";
+        assert_eq!(summary(0, not_shown, false), said);
     }
 }

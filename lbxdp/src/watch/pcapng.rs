@@ -152,7 +152,7 @@ mod tests {
                 capture.add(&Told::of(sighting).expect("an outcome")).expect("a packet");
             }
             let packets = read(&bytes);
-            let (watched, way) = (&sent.watched, "lbxdp: forwarded to 10.0.0.11 by DR");
+            let (watched, way) = (&sent.watched, "lbxdp: forwarded to 10.0.0.11 by DR via eth1");
             let mut expected = vec![
                 (0, watched.head().to_vec(), way.to_owned(), INBOUND),
                 (1, watched.head_after().to_vec(), "lbxdp: as it was sent, forwarded".into(), OUTBOUND),
