@@ -68,7 +68,7 @@ fn table(hand: Hand, name: &str, table: &TableStatus, sweep: SweepScene) -> [Lin
     let swept = match sweep.lately {
         // Milliseconds of a second are thousandths.
         Some((passes, millis)) => {
-            format!("swept {} times/min, {} of the time", number(passes), percent(millis, 1000))
+            format!("swept {} times/s, {} of the time", number(passes), percent(millis, 1000))
         }
         None => format!("swept {} times so far", number(sweep.all.passes)),
     };

@@ -145,7 +145,7 @@ impl Outcome {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SweepScene {
     pub(super) all: Sweep,
-    /// Passes a minute, and milliseconds spent a second; since the last look.
+    /// Passes, and milliseconds spent, per second; since the last look.
     pub(super) lately: Option<(u64, u64)>,
 }
 
@@ -323,8 +323,7 @@ fn sweep(now: Sweep, before: Before<'_>, of: fn(&Status) -> Sweep) -> SweepScene
     let lately = before.map(|(then, elapsed)| {
         let then = of(&then.status);
         let millis = |sweep: Sweep| sweep.busy_ns / 1_000_000;
-        let in_a_minute = |sweep: Sweep| sweep.passes.saturating_mul(60);
-        (rate(in_a_minute(now), in_a_minute(then), elapsed), rate(millis(now), millis(then), elapsed))
+        (rate(now.passes, then.passes, elapsed), rate(millis(now), millis(then), elapsed))
     });
     SweepScene { all: now, lately }
 }
