@@ -152,6 +152,21 @@ fn the_kernels_devices_are_used_if_wanted_and_there() {
 }
 
 #[test]
+fn no_client_is_behind_what_opens_tunnels() {
+    use super::super::surroundings::Link;
+    let mut there = server();
+    there.routes.retain(|route| route.gateway.is_none());
+    let interfaces = |there: &Surroundings| -> Vec<String> {
+        there.routes_to_clients(true).into_iter().map(|route| route.interface.clone()).collect()
+    };
+    assert_eq!(interfaces(&there), ["eth0"]);
+    there.links.push(Link { index: 3, name: "sit0".to_owned(), ..Link::default() });
+    let own = there.routes.iter().find(|route| route.destination.addr().is_ipv6()).cloned().unwrap();
+    there.routes.push(Route { destination: "::/96".parse().unwrap(), interface: "sit0".to_owned(), ..own });
+    assert_eq!(interfaces(&there), ["eth0"]);
+}
+
+#[test]
 fn directors_of_both_families_need_the_devices_for_both() {
     let devices = |directors: &[&str], vips: &[&str]| {
         let directors = directors.iter().map(|director| director.parse().unwrap()).collect();

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::director;
 
+/// The kernel's own devices that take tunnels off.
+pub(crate) const TUNNEL_DEVICES: [&str; 5] = ["tunl0", "gre0", "sit0", "ip6tnl0", "ip6gre0"];
+
 /// A machine (one network namespace of it).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Surroundings {
@@ -173,7 +176,11 @@ impl Surroundings {
 
     /// The routes that lead to clients, of a family: those by gateways; where there are none, all that leave the machine.
     pub(crate) fn routes_to_clients(&self, is_v6: bool) -> Vec<&Route> {
-        let leaves = |route: &&Route| self.link(&route.interface).is_some_and(|link| !link.is_loopback);
+        // Nobody is behind a device that only opens tunnels; one of IPv6 has a route of its own as soon as it is up (`::/96 dev sit0`).
+        let leaves = |route: &&Route| {
+            let is_opening = TUNNEL_DEVICES.contains(&route.interface.as_str());
+            !is_opening && self.link(&route.interface).is_some_and(|link| !link.is_loopback)
+        };
         let is_local = |route: &&Route| match route.destination.addr() {
             IpAddr::V4(_) => false,
             IpAddr::V6(address) => address.is_multicast() || address.is_unicast_link_local(),

@@ -4,10 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Finding, Severity};
 use crate::doctor::facts::{Facts, Forwarding, Role};
+use crate::host::surroundings::TUNNEL_DEVICES;
 use crate::host::{fitting_mss, sysctl_name};
-
-/// The kernel's own devices that take tunnels off.
-const TUNNEL_DEVICES: [&str; 5] = ["tunl0", "gre0", "sit0", "ip6tnl0", "ip6gre0"];
 
 pub(super) fn reverse_path(facts: &Facts) -> Vec<Finding> {
     let there = &facts.there;
