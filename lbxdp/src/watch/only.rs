@@ -11,7 +11,9 @@ pub struct Only(pub Outcomes);
 
 /// Why a word is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no outcome: forward, pass, drop, hold, or a reason (`lbxdp status` and the README name them)")]
+#[error(
+    "`{0}` is no outcome: forward, pass, drop, hold, or a reason (`lbxdp status` and the README name them)"
+)]
 pub struct BadOutcome(String);
 
 impl FromStr for Only {

@@ -50,9 +50,7 @@ impl Director for InMemory {
             | Request::Status
             | Request::Totals
             | Request::Moment
-            | Request::Watch(_) => {
-                Response::Failed("ipvsadm never asks for it".into())
-            }
+            | Request::Watch(_) => Response::Failed("ipvsadm never asks for it".into()),
         })
     }
 

@@ -72,7 +72,7 @@ fn interface() -> Interface {
 
 impl Watching {
     /// The one record of a frame must say what came in, what became of it, and what left.
-    fn must_have_seen(&mut self, frame: &[u8], outcome: &Outcome, out: &[u8]) {
+    fn must_have_seen(&mut self, frame: &[u8], outcome: Outcome, out: &[u8]) {
         let watched = self.ring.take().unwrap_or_else(|| panic!("no record of {frame:02x?}, {outcome:?}"));
         assert!(self.ring.take().is_none(), "two records of {frame:02x?}, {outcome:?}");
         self.seen += 1;
@@ -292,7 +292,7 @@ impl Runner for Kernel {
         assert!(grown.len() <= 1, "one frame was counted for {grown:?}");
         let outcome = Outcome { action, counted: grown.first().copied() };
         if let Some(watched) = &mut self.watched {
-            watched.must_have_seen(&came, &outcome, frame);
+            watched.must_have_seen(&came, outcome, frame);
         }
         outcome
     }
