@@ -41,7 +41,7 @@ struct Kernel {
     reasons: Vec<u64>,
     /// Of a kernel whose packets are watched.
     watched: Option<Watching>,
-    _pins: Pins,
+    pins: Pins,
 }
 
 /// The entry that is there while somebody watches, and what it tells.
@@ -70,7 +70,7 @@ fn interface() -> Interface {
 
 impl Watching {
     /// The one record of a frame must say what came in, what became of it, and what left.
-    fn must_have_seen(&mut self, frame: &[u8], outcome: &Outcome, out: &[u8]) {
+    fn must_have_seen(&mut self, frame: &[u8], outcome: Outcome, out: &[u8]) {
         let watched = self.ring.take().unwrap_or_else(|| panic!("no record of {frame:02x?}, {outcome:?}"));
         assert!(self.ring.take().is_none(), "two records of {frame:02x?}, {outcome:?}");
         self.seen += 1;
@@ -123,14 +123,14 @@ impl Kernel {
             notices_before: vec![0; Notice::COUNT],
             set_rows: Vec::new(),
             watched: None,
-            _pins: pins,
+            pins,
         }
     }
 
     /// One where somebody watches every packet.
     fn load_watched() -> Self {
         let kernel = Self::load();
-        let (maps, pins) = (&kernel._pins.0, kernel._pins.0.join("watch"));
+        let (maps, pins) = (&kernel.pins.0, kernel.pins.0.join("watch"));
         let sizes = Sizes::default();
         let ebpf = load::load_watched(maps, &pins, &interface(), sizes, |_| true);
         let ebpf = ebpf.expect("the kernel takes the programs of watching");
@@ -285,7 +285,7 @@ impl Runner for Kernel {
         assert!(grown.len() <= 1, "one frame was counted for {grown:?}");
         let outcome = Outcome { action, counted: grown.first().copied() };
         if let Some(watched) = &mut self.watched {
-            watched.must_have_seen(&came, &outcome, frame);
+            watched.must_have_seen(&came, outcome, frame);
         }
         outcome
     }
