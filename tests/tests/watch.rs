@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -191,8 +191,10 @@ fn over_two_legs_the_way_out_is_told_and_one_leg_can_be_watched() -> Result<()> 
     Ok(())
 }
 
-/// Of each packet of a capture: its interface, its bytes, its comment and its direction.
-fn capture(path: &PathBuf) -> Result<Vec<(String, Vec<u8>, String, u32)>> {
+/// A packet of a capture: its interface, its bytes, its comment and its direction.
+type Captured = (String, Vec<u8>, String, u32);
+
+fn capture(path: &Path) -> Result<Vec<Captured>> {
     let bytes = fs::read(path)?;
     let mut reader = PcapNgReader::new(&bytes[..])?;
     let (mut interfaces, mut packets) = (Vec::new(), Vec::new());
@@ -210,7 +212,7 @@ fn capture(path: &PathBuf) -> Result<Vec<(String, Vec<u8>, String, u32)>> {
                 for option in &packet.options {
                     match option {
                         EnhancedPacketOption::Common(CommonOption::Comment(text)) => {
-                            comment = text.to_string()
+                            comment = text.to_string();
                         }
                         EnhancedPacketOption::Flags(flags) => direction = *flags,
                         _ => {}
