@@ -39,6 +39,17 @@ fn main() -> ExitCode {
             return ExitCode::from(misunderstood(arguments.first().map(OsString::as_os_str)));
         }
     };
+    match carry_out(verb) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lbxdp: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what was asked for; some verbs have exit codes of their own.
+fn carry_out(verb: Verb) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let done: Result<(), Box<dyn std::error::Error>> = match verb {
         Verb::Run {
             interfaces,
@@ -110,20 +121,14 @@ fn main() -> ExitCode {
         Verb::Unlink(LinkArguments { directory, .. }) => link::unlink(&directory).map_err(Into::into),
         Verb::Mark { verb } => mark(verb).map_err(Into::into),
         Verb::Decap { verb } => decap::run(verb).map_err(Into::into),
-        Verb::RealServer { verb } => return host_outcome(host::run_realserver(verb)),
-        Verb::Director { verb } => return host_outcome(host::run_director(verb)),
-        Verb::Doctor(arguments) => return doctor_outcome(doctor::run(&arguments)),
-        Verb::Explain(arguments) => return explained(explain::run(&arguments)),
+        Verb::RealServer { verb } => return Ok(host_outcome(host::run_realserver(verb))),
+        Verb::Director { verb } => return Ok(host_outcome(host::run_director(verb))),
+        Verb::Doctor(arguments) => return Ok(doctor_outcome(doctor::run(&arguments))),
+        Verb::Explain(arguments) => return Ok(explained(explain::run(&arguments))),
         Verb::Watch(arguments) => watch::run(&arguments).map_err(Into::into),
         Verb::Verify => verify::print(),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("lbxdp: {}", chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// 2 tells that something is wrong with the machine, 3 that this could not be found out or mended.
