@@ -290,6 +290,7 @@ fn what_cannot_be_explained_is_said_in_one_line() -> Result<()> {
     // Clap's own complaints have more lines, and the same code.
     for words in [
         &["--flags", "X", good][..],
+        &["--flags", "S", "udp 192.168.0.2:4242 -> 10.0.0.100:80"],
         &[],
         &[good, "--pcap", "x"],
         &[good, "--vlan", "0"],

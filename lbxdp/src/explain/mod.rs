@@ -40,6 +40,8 @@ pub enum ExplainError {
     Words(#[from] BadWords),
     #[error(transparent)]
     Craft(#[from] CannotCraft),
+    #[error("--flags are TCP's: a packet of another protocol has none")]
+    FlagsOfTcp,
     #[error(transparent)]
     Capture(#[from] CaptureError),
     #[error(
@@ -78,7 +80,7 @@ impl ExplainError {
     /// 2 if the words were not understood, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Words(_) | Self::Craft(_) => 2,
+            Self::Words(_) | Self::Craft(_) | Self::FlagsOfTcp => 2,
             _ => 1,
         }
     }

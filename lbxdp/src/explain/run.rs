@@ -88,6 +88,9 @@ fn of_words(
     arguments: &ExplainArguments,
     words: &Words,
 ) -> Result<Explanation, ExplainError> {
+    if arguments.flags.is_some() && !matches!(words.kind, Kind::Transport(Protocol::Tcp)) {
+        return Err(ExplainError::FlagsOfTcp);
+    }
     let mac = rehearsal.interface().mac;
     let mut explain = |moment| -> Result<Explanation, ExplainError> {
         rehearsal.forget();

@@ -97,7 +97,7 @@ pub fn run(arguments: &WatchArguments) -> Result<(), WatchError> {
 
 async fn watch(arguments: &WatchArguments, request: WatchRequest) -> Result<(), WatchError> {
     let mut stop = Stop::listen().map_err(WatchError::Signals)?;
-    let mut output = Output::open(arguments)?;
+    Output::check(arguments)?;
     let begin = beginning(&request);
     let mut daemon = Daemon::connect(&arguments.instance.name).await?;
     let interfaces = tokio::select! {
@@ -107,6 +107,8 @@ async fn watch(arguments: &WatchArguments, request: WatchRequest) -> Result<(), 
             Err(_) => return Err(ClientError::Silent(arguments.instance.name.clone()).into()),
         },
     };
+    // Not before: a watch that cannot begin leaves the file as it was.
+    let mut output = Output::open(arguments)?;
     eprintln!("watching {}: {begin}", interfaces.join(", "));
     let mut left = arguments.count.unwrap_or(u64::MAX);
     let mut shown = 0_u64;
@@ -117,7 +119,10 @@ async fn watch(arguments: &WatchArguments, request: WatchRequest) -> Result<(), 
             // Not to be given up halfway: what has come of it would be lost.
             ready = daemon.wait() => ready?,
         }
-        daemon.next(&mut sightings).await?;
+        match tokio::time::timeout(PATIENCE, daemon.next(&mut sightings)).await {
+            Ok(next) => next?,
+            Err(_) => return Err(ClientError::Silent(arguments.instance.name.clone()).into()),
+        }
         for told in sightings.iter().filter_map(Told::of) {
             if left == 0 {
                 break;
@@ -127,8 +132,17 @@ async fn watch(arguments: &WatchArguments, request: WatchRequest) -> Result<(), 
         }
         output.flush()?;
     }
-    let not_shown = daemon.end().await?;
-    eprintln!("{}", summary(shown, not_shown, !arguments.only.is_empty()));
+    let is_enough = left == 0;
+    let not_shown = tokio::select! {
+        // Asked once more: then it is not waited for.
+        () = stop.requested() => return Ok(()),
+        ended = tokio::time::timeout(PATIENCE, daemon.end()) => match ended {
+            Ok(ended) => ended?,
+            Err(_) => return Err(ClientError::Silent(arguments.instance.name.clone()).into()),
+        },
+    };
+    let last = if is_enough { enough(shown) } else { summary(shown, not_shown, !arguments.only.is_empty()) };
+    eprintln!("{last}");
     Ok(())
 }
 
@@ -140,6 +154,16 @@ fn beginning(request: &WatchRequest) -> String {
     };
     let filter = if request.filter.is_of_all() { String::new() } else { format!(" ({})", request.filter) };
     format!("{which}{filter}, at most {} a second; Ctrl-C ends", request.rate)
+}
+
+/// What was seen, if that was all that was asked for. More may have come.
+fn enough(shown: u64) -> String {
+    format!("{}, as many as were asked for", packets(shown))
+}
+
+fn packets(shown: u64) -> String {
+    let packets = if shown == 1 { "packet" } else { "packets" };
+    format!("{shown} {packets} shown")
 }
 
 /// What was seen, and what was not. If no outcome was asked for, all but one are shown: not to be ours.
@@ -156,11 +180,10 @@ fn summary(shown: u64, not_shown: NotShown, has_only: bool) -> String {
     ];
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}")).collect();
-    let packets = if shown == 1 { "packet" } else { "packets" };
     if parts.is_empty() {
-        format!("{shown} {packets} shown, all there were")
+        format!("{}, all there were", packets(shown))
     } else {
-        format!("{shown} {packets} shown; not shown: {}", parts.join(", "))
+        format!("{}; not shown: {}", packets(shown), parts.join(", "))
     }
 }
 
@@ -194,15 +217,18 @@ enum Output {
 }
 
 impl Output {
+    /// Whether there is a place for what is asked for.
+    fn check(arguments: &WatchArguments) -> Result<(), WatchError> {
+        let is_stdout = arguments.write.as_ref().is_some_and(|path| path.as_os_str() == "-");
+        if is_stdout && io::stdout().is_terminal() { Err(WatchError::Terminal) } else { Ok(()) }
+    }
+
     fn open(arguments: &WatchArguments) -> Result<Self, WatchError> {
         let stdout = || BufWriter::new(io::stdout());
         let Some(path) = &arguments.write else {
             return Ok(if arguments.json { Self::Json(stdout()) } else { Self::Lines(stdout()) });
         };
         let to: Box<dyn Write> = if path.as_os_str() == "-" {
-            if io::stdout().is_terminal() {
-                return Err(WatchError::Terminal);
-            }
             Box::new(stdout())
         } else {
             let file = File::create(path).map_err(|error| WatchError::File(path.clone(), error))?;

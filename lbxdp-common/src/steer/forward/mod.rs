@@ -228,3 +228,27 @@ fn too_big<W: World>(world: &W, mtu: u32) -> Reason {
     }
     Reason::TooBig
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Buffer;
+
+    fn check<A: Address>(ttl_at: usize) {
+        let frame: [u8; 60] = core::array::from_fn(|at| if at == ttl_at { 2 } else { 0xff - at as u8 });
+        let mut memory = frame;
+        let mut buffer = Buffer::new(&mut memory, 0);
+        let mut packet = &mut buffer;
+        let hops = Hops::<A>::of(&packet).unwrap_or_else(|reason| panic!("{reason}"));
+        hops.write(&mut packet).expect("the frame is long enough");
+        assert_eq!(packet.read::<u8>(ttl_at), Some(1));
+        hops.take_back(&mut packet).expect("the frame is long enough");
+        assert_eq!(buffer.frame(), frame);
+    }
+
+    #[test]
+    fn a_packet_that_cannot_go_gets_its_hops_back() {
+        check::<V4>(TTL);
+        check::<V6>(HOP_LIMIT);
+    }
+}

@@ -242,7 +242,13 @@ impl Watching {
         for interface in interfaces.attached() {
             let is_wanted = self.watchers.iter().flatten().any(|watcher| watcher.wants(interface));
             if is_wanted && !at_work.put.contains(interface) {
-                put_on(&self.instance, interface)?;
+                if let Err(error) = put_on(&self.instance, interface) {
+                    // It may have got as far as the interface.
+                    if let Err(error) = load::replace(&self.instance, interface) {
+                        tracing::error!(interface = interface.name, error = %chain(&error), "cannot put the usual program back");
+                    }
+                    return Err(error);
+                }
                 // It may have been there with another MAC address.
                 at_work.put.retain(|put| put.name != interface.name);
                 at_work.put.push(interface.clone());

@@ -54,9 +54,10 @@ pub(super) const fn words(reason: Reason) -> (&'static str, &'static str) {
             "it has no hop left",
             "there is a loop on its way, or its sender gives it too few (traceroute does)",
         ),
-        Reason::NotReady => {
-            ("a table has no such row", "this should not happen: lbxdp unload, lbxdp run, and report it")
-        }
+        Reason::NotReady => (
+            "a table has no such row",
+            "this should not happen: end the daemon, start it again, and report it",
+        ),
         Reason::NoWayOut => (
             "the interface that leads to the server is gone, or cannot be redirected to",
             "is the interface up, and one that lbxdp may send by (lbxdp status)?",
@@ -75,7 +76,7 @@ pub(super) const fn words(reason: Reason) -> (&'static str, &'static str) {
         ),
         Reason::TableFull => (
             "the table has no room for a new connection, and by VS/NAT none goes without an entry",
-            "more room: lbxdp run --connections N (--connections-v6 N)",
+            "more room, which ends all connections: end the daemon, lbxdp unload --keep-configuration, lbxdp run --connections N (--connections-v6 N)",
         ),
         Reason::MustFragment => (
             "it is too long for its way, and may be cut: the daemon gets it, cuts it and sends it on",
