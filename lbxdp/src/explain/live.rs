@@ -47,7 +47,7 @@ impl<'a> Live<'a> {
 
 impl Source for &Live<'_> {
     fn row(&self, table: CellTable, index: u32) -> Option<Vec<u64>> {
-        self.tables.row(table, index)
+        self.read(self.tables.row(table, index))
     }
 
     fn service(&self, key: ServiceKey) -> Option<u32> {

@@ -2,6 +2,7 @@
 //! here would write. Nothing is mapped: what may only be read the kernel does not map as shared memory, and it maps tables no
 //! other way.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -97,9 +98,13 @@ impl LookTables {
         })
     }
 
-    /// A copy of a row of cells.
-    pub fn row(&self, table: CellTable, index: u32) -> Option<Vec<u64>> {
-        self.cells.get(usize::from(table.raw()))?.row(index)
+    /// A copy of a row of cells; `None` if there is none of this index.
+    pub fn row(&self, table: CellTable, index: u32) -> Result<Option<Vec<u64>>, TableError> {
+        let rows = self.cells.get(usize::from(table.raw()));
+        match rows.map_or(Ok(None), |rows| rows.row(index).map(Some)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map_err(|error| failed("read", table.name(), MapError::IoError(error))),
+        }
     }
 
     /// The index of a service.
@@ -176,12 +181,12 @@ impl Rows {
         Ok(Self { width: (info.value_size() as usize).div_ceil(size_of::<u64>()), map })
     }
 
-    /// A row; `None` if there is none of this index. Packets change it meanwhile, cell by cell: two readings that are the same
+    /// A row. Packets change it meanwhile, cell by cell: two readings that are the same
     /// are of one moment.
-    fn row(&self, index: u32) -> Option<Vec<u64>> {
+    fn row(&self, index: u32) -> io::Result<Vec<u64>> {
         let read = || {
             let mut cells = vec![0; self.width];
-            read_row(self.map.fd().as_fd(), index, &mut cells).ok().map(|()| cells)
+            read_row(self.map.fd().as_fd(), index, &mut cells).map(|()| cells)
         };
         let mut last = read()?;
         for _ in 0..Self::MAX_READINGS {
@@ -191,7 +196,7 @@ impl Rows {
             }
             last = next;
         }
-        Some(last)
+        Ok(last)
     }
 }
 
