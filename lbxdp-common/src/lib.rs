@@ -27,6 +27,7 @@ pub mod drive;
 pub mod forward;
 pub mod fragment;
 pub mod held;
+pub mod hint;
 pub mod limit;
 mod maps;
 pub mod mark;

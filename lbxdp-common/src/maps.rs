@@ -30,6 +30,8 @@ macro_rules! for_each_map {
                 LOADS: "loads", $crate::server::LOAD_CELLS, 1;
                 /// Rows of services ([`service::ServiceRow`]($crate::service::ServiceRow)).
                 SERVICES: "services", $crate::service::SERVICE_CELLS, 1;
+                /// Where the rows of services probably are ([`hint`]($crate::hint)).
+                SERVICE_HINTS: "service_hints", 1, $crate::hint::HINTS;
                 /// The turn of each service's scheduler ([`schedule`]($crate::schedule)).
                 TURNS: "turns", $crate::service::TURN_CELLS, 1;
                 /// The lists of all services: members and hash slots ([`service::List`]($crate::service::List)).
@@ -38,8 +40,8 @@ macro_rules! for_each_map {
                 SERVER_BASES: "server_bases", $crate::counters::BASE_CELLS, 1;
                 /// Where the counters shown of each service begin ([`counters::Base`]($crate::counters::Base)).
                 SERVICE_BASES: "service_bases", $crate::counters::BASE_CELLS, 1;
-                /// When a packet last went by hash for want of room ([`pressure`]($crate::pressure)).
-                PRESSURE: "pressure", $crate::pressure::PRESSURE_CELLS, 1;
+                /// When a packet last went by hash for want of room, in all and of each sector ([`pressure`]($crate::pressure)).
+                PRESSURE: "pressure", $crate::pressure::PRESSURE_CELLS, $crate::pressure::PRESSURE_ROWS;
                 /// How many ICMP errors may be sent, to each client and in all ([`limit`]($crate::limit)).
                 LIMITS: "limits", $crate::limit::LIMIT_CELLS, $crate::limit::LIMIT_ROWS;
                 /// Indices of buckets for [`tend`]($crate::tend): the daemon's errands.

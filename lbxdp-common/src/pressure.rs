@@ -1,23 +1,66 @@
-//! When a packet last went by hash because a table had no room for its connection. Each family's table has a cell of its own.
+//! When a packet last went by hash because a table had no room for its connection. Each family's table has cells of its own.
 //!
 //! A connection without an entry looks like none at all. So for as long as one may live after the last of them was seen,
-//! packets that belong to no connection follow the hash too, instead of going to the stack, which would reset them.
+//! packets that belong to no connection follow the hash too, instead of going to the stack, which would reset them; and new
+//! ones do for a while, for they may be one that is opened again.
+//!
+//! That is asked of each [sector](sector_of) of the hashes by itself: in a large table now and then one connection finds both of
+//! its buckets full, and all others are none of its concern.
 
 use core::marker::PhantomData;
 
 use crate::address::{Address, V4};
 use crate::cells::Cells;
+use crate::steer::World;
+use crate::table::Hash;
 use crate::time::Ticks;
 
-/// Cells of the one row: a cache line.
-pub const PRESSURE_CELLS: usize = 8;
+/// Cells of a row: one for each family.
+pub const PRESSURE_CELLS: usize = 2;
+/// The first row is about all of a table, each other one about a sector.
+pub const PRESSURE_ROWS: u32 = 1 + SECTORS;
+/// The row about all of a table.
+pub const WHOLE: u32 = 0;
+
+/// How many sectors there are; a power of two.
+const SECTORS: u32 = 1 << 12;
+
+/// The row of a hash's sector.
+#[inline(always)]
+pub const fn sector_of(hash: Hash) -> u32 {
+    // Bits that no bucket goes by: who shares a full bucket need not share the sector.
+    1 + (hash.0 as u32 & (SECTORS - 1))
+}
+
+/// A packet of the connection (or of the template) with this hash goes by hash now.
+#[inline(always)]
+pub fn feel<A: Address, W: World>(world: &W, hash: Hash, now: Ticks) -> Option<()> {
+    Pressure::<_, A>::new(world.pressure(WHOLE)?).is_felt(now);
+    Pressure::<_, A>::new(world.pressure(sector_of(hash))?).is_felt(now);
+    Some(())
+}
+
+/// Whether a packet of the connection (or of the template) with this hash may have gone by hash less than `ticks` ago.
+#[inline(always)]
+pub fn may_have_been_felt<A: Address, W: World>(
+    world: &W,
+    hash: Hash,
+    now: Ticks,
+    ticks: u32,
+) -> Option<bool> {
+    // Nearly always the first row says no, and no sector is looked at.
+    if !Pressure::<_, A>::new(world.pressure(WHOLE)?).is_recent(now, ticks) {
+        return Some(false);
+    }
+    Some(Pressure::<_, A>::new(world.pressure(sector_of(hash))?).is_recent(now, ticks))
+}
 
 /// Set in the cell once there is a moment in it.
 const KNOWN: u64 = 1 << 32;
 /// The moment is written at most so often (in ticks), for all CPUs write it.
 const STEP: i32 = 16;
 
-/// What the row says of the table of a width of addresses.
+/// What a row says of the table of a width of addresses.
 #[derive(Clone, Copy)]
 pub struct Pressure<C, A = V4> {
     row: C,

@@ -345,6 +345,14 @@ impl<C: Cells> Service<C> {
         zerocopy::transmute!(self.0.load(3))
     }
 
+    /// Whether it is the service of a key.
+    #[inline(always)]
+    pub fn is_of(self, key: ServiceKey) -> bool {
+        // In cells: of bytes it would be a loop.
+        let [first, second, last]: [u64; SERVICE_KEY_CELLS] = zerocopy::transmute!(key);
+        self.0.load(4) == first && self.0.load(5) == second && self.0.load(6) == last
+    }
+
     /// What identifies it.
     #[inline(always)]
     pub fn key(self) -> ServiceKey {

@@ -10,7 +10,7 @@ use crate::address::{Address, V4, V6};
 use crate::connection::{Key, Word, kind};
 use crate::overflow::Overflow;
 use crate::overload::LoadRow;
-use crate::pressure::Pressure;
+use crate::pressure;
 use crate::protocol::Protocol;
 use crate::server::{Server, ServerFlags};
 use crate::settings::{Rules, SettingsView};
@@ -114,9 +114,8 @@ pub fn tend<A: Address, W: Ways<A>>(world: &W, errand: Errand, way: usize) {
             forget::<A, _>(world, key, word);
             if word.is_half_open() {
                 world.note(Overflow::HalfOpenReplaced);
-                if let Some(row) = world.pressure() {
-                    Pressure::<_, A>::new(row).is_felt(now);
-                }
+                let hash = Hash::of_cells::<A>(key, settings.seed());
+                let _ = pressure::feel::<A, _>(world, hash, now);
             }
         },
     );

@@ -215,6 +215,11 @@ impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
     }
 
     #[inline(always)]
+    fn service_hint(&self, place: u32) -> Option<Row> {
+        row(&SERVICE_HINTS, place)
+    }
+
+    #[inline(always)]
     fn server_row(&self, server: ServerId) -> Option<Row> {
         row(&SERVERS, server.row())
     }
@@ -236,8 +241,8 @@ impl<const AT_PORT: bool> World for Kernel<AT_PORT> {
     }
 
     #[inline(always)]
-    fn pressure(&self) -> Option<Row> {
-        row(&PRESSURE, 0)
+    fn pressure(&self, at: u32) -> Option<Row> {
+        row(&PRESSURE, at)
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! What time does to pressure: packets of unknown connections, seconds after one went by hash for want of room.
 
 use lbxdp_common::connection::Word;
+use lbxdp_common::settings::SHAPE_CELL;
 use lbxdp_common::state::{State, TcpState};
 use lbxdp_common::table::Shape;
 use lbxdp_common::{Cells, Protocol, Reason, Scheduler, Verdict};
@@ -78,6 +79,35 @@ fn a_syn_that_is_sent_again_goes_where_the_first_one_went() {
     assert!(connection(&host, key(Protocol::Tcp, 9, 80)).is_some());
 }
 
+#[test]
+fn that_one_connection_went_by_hash_is_no_concern_of_others() {
+    let half_open = |setup: Setup, port| {
+        setup.half_open(key(Protocol::Tcp, port, 80), 1, State::tcp(TcpState::SynReceived), 60_000)
+    };
+    let mut host = host(&half_open(half_open(http().shape(Shape::steady(1)), 70), 71));
+    let first = server_of_syn(&mut host, 9);
+    assert_eq!(connection(&host, key(Protocol::Tcp, 9, 80)), None, "it went by hash");
+    empty(&mut host);
+    host.row(Table::Settings, 0).expect("the settings").store(SHAPE_CELL, Shape::steady(BUCKETS).0);
+    // Minutes later its next packet still follows the hash, and no other one does.
+    host.pass(100 * HERTZ);
+    let others: Vec<u8> = (100..120).map(|port| server_of_syn(&mut host, port)).collect();
+    assert!(others.windows(2).all(|two| two[0] != two[1]), "by turns: {others:?}");
+    let strays = (200..220).map(|port| said(&mut host, &tcp(port, 80).ack()));
+    assert!(strays.collect::<Vec<_>>().iter().all(|said| *said == Err(Reason::NoConnection)));
+    assert_eq!(said(&mut host, &tcp(9, 80).ack()), Ok(Verdict::Transmit));
+    let word = connection(&host, key(Protocol::Tcp, 9, 80)).expect("it is taken up");
+    assert_eq!(word.server(), server_id(first), "it keeps its server");
+}
+
+/// Takes all connections away.
+fn empty(host: &mut Host) {
+    for bucket in 0..BUCKETS {
+        let row = host.row(Table::Connections, bucket).expect("a row");
+        (0..row.len()).for_each(|cell| row.store(cell, 0));
+    }
+}
+
 /// The last byte of the MAC address that an opening packet from a port goes to: the server's number.
 fn server_of_syn(host: &mut Host, port: u16) -> u8 {
     let mut frame = tcp(port, 80).syn().bytes();
@@ -91,14 +121,20 @@ fn a_client_whose_connections_went_by_hash_gets_a_template_that_leads_there_too(
     let mut host = host(&http().persistent(300, [255; 4]).full());
     assert_eq!([1, 2].map(|port| server_of_syn(&mut host, port)), [3, 3], "by hash");
     assert_eq!(connection(&host, template), None);
-    for bucket in 0..BUCKETS {
-        let row = host.row(Table::Connections, bucket).expect("a row");
-        (0..row.len()).for_each(|cell| row.store(cell, 0));
-    }
+    empty(&mut host);
     // There is room now. Minutes later the first two may still be there.
     host.pass(100 * HERTZ);
     assert_eq!([3, 4].map(|port| server_of_syn(&mut host, port)), [3, 3], "by hash, then by template");
     assert_eq!(connection(&host, template).map(Word::state), Some(State::TEMPLATE));
+    // Of other clients none did: they are scheduled.
+    let others: Vec<u8> = (1..=6)
+        .map(|client| {
+            let mut frame = tcp(5, 80).from_address([10, 9, 9, client]).syn().bytes();
+            host.run(&mut frame);
+            frame[5]
+        })
+        .collect();
+    assert!(others.windows(2).all(|two| two[0] != two[1]), "by turns: {others:?}");
     assert_eq!(said(&mut host, &tcp(1, 80).ack()), Ok(Verdict::Transmit));
     let word = connection(&host, key(Protocol::Tcp, 1, 80)).expect("it is taken up");
     assert_eq!(word.server(), server_id(3), "it keeps its server");

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use lbxdp::tables::pins::{Instance, LAYOUT_VERSION};
 use lbxdp::tables::{AddressSet, Tables};
 use lbxdp_common::Cells;
+use lbxdp_common::hint::{self, Hint};
 use lbxdp_common::table::Seed;
 use lbxdp_tests::http::{ECHO_PORT, HTTP_PORT};
 use lbxdp_tests::scale::Scale;
@@ -313,7 +314,7 @@ fn what_somebody_else_writes_into_the_tables_is_put_right() -> Result<()> {
     let service = lab.service(HTTP_PORT);
     lab.client().who(service)?;
     let mut tables = tables(&daemon)?;
-    let ids = tables.service_ids()?;
+    let (ids, hints) = (tables.service_ids()?, tables.hints());
     let (key, index) = ids.first_key_value().map(|(key, index)| (*key, *index)).context("a service")?;
     let vip = key.address_of().context("a VIP")?;
     let seed = lbxdp_common::settings::SettingsView(tables.SETTINGS.row(0).context("settings")?).seed();
@@ -328,6 +329,10 @@ fn what_somebody_else_writes_into_the_tables_is_put_right() -> Result<()> {
         ("settings 1", Box::new(move |tables| put(tables.SETTINGS.row(0), 4, 1))),
         ("service_ids 1", Box::new(move |tables| tables.remove_service_id(key).expect("removed"))),
         ("service_ids 1", Box::new(move |tables| tables.put_service_id(stranger, index).expect("put"))),
+        (
+            "service_hints 1",
+            Box::new(move |tables| tables.put_hint(hint::place_of(stranger), Hint::to(index))),
+        ),
         ("vips 1", Box::new(move |tables| tables.remove_address(AddressSet::Vips, vip, seed))),
         ("vips 1", Box::new(move |tables| put_stranger(tables, AddressSet::Vips, "10.0.0.66", seed))),
         ("vips_v6 1", Box::new(move |tables| put_stranger(tables, AddressSet::Vips, "fd00::66", seed))),
@@ -352,6 +357,7 @@ fn what_somebody_else_writes_into_the_tables_is_put_right() -> Result<()> {
         lab.client().who(service)?;
     }
     assert_eq!(tables.service_ids()?, ids);
+    assert_eq!(tables.hints(), hints);
     Ok(())
 }
 

@@ -148,7 +148,17 @@ impl Advanced {
 /// The way to a course's server, if its row is still that server's and the server has not been deleted.
 #[inline(always)]
 pub(super) fn way_to<W: World>(world: &W, course: Course, ip_bytes: u32, hash: Hash) -> Result<Way, Reason> {
-    let server = Server(world.server_row(course.server()).ok_or(Reason::ServerGone)?);
+    way_by(Server(world.server_row(course.server()).ok_or(Reason::ServerGone)?), course, ip_bytes, hash)
+}
+
+/// The same, where the row of the course's server is at hand.
+#[inline(always)]
+pub(super) fn way_by<C: Cells>(
+    server: Server<C>,
+    course: Course,
+    ip_bytes: u32,
+    hash: Hash,
+) -> Result<Way, Reason> {
     let (row_id, ifindex) = server.identity();
     let hop = server.hop();
     if row_id != course.server() || !hop.flags.has(ServerFlags::AVAILABLE) {

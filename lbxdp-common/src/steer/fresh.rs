@@ -3,7 +3,7 @@
 //! what [`open`](super::open) decides. Whatever is not so simple leaves untouched, to be looked at in full.
 
 use super::arrival::{Desk, Task};
-use super::follow::{counted, way_to};
+use super::follow::{counted, way_by, way_to};
 use super::forward;
 use super::kind::{OPENING, clients_view};
 use super::open::{FTP_DATA_PORT, by_scheduler_of};
@@ -11,12 +11,13 @@ use super::settled::Plain;
 use super::{Stage, Stages, Ways};
 use crate::address::{Address, V4, V6};
 use crate::connection::{Key, Word};
+use crate::hint;
 use crate::overload::LoadRow;
-use crate::pressure::Pressure;
+use crate::pressure;
 use crate::server::{Method, Server, ServerId};
-use crate::service::{Service, ServiceFlags};
+use crate::service::ServiceFlags;
 use crate::settings::{Rules, SettingsView};
-use crate::table::{self, Entry, Published, Wish};
+use crate::table::{Entry, Home, Published, Wish};
 use crate::verdict::{Reason, Verdict};
 use crate::wire::Frame;
 
@@ -60,33 +61,37 @@ fn open<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
     // Another one of its packets may have gone by hash. Asked first: in a flood nothing is done here in vain.
     let opening = settings.timeout(OPENING) / 16;
     let concern = if kind.begins() { opening } else { opening.max(settings.timeout(kind.longest())) };
-    if Pressure::<_, A>::new(world.pressure()?).is_recent(now, concern) {
+    if pressure::may_have_been_felt::<A, _>(world, hash, now, concern)? {
         return None;
     }
-    if table::find_at_home::<A, _>(world, shape, hash, plain.key).is_some() {
+    let home = Home::of::<A, _>(world, shape.home_of(hash))?;
+    if home.find::<A>(plain.key).is_some() {
         return None;
     }
     let key = Key::<A>::from_cells(plain.key);
     if key.client_port == FTP_DATA_PORT {
         return None;
     }
-    let index = world.service(key.vip.service(key.vip_port, key.protocol))?;
-    let service = Service(world.service_row(index)?);
+    let (index, service) = hint::find(world, key.vip.service(key.vip_port, key.protocol))?;
     let flags = service.flags();
     if flags.has(ServiceFlags::PERSISTENT) || flags.has(ServiceFlags::ONE_PACKET) {
         return None;
     }
-    let claim = table::claim_empty::<A, _>(world, shape.home_of(hash), Wish::Share)?;
+    let claim = home.claim_empty::<A>(Wish::Share)?;
     let server = ServerId(by_scheduler_of(world, index, key) as u32);
     if server == ServerId::NONE {
         claim.give_back();
         return Some(Err(Reason::NoServer));
     }
-    let method = world.server_row(server).map_or(Method::DIRECT, |row| Server(row).hop().flags.method());
+    let Some(row) = world.server_row(server).map(Server) else {
+        claim.give_back();
+        return Some(Err(Reason::ServerGone));
+    };
+    let method = row.hop().flags.method();
     let state = kind.first_state(clients_view(method), rules);
     let due = now + settings.timeout(state.timer(kind.protocol));
     let word = Word::live(server, state, due).by(method).half_open();
-    let (word, is_new) = match claim.publish(world, shape, hash, Entry::new(key, word)) {
+    let (word, is_new) = match claim.publish_at(world, &home, shape, hash, Entry::new(key, word)) {
         Published::Existing(theirs) => (theirs, false),
         Published::New => (word, true),
     };
@@ -102,7 +107,12 @@ fn open<A: Address, F: Frame, W: Stages<F> + Ways<A>>(
         desk.set_word(word);
         desk.set_task(if is_new { Task::Begin } else { Task::Require });
     }
-    let way = match way_to(world, course, plain.ip_bytes, hash) {
+    let way = if is_new {
+        way_by(row, course, plain.ip_bytes, hash)
+    } else {
+        way_to(world, course, plain.ip_bytes, hash)
+    };
+    let way = match way {
         Ok(way) => way,
         Err(reason) => return Some(Err(reason)),
     };

@@ -86,6 +86,8 @@ pub trait World: Pool {
     fn source_v6_bucket(&self, index: u32) -> Option<Self::Row>;
     /// The index of a service.
     fn service(&self, key: ServiceKey) -> Option<u32>;
+    /// A row of [hints](crate::hint).
+    fn service_hint(&self, place: u32) -> Option<Self::Row>;
     /// The row of a server.
     fn server_row(&self, server: ServerId) -> Option<Self::Row>;
     /// The row that holds a server's load.
@@ -95,8 +97,8 @@ pub trait World: Pool {
     fn ingress_mac(&self) -> u64;
     /// Index of that interface.
     fn ingress_ifindex(&self) -> u32;
-    /// The row that tells of pressure.
-    fn pressure(&self) -> Option<Self::Row>;
+    /// A row that tells of [pressure](crate::pressure).
+    fn pressure(&self, row: u32) -> Option<Self::Row>;
     /// A row of limits ([`limit`](crate::limit)).
     fn limit(&self, index: u32) -> Option<Self::Row>;
     /// What is remembered of a datagram that comes in fragments.

@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::connection::{Course, Key, Word};
 use crate::overflow::Overflow;
 use crate::overload::LoadRow;
-use crate::pressure::Pressure;
+use crate::pressure;
 use crate::protocol::Protocol;
 use crate::schedule;
 use crate::server::{Method, Server, ServerId};
@@ -169,15 +169,16 @@ pub fn plan<A: Address, W: Ways<A>>(world: &W) -> u64 {
 
 #[inline(always)]
 fn planned<A: Address, W: Ways<A>>(world: &W) -> Result<Plan, Reason> {
-    let Arrival { cells, event, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
+    let Arrival { cells, event, hash, now, .. } = Desk(world.desk().ok_or(Reason::NotReady)?).arrival::<A>();
     let key = Key::<A>::from_cells(cells);
     let settings = SettingsView(world.settings().ok_or(Reason::NotReady)?);
     let kind = Kind { protocol: key.protocol().ok_or(Reason::OtherProtocol)?, event };
     let Asked { index, is_of_another_port } = asked(world, settings, key).ok_or(Reason::NoService)?;
     let state = kind.first_state(View::ClientOnly, settings.rules());
-    let pressure = Pressure::<_, A>::new(world.pressure().ok_or(Reason::NotReady)?);
+    let may_have_been_felt =
+        |hash, ticks| pressure::may_have_been_felt::<A, _>(world, hash, now, ticks).ok_or(Reason::NotReady);
     // It may belong to a connection that got no entry. Such packets have followed the hash, and go on to.
-    let follows_hash = !kind.begins() && pressure.is_recent(now, settings.timeout(kind.longest()));
+    let follows_hash = !kind.begins() && may_have_been_felt(hash, settings.timeout(kind.longest()))?;
     if !kind.opens(settings.rules()) && !follows_hash {
         return Err(Reason::NoConnection);
     }
@@ -197,9 +198,11 @@ fn planned<A: Address, W: Ways<A>>(world: &W) -> Result<Plan, Reason> {
     let is_persistent = flags.has(ServiceFlags::PERSISTENT);
     // An opening packet that is sent again (within 3 s, RFC 6298) may have gone by hash the first time. And a client may
     // have connections that did: a template that leads elsewhere would take them along.
-    let may_concern =
-        if is_persistent { settings.timeout(kind.longest()) } else { settings.timeout(OPENING) / 16 };
-    let may_have_gone_by_hash = pressure.is_recent(now, may_concern);
+    let may_have_gone_by_hash = if is_persistent {
+        may_have_been_felt(Hash(world.template(index)), settings.timeout(kind.longest()))?
+    } else {
+        may_have_been_felt(hash, settings.timeout(OPENING) / 16)?
+    };
     Ok(Plan(u64::from(index) | u64::from(state.raw()) << Plan::STATE_SHIFT)
         .with_if(Plan::WANTS_ENTRY, !is_by_itself && !is_last)
         .with_if(Plan::BY_HASH, !is_by_itself && (follows_hash || may_have_gone_by_hash))
@@ -335,8 +338,11 @@ fn finished<A: Address, W: Ways<A>>(
             return Err(Reason::TableFull);
         }
         if plan.has(Plan::WANTS_ENTRY) {
-            let row = world.pressure().ok_or(Reason::NotReady)?;
-            Pressure::<_, A>::new(row).is_felt(now);
+            pressure::feel::<A, _>(world, hash, now).ok_or(Reason::NotReady)?;
+            if plan.has(Plan::PERSISTENT) {
+                let template = Hash(world.template(plan.index()));
+                pressure::feel::<A, _>(world, template, now).ok_or(Reason::NotReady)?;
+            }
         }
         if follows_hash {
             world.note(Overflow::HashedOn);

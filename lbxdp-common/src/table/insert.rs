@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use super::{Buckets, Hash, Pair, Shape, Slot, WAYS, has_expired};
+use super::{Buckets, Hash, Home, Pair, Shape, Slot, WAYS, has_expired};
 use crate::address::{Address, V4};
 use crate::cells::Cells;
 use crate::connection::{HALF_OPEN_SHIFT, Key, MOVING_SHIFT, Phase, STATE_SHIFT, Word};
@@ -127,11 +127,11 @@ struct Room<C> {
 
 impl<C: Cells> Room<C> {
     #[inline(always)]
-    fn of<A: Address, B: Buckets<A, Bucket = C>>(table: &B, index: u32, wish: Wish) -> Option<Self> {
-        let bucket = table.bucket(index)?;
-        let (empty, half_open) = Words::of::<A, _>(bucket).empty_and_half_open();
+    fn of<A: Address>(bucket: C, index: u32, wish: Wish) -> Self {
+        let marks = Marks::of(Words::of::<A, _>(bucket));
+        let (empty, half_open) = (marks.empty(), marks.half_open());
         let is_open = wish != Wish::Share || half_open.count() < HALF_OPEN_WAYS;
-        Some(Self { bucket, index, empty: empty.if_(is_open), half_open, is_open })
+        Self { bucket, index, empty: empty.if_(is_open), half_open, is_open }
     }
 
     /// Whether an empty place is to be taken here whatever the other bucket is like. The emptier one of two would keep both from
@@ -153,22 +153,46 @@ impl<C: Cells> Room<C> {
     }
 }
 
-/// Claims an empty place in one of two buckets, as [`claim`] does. `None`: nothing has happened; [`claim`] tries more.
-#[inline(always)]
-pub fn claim_empty<A: Address, B: Buckets<A>>(
-    table: &B,
-    pair: Pair,
-    wish: Wish,
-) -> Option<Claim<B::Bucket, A>> {
-    let first = Room::of::<A, B>(table, pair.first, wish)?;
-    if first.is_roomy() {
-        return first.claim(first.empty);
+impl<C: Cells> Home<C> {
+    /// Claims an empty place, as [`claim`] does. `None`: nothing has happened; [`claim`] tries more.
+    #[inline(always)]
+    pub fn claim_empty<A: Address>(&self, wish: Wish) -> Option<Claim<C, A>> {
+        let first = Room::of::<A>(self.first, self.pair.first, wish);
+        if first.is_roomy() {
+            return first.claim(first.empty);
+        }
+        let second = Room::of::<A>(self.second, self.pair.second, wish);
+        if first.empty.count() >= second.empty.count() {
+            first.claim(first.empty)
+        } else {
+            second.claim(second.empty)
+        }
     }
-    let second = Room::of::<A, B>(table, pair.second, wish)?;
-    if first.empty.count() >= second.empty.count() {
-        first.claim(first.empty)
-    } else {
-        second.claim(second.empty)
+
+    /// Whether the entry at `mine` may become live as far as rivals go.
+    #[inline(always)]
+    fn is_won<A: Address>(&self, mine: Rank, key: A::Cells) -> bool {
+        beats_bucket::<A, _>(self.first, self.pair.first, mine, key)
+            && (self.pair.first == self.pair.second
+                || beats_bucket::<A, _>(self.second, self.pair.second, mine, key))
+    }
+
+    /// The word of the key's entry that is live or about to be. One look at each word: an entry that is first only announced
+    /// and then live must not be missed in between.
+    #[inline(always)]
+    fn decided<A: Address>(&self, key: A::Cells) -> Option<Word> {
+        let mut found = None;
+        for bucket in [self.first, self.second] {
+            for way in 0..WAYS {
+                let slot = Slot::<_, A>::new(bucket, way);
+                let word = slot.word();
+                let is_decided = matches!(word.phase(), Phase::Announced | Phase::Live);
+                if found.is_none() && is_decided && slot.has(key) {
+                    found = Some(word.in_phase(Phase::Live));
+                }
+            }
+        }
+        found
     }
 }
 
@@ -181,11 +205,9 @@ pub fn claim<A: Address, B: Buckets<A>>(
     wish: Wish,
     now: Ticks,
 ) -> Result<Claim<B::Bucket, A>, NoRoom> {
-    let (Some(first), Some(second)) =
-        (Room::of::<A, B>(table, pair.first, wish), Room::of::<A, B>(table, pair.second, wish))
-    else {
-        return Err(NoRoom::Full);
-    };
+    let home = Home::of(table, pair).ok_or(NoRoom::Full)?;
+    let first = Room::of::<A>(home.first, pair.first, wish);
+    let second = Room::of::<A>(home.second, pair.second, wish);
     let is_first = first.is_roomy() || first.empty.count() >= second.empty.count();
     let (better, other) = if is_first { (&first, &second) } else { (&second, &first) };
     if let Some(claim) = better.claim(better.empty) {
@@ -236,6 +258,23 @@ impl<A: Address, C: Cells> Claim<C, A> {
         hash: Hash,
         entry: Entry<A>,
     ) -> Published {
+        if let Some(home) = Home::of(table, shape.home_of(hash)) {
+            return self.publish_at(table, &home, shape, hash, entry);
+        }
+        self.give_back();
+        Published::Existing(entry.word)
+    }
+
+    /// The same, where the buckets of the key are at hand.
+    #[inline(always)]
+    pub fn publish_at<B: Buckets<A, Bucket = C>>(
+        self,
+        table: &B,
+        home: &Home<C>,
+        shape: Shape,
+        hash: Hash,
+        entry: Entry<A>,
+    ) -> Published {
         let Entry { key, word, bond } = entry;
         let slot = self.slot;
         let mine = Rank::of(self.index, slot.way);
@@ -246,8 +285,8 @@ impl<A: Address, C: Cells> Claim<C, A> {
         // A full barrier: rivals see this entry before it is known here that there are none.
         slot.bucket.swap(slot.cell(Slot::<C, A>::WORD), announced.0);
 
-        let (home, elsewhere) = (shape.home_of(hash), shape.elsewhere_of(hash));
-        let won = beats_all::<A, B>(table, home, mine, cells)
+        let elsewhere = shape.elsewhere_of(hash);
+        let won = home.is_won::<A>(mine, cells)
             && (shape.is_steady() || Elsewhere::<A>::meet(table, elsewhere, mine, cells).is_beaten)
             && slot.change(announced, word);
         if won {
@@ -255,7 +294,7 @@ impl<A: Address, C: Cells> Claim<C, A> {
         }
         slot.bucket.swap(slot.cell(Slot::<C, A>::WORD), 0);
         // The winner is live, or about to be: its decision stands already.
-        let mut decision = decided_in::<A, B>(table, home, cells);
+        let mut decision = home.decided::<A>(cells);
         if decision.is_none() && !shape.is_steady() {
             let winner = Elsewhere::<A>::meet(table, elsewhere, mine, cells).winner;
             decision = (winner != 0).then_some(Word(winner));
@@ -302,18 +341,6 @@ impl Words {
         Self([word(0), word(1), word(2), word(3)])
     }
 
-    /// The ways whose place is free. A phase of 0 means free.
-    #[inline(always)]
-    pub(super) fn empty(self) -> Ways {
-        self.where_(|word| !(word | word >> 1))
-    }
-
-    /// Both at once, so that the words need not be kept.
-    #[inline(always)]
-    fn empty_and_half_open(self) -> (Ways, Ways) {
-        (self.empty(), self.half_open())
-    }
-
     /// Those that are live (a phase of 3), whose due time is not ahead, that are not being carried elsewhere, and that
     /// may go for it: templates may not.
     #[inline(always)]
@@ -329,12 +356,6 @@ impl Words {
         self.where_(|word| !is_template(word))
     }
 
-    /// Those that are half open, overdue or not.
-    #[inline(always)]
-    pub(super) fn half_open(self) -> Ways {
-        self.where_(|word| word & word >> 1 & word >> HALF_OPEN_SHIFT & !(word >> MOVING_SHIFT))
-    }
-
     /// Those for whose word the lowest bit of `test` is 1.
     ///
     /// Made by shifts alone: where each way were a branch, the kernel's verifier would go through every combination.
@@ -343,6 +364,42 @@ impl Words {
         let [first, second, third, fourth] = self.0;
         let bit = |word, way: u32| (test(word) as u32 & 1) << way;
         Ways(bit(first, 0) | bit(second, 1) | bit(third, 2) | bit(fourth, 3))
+    }
+}
+
+/// The lowest bytes of a bucket's words, a byte each way: phases, and whether they are half open or moving. All ways are looked at
+/// at once.
+#[derive(Clone, Copy)]
+pub(super) struct Marks(u32);
+
+impl Marks {
+    /// The lowest bit of each way.
+    const LOWEST: u32 = 0x0101_0101;
+    /// Times this, the lowest bits of four bytes stand side by side from bit 24 on, and no two of the products' bits meet.
+    const SIDE_BY_SIDE: u32 = 1 << 24 | 1 << 17 | 1 << 10 | 1 << 3;
+
+    #[inline(always)]
+    pub(super) fn of(Words([first, second, third, fourth]): Words) -> Self {
+        let byte = |word: u64| (word as u32) & 0xff;
+        Self(byte(first) | byte(second) << 8 | byte(third) << 16 | byte(fourth) << 24)
+    }
+
+    /// The ways whose place is free: a phase of 0.
+    #[inline(always)]
+    pub(super) fn empty(self) -> Ways {
+        Self::ways(!(self.0 | self.0 >> 1))
+    }
+
+    /// Those that are live (a phase of 3) and half open, overdue or not, and not being carried elsewhere.
+    #[inline(always)]
+    pub(super) fn half_open(self) -> Ways {
+        Self::ways(self.0 & self.0 >> 1 & self.0 >> HALF_OPEN_SHIFT & !(self.0 >> MOVING_SHIFT))
+    }
+
+    /// The ways whose lowest bit is 1.
+    #[inline(always)]
+    fn ways(bits: u32) -> Ways {
+        Ways((bits & Self::LOWEST).wrapping_mul(Self::SIDE_BY_SIDE) >> 24 & 0xf)
     }
 }
 
@@ -409,18 +466,9 @@ impl Rank {
     }
 }
 
-/// Whether the entry at `mine` may become live as far as the rivals in two buckets go.
+/// Whether the entry at `mine` may become live as far as the rivals in a bucket go.
 #[inline(always)]
-fn beats_all<A: Address, B: Buckets<A>>(table: &B, pair: Pair, mine: Rank, key: A::Cells) -> bool {
-    beats_bucket::<A, B>(table, pair.first, mine, key)
-        && (pair.first == pair.second || beats_bucket::<A, B>(table, pair.second, mine, key))
-}
-
-#[inline(always)]
-fn beats_bucket<A: Address, B: Buckets<A>>(table: &B, index: u32, mine: Rank, key: A::Cells) -> bool {
-    let Some(bucket) = table.bucket(index) else {
-        return false;
-    };
+fn beats_bucket<A: Address, C: Cells>(bucket: C, index: u32, mine: Rank, key: A::Cells) -> bool {
     for way in 0..WAYS {
         let rank = Rank::of(index, way);
         if rank != mine && !beats(Slot::<_, A>::new(bucket, way), rank, mine, key) {
@@ -497,23 +545,4 @@ fn beats<A: Address, C: Cells>(rival: Slot<C, A>, rank: Rank, mine: Rank, key: A
         // itself later than this entry, and gives way when it sees it.
         Phase::Announced => mine < rank && (rival.change(word, CLAIMED) || rival.holds(key).is_none()),
     }
-}
-
-/// The word of the key's entry that is live or about to be. One look at each word: an entry that is first only announced
-/// and then live must not be missed in between.
-#[inline(always)]
-fn decided_in<A: Address, B: Buckets<A>>(table: &B, pair: Pair, key: A::Cells) -> Option<Word> {
-    let mut found = None;
-    for index in [pair.first, pair.second] {
-        let bucket = table.bucket(index)?;
-        for way in 0..WAYS {
-            let slot = Slot::<_, A>::new(bucket, way);
-            let word = slot.word();
-            let is_decided = matches!(word.phase(), Phase::Announced | Phase::Live);
-            if found.is_none() && is_decided && slot.has(key) {
-                found = Some(word.in_phase(Phase::Live));
-            }
-        }
-    }
-    found
 }

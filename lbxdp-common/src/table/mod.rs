@@ -38,7 +38,9 @@
 mod carry;
 mod find;
 mod hash;
+mod home;
 mod insert;
+mod room;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -46,9 +48,9 @@ mod tests;
 pub use carry::{Carried, Stray, carry};
 pub use find::{Found, find, find_cells};
 pub use hash::{Hash, Seed};
-pub use insert::{
-    Claim, Entry, HALF_OPEN_WAYS, Inserted, NoRoom, Published, Replaced, Wish, claim, claim_empty, insert,
-};
+pub use home::Home;
+pub use insert::{Claim, Entry, HALF_OPEN_WAYS, Inserted, NoRoom, Published, Replaced, Wish, claim, insert};
+pub use room::{entries_in, places_for};
 pub use shape::{Pair, Shape};
 
 use core::marker::PhantomData;

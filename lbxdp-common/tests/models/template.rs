@@ -276,6 +276,10 @@ impl World for Director {
         Some(0)
     }
 
+    fn service_hint(&self, _: u32) -> Option<Row> {
+        None
+    }
+
     fn server_row(&self, server: ServerId) -> Option<Row> {
         self.servers.get(server.row() as usize).copied()
     }
@@ -292,7 +296,7 @@ impl World for Director {
         0
     }
 
-    fn pressure(&self) -> Option<Row> {
+    fn pressure(&self, _: u32) -> Option<Row> {
         None
     }
 

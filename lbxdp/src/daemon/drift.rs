@@ -85,6 +85,7 @@ fn table(write: &Write) -> &'static str {
         Write::MarkRow { .. } => "mark_rules",
         Write::MarkRun { destination, .. } | Write::RemoveMarkRun { destination } => mark_runs(*destination),
         Write::ServiceId { .. } | Write::RemoveServiceId { .. } => "service_ids",
+        Write::ClearHint { .. } => "service_hints",
         Write::Address { set, address }
         | Write::RemoveAddress { set, address }
         | Write::ClearAddress { set, address, .. } => set.table(*address),

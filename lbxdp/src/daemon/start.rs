@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::time::Instant;
 
-use lbxdp_common::table::{BUCKET_BYTES, Seed, WAYS};
+use lbxdp_common::table::{BUCKET_BYTES, Seed, WAYS, places_for};
 
 use super::clock::Clock;
 use super::director::{Begin, Director};
@@ -233,8 +233,7 @@ fn sizes(options: &Options) -> Sizes {
 
 /// Buckets with room for so many connections.
 fn buckets_for(connections: u32) -> u32 {
-    // Of ten thousand connections six find no place when 62 % of all places are taken.
-    let places = u64::from(connections).clamp(4, 1 << 30) * 100 / 62;
+    let places = places_for(u64::from(connections).clamp(4, 1 << 30));
     u32::try_from(places.div_ceil(WAYS as u64)).unwrap_or(u32::MAX)
 }
 

@@ -52,6 +52,7 @@ impl Source for OfHost<'_> {
             CellTable::Pressure => Table::Pressure,
             CellTable::Limits => Table::Limits,
             CellTable::MarkRules => Table::MarkRules,
+            CellTable::ServiceHints => Table::ServiceHints,
         };
         Runner::row(self.0, table, index).map(copied)
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use lbxdp_common::Cells;
+use lbxdp_common::hint::Hint;
 use lbxdp_common::mark::{MARK_CELLS, MarkRow, MarkRun};
 use lbxdp_common::overload::{LoadRow, Thresholds};
 use lbxdp_common::server::{SERVER_CELLS, ServerId, ServerRow};
@@ -31,6 +32,8 @@ pub trait Contents {
     fn taken_in(&self, index: u32) -> ServerId;
     /// All services that packets find, with their indices.
     fn service_ids(&self) -> Result<BTreeMap<ServiceKey, u32>, TableError>;
+    /// All hints to services that are given, with their places.
+    fn hints(&self) -> Vec<(u32, Hint)>;
     /// How many connections a server may have.
     fn thresholds(&self, row: u32) -> Thresholds;
     /// A rule for marks.
@@ -73,6 +76,10 @@ impl Contents for Tables {
 
     fn service_ids(&self) -> Result<BTreeMap<ServiceKey, u32>, TableError> {
         Self::service_ids(self)
+    }
+
+    fn hints(&self) -> Vec<(u32, Hint)> {
+        Self::hints(self)
     }
 
     fn thresholds(&self, row: u32) -> Thresholds {

@@ -3,8 +3,9 @@
 //! Nobody else should write to them. What the packet path writes itself (turns, loads, connections, counters) is not
 //! looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use lbxdp_common::hint::{self, Hint};
 use lbxdp_common::service::{List, Member};
 use lbxdp_common::table::Seed;
 use lbxdp_common::vip;
@@ -29,6 +30,7 @@ impl Layout {
             writes.extend(Some(laid.row(key)).filter(|row| !holds(row, tables)));
         }
         self.services_drift(&tables.service_ids()?, &mut writes);
+        self.hints_drift(tables, &mut writes);
         for addresses in [&self.vips, self.ways.sources()] {
             addresses_drift(addresses, tables, seed, &mut writes);
         }
@@ -72,6 +74,23 @@ impl Layout {
         }
         let strangers = found.keys().filter(|key| !wanted.contains_key(key));
         writes.extend(strangers.map(|key| Write::RemoveServiceId { key: *key }));
+    }
+
+    /// A hint that is missing does no harm, and one to a service that is taken away goes with it.
+    fn hints_drift(&self, tables: &impl Contents, writes: &mut Vec<Write>) {
+        let given: BTreeSet<_> = self
+            .services
+            .iter()
+            .map(|(key, laid)| (hint::place_of(service_id(key)), Hint::to(laid.index).0))
+            .collect();
+        let goes_with = |write: &Write| match write {
+            Write::RemoveServiceId { key } => Some(hint::place_of(*key)),
+            _ => None,
+        };
+        let gone: BTreeSet<u32> = writes.iter().filter_map(goes_with).collect();
+        let strangers = tables.hints().into_iter().filter(|(place, hint)| !given.contains(&(*place, hint.0)));
+        let strangers = strangers.filter(|(place, _)| !gone.contains(place));
+        writes.extend(strangers.map(|(place, _)| Write::ClearHint { place }));
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use lbxdp_common::Forward;
+use lbxdp_common::hint::{self, Hint};
 use proptest::prelude::*;
 
 use super::tests::{Played, SEED, any_servers, by, key, resolved, server, state, state_by, v6};
@@ -217,6 +218,16 @@ fn every_wrong_row_is_found_and_put_right() {
         assert_eq!(repairs.len(), 1, "{damage:?}: {repairs:?}");
         wrong.play(&repairs[0]);
         assert_eq!(layout.drift(&wrong, SEED).expect("readable"), vec![], "{damage:?}");
+    }
+    // A hint that is missing is none; one that leads elsewhere goes.
+    let place = hint::place_of(service_id(&key(80)));
+    let mut wrong = played.clone();
+    wrong.play(&Write::ClearHint { place });
+    assert_eq!(layout.drift(&wrong, SEED).expect("readable"), vec![]);
+    for (place, hint) in [(place, Hint::to(7)), (place + 1, Hint::to(0))] {
+        let mut wrong = played.clone();
+        wrong.hints.insert(place, hint);
+        assert_eq!(layout.drift(&wrong, SEED).expect("readable"), vec![Write::ClearHint { place }]);
     }
     // Strangers go.
     let id = service_id(&key(99));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use lbxdp_common::hint::{self, Hint};
 use lbxdp_common::mark::MarkRow;
 use lbxdp_common::server::Method;
 use lbxdp_common::table::Seed;
@@ -61,6 +62,7 @@ pub(super) struct Played {
     services: BTreeMap<u32, ServiceRow>,
     taken_in: BTreeMap<u32, ServerId>,
     ids: BTreeMap<service::ServiceKey, u32>,
+    pub(super) hints: BTreeMap<u32, Hint>,
     pub(super) addresses: BTreeSet<(AddressSet, u32, IpAddr)>,
     thresholds: BTreeMap<u32, Thresholds>,
     mark_rows: BTreeMap<u32, MarkRow>,
@@ -98,9 +100,14 @@ impl Played {
             }
             Write::ServiceId { key, index } => {
                 self.ids.insert(*key, *index);
+                self.hints.insert(hint::place_of(*key), Hint::to(*index));
             }
             Write::RemoveServiceId { key } => {
+                self.hints.remove(&hint::place_of(*key));
                 self.ids.remove(key);
+            }
+            Write::ClearHint { place } => {
+                self.hints.remove(place);
             }
             Write::Thresholds { id, thresholds } => {
                 self.thresholds.insert(id.row(), *thresholds);
@@ -198,6 +205,10 @@ impl Contents for Played {
 
     fn service_ids(&self) -> Result<BTreeMap<service::ServiceKey, u32>, TableError> {
         Ok(self.ids.clone())
+    }
+
+    fn hints(&self) -> Vec<(u32, Hint)> {
+        self.hints.iter().map(|(place, hint)| (*place, *hint)).collect()
     }
 
     fn thresholds(&self, row: u32) -> Thresholds {

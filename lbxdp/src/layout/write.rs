@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use lbxdp_common::Scheduler;
 use lbxdp_common::cells::Cells;
+use lbxdp_common::hint::Hint;
 use lbxdp_common::mark::{MarkRow, MarkRun};
 use lbxdp_common::overload::{LoadRow, Thresholds};
 use lbxdp_common::schedule::{rr, wrr};
@@ -73,6 +74,10 @@ pub enum Write {
     },
     RemoveServiceId {
         key: ServiceKey,
+    },
+    /// Takes a hint away that leads to no service of its place.
+    ClearHint {
+        place: u32,
     },
     /// Puts an address into a set.
     Address {
@@ -163,6 +168,7 @@ impl Write {
             Self::RemoveMarkRun { destination } => tables.remove_mark_run(*destination)?,
             Self::ServiceId { key, index } => tables.put_service_id(*key, *index)?,
             Self::RemoveServiceId { key } => tables.remove_service_id(*key)?,
+            Self::ClearHint { place } => tables.put_hint(*place, Hint::NONE),
             Self::Address { set, address } => tables.put_address(*set, *address, seed)?,
             Self::RemoveAddress { set, address } => tables.remove_address(*set, *address, seed),
             Self::ClearAddress { set, bucket, address } => tables.clear_address(*set, *bucket, *address),

@@ -58,6 +58,8 @@ named_enum! {
         Wanted = 14 => "wanted",
         /// Rules for marks.
         MarkRules = 15 => "mark_rules",
+        /// Hints to services.
+        ServiceHints = 16 => "service_hints",
     }
 }
 

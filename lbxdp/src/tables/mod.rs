@@ -27,6 +27,8 @@ use std::path::Path;
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{DevMap, HashMap, Map, MapData, MapError, ProgramArray, RingBuf};
 use lbxdp_common::address::Address;
+use lbxdp_common::cells::Cells;
+use lbxdp_common::hint::{self, HINTS, Hint};
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::table::Buckets;
 use lbxdp_common::walk::Walker;
@@ -147,11 +149,30 @@ impl Tables {
 
     /// Makes packets with this key find the service.
     pub fn put_service_id(&mut self, key: ServiceKey, index: u32) -> Result<(), TableError> {
-        self.SERVICE_IDS.insert(Row(key), index, 0).map_err(|source| failed("write", "service_ids", source))
+        self.SERVICE_IDS
+            .insert(Row(key), index, 0)
+            .map_err(|source| failed("write", "service_ids", source))?;
+        self.put_hint(hint::place_of(key), Hint::to(index));
+        Ok(())
+    }
+
+    /// All hints to services that are given, with their places.
+    pub fn hints(&self) -> Vec<(u32, Hint)> {
+        let hint = |place| self.SERVICE_HINTS.row(place).map_or(Hint::NONE, |row| Hint(row.load(0)));
+        (0..HINTS).map(|place| (place, hint(place))).filter(|(_, hint)| *hint != Hint::NONE).collect()
+    }
+
+    /// Gives a hint, or takes it away.
+    pub fn put_hint(&self, place: u32, hint: Hint) {
+        if let Some(row) = self.SERVICE_HINTS.row(place) {
+            row.store(0, hint.0);
+        }
     }
 
     /// Makes packets with this key find no service.
     pub fn remove_service_id(&mut self, key: ServiceKey) -> Result<(), TableError> {
+        // First, and also if it is another service's: that one is found without.
+        self.put_hint(hint::place_of(key), Hint::NONE);
         match self.SERVICE_IDS.remove(&Row(key)) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(source) => Err(failed("write", "service_ids", source)),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The version of all layouts of maps. A pin path carries it, so that no build takes up tables it does not understand.
-pub const LAYOUT_VERSION: &str = "5";
+pub const LAYOUT_VERSION: &str = "6";
 
 const BPFFS: &str = "/sys/fs/bpf";
 const RUN: &str = "/run/lbxdp";

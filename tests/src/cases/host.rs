@@ -14,7 +14,7 @@ use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::fragment::{FRAGMENT_CELLS, FragmentKey};
 use lbxdp_common::held::{HeldHeader, MAX_HELD_BYTES};
 use lbxdp_common::mark::MarkRun;
-use lbxdp_common::pressure::Pressure;
+use lbxdp_common::pressure::{PRESSURE_ROWS, Pressure, WHOLE};
 use lbxdp_common::schedule::cache::CACHE_CELLS;
 use lbxdp_common::schedule::{CacheKey, Pool};
 use lbxdp_common::server::{Load, ServerId};
@@ -69,11 +69,13 @@ impl Host {
     /// The lot that is always drawn here, as far as it stands in packets.
     pub const DRAWN: u16 = 0x79b9;
 
-    /// Some packet went by hash for want of room, so many seconds ago.
+    /// Packets of all sectors went by hash for want of room, so many seconds ago.
     pub fn feel_pressure(&self, seconds_ago: u32) {
-        let row = Pressure::<_, V4>::new(self.row(Table::Pressure, 0).expect("a row"));
-        row.forget_after(NOW, 0);
-        row.is_felt(Ticks(NOW.0.wrapping_sub(seconds_ago * HERTZ)));
+        for row in 0..PRESSURE_ROWS {
+            let row = Pressure::<_, V4>::new(self.row(Table::Pressure, row).expect("a row"));
+            row.forget_after(NOW, 0);
+            row.is_felt(Ticks(NOW.0.wrapping_sub(seconds_ago * HERTZ)));
+        }
     }
 
     /// Makes the way from a VIP to a client known, as a look at the kernel's routes would.
@@ -129,7 +131,7 @@ impl Host {
 
     /// When that was last.
     pub fn last_pressure(&self) -> Option<Ticks> {
-        Pressure::<_, V4>::new(self.row(Table::Pressure, 0).expect("a row")).last()
+        Pressure::<_, V4>::new(self.row(Table::Pressure, WHOLE).expect("a row")).last()
     }
 }
 
@@ -351,6 +353,10 @@ impl<'a> World for &'a Host {
         self.services.get(&key).copied()
     }
 
+    fn service_hint(&self, place: u32) -> Option<Self::Row> {
+        self.row(Table::ServiceHints, place)
+    }
+
     fn server_row(&self, server: ServerId) -> Option<Self::Row> {
         self.row(Table::Servers, server.row())
     }
@@ -367,8 +373,8 @@ impl<'a> World for &'a Host {
         IFINDEX
     }
 
-    fn pressure(&self) -> Option<Self::Row> {
-        self.row(Table::Pressure, 0)
+    fn pressure(&self, row: u32) -> Option<Self::Row> {
+        self.row(Table::Pressure, row)
     }
 
     fn limit(&self, index: u32) -> Option<Self::Row> {

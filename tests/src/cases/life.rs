@@ -162,7 +162,10 @@ fn pressure() -> Vec<Case> {
             .then(Fact::Noted(HashedOn, 1))
             .to(3, other(1).fin())
             .to(3, udp(PORT, 53))
+            .then(Fact::Noted(HashedFull, 2))
+            .to(3, udp(PORT, 53))
             .then(Fact::Noted(HashedOn, 3))
+            .not(Reason::NoConnection, other(2).ack())
             .to(1, web().ack())
             .then(Fact::Load(1, 1, 0)),
         Case::new("without pressure a packet of no connection passes, in a full table too", both.full())

@@ -9,10 +9,11 @@ use lbxdp_common::client_hop::{self, CLIENT_HOP_CELLS, ClientHop, WayOut, Wish};
 use lbxdp_common::connection::{Key, Phase, Word, kind};
 use lbxdp_common::counters::ServerCounters;
 use lbxdp_common::held::HeldHeader;
+use lbxdp_common::hint::{self, HINTS, Hint};
 use lbxdp_common::limit::{LIMIT_CELLS, LIMIT_ROWS, TOTAL_ROW};
 use lbxdp_common::mark::{MARK_CELLS, MARK_ROWS, MarkRun};
 use lbxdp_common::overload::LoadRow;
-use lbxdp_common::pressure::PRESSURE_CELLS;
+use lbxdp_common::pressure::{PRESSURE_CELLS, PRESSURE_ROWS};
 use lbxdp_common::schedule::wrr;
 use lbxdp_common::server::{LOAD_CELLS, Load, SERVER_CELLS, ServerFlags, ServerId, ServerRow};
 use lbxdp_common::service::{
@@ -64,10 +65,11 @@ pub enum Table {
     Pressure,
     MarkRules,
     Limits,
+    ServiceHints,
 }
 
 impl Table {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Settings,
         Self::Vips,
         Self::VipsV6,
@@ -83,6 +85,7 @@ impl Table {
         Self::Pressure,
         Self::MarkRules,
         Self::Limits,
+        Self::ServiceHints,
     ];
 
     /// The connection table of a width of addresses.
@@ -90,9 +93,9 @@ impl Table {
         if A::IS_V6 { Self::ConnectionsV6 } else { Self::Connections }
     }
 
-    /// Whether it is a set of addresses.
-    fn is_set(self) -> bool {
-        matches!(self, Self::Vips | Self::VipsV6 | Self::Sources | Self::SourcesV6)
+    /// Whether only rows that were written are cleared: there are too many.
+    fn is_sparse(self) -> bool {
+        matches!(self, Self::Vips | Self::VipsV6 | Self::Sources | Self::SourcesV6 | Self::ServiceHints)
     }
 
     /// Cells of a row, and rows.
@@ -108,9 +111,10 @@ impl Table {
             Self::Services => (SERVICE_CELLS, SERVICES),
             Self::Turns => (TURN_CELLS, SERVICES),
             Self::Members => (1, MEMBERS),
-            Self::Pressure => (PRESSURE_CELLS, 1),
+            Self::Pressure => (PRESSURE_CELLS, PRESSURE_ROWS),
             Self::MarkRules => (MARK_CELLS, MARK_ROWS),
             Self::Limits => (LIMIT_CELLS, LIMIT_ROWS),
+            Self::ServiceHints => (1, HINTS),
         }
     }
 }
@@ -202,9 +206,18 @@ impl<'a, A: Address, R: Runner> Buckets<A> for Connections<'a, R> {
     }
 }
 
+/// A first service has its hint, a second one none, and a third one that of the second: it makes no difference to packets.
+fn hint_of(index: u32) -> Hint {
+    match index % 3 {
+        1 => Hint::to(index),
+        2 => Hint::NONE,
+        _ => Hint::to(index - 1),
+    }
+}
+
 /// Clears everything, then writes a setup.
 pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
-    for table in Table::ALL.into_iter().filter(|table| !table.is_set()) {
+    for table in Table::ALL.into_iter().filter(|table| !table.is_sparse()) {
         for row in 0..table.shape().1 {
             clear(runner, table, row);
         }
@@ -240,6 +253,9 @@ pub fn write<R: Runner>(runner: &mut R, setup: &Setup) {
     for (index, service) in (1..).zip(&setup.services) {
         write_service(runner, index, service, setup.flags, start);
         runner.put_service(service.key, index);
+        let place = hint::place_of(service.key);
+        runner.set_rows().push((Table::ServiceHints, place));
+        put(runner.row(Table::ServiceHints, place), &[hint_of(index).0]);
         start += list_at(start, service.scheduler, &service.members).rows();
     }
     for (number, thresholds) in &setup.thresholds {

@@ -171,6 +171,7 @@ impl Kernel {
             Table::Pressure => self.tables.PRESSURE,
             Table::MarkRules => self.tables.MARK_RULES,
             Table::Limits => self.tables.LIMITS,
+            Table::ServiceHints => self.tables.SERVICE_HINTS,
         }
     }
 

@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use lbxdp_common::connection::{Word, kind};
-use lbxdp_common::pressure::Pressure;
+use lbxdp_common::pressure::{PRESSURE_ROWS, Pressure, WHOLE};
 use lbxdp_common::server::{Server, ServerFlags};
 use lbxdp_common::settings::{Rules, SettingsView};
-use lbxdp_common::table::{Hash, Shape, Slot, WAYS, is_overdue};
+use lbxdp_common::table::{Hash, Shape, Slot, WAYS, entries_in, is_overdue};
 use lbxdp_common::{Address, Cells, Ticks};
 
 use super::errands::{Errands, errand_of};
@@ -24,8 +24,8 @@ use crate::tables::{Mapped, wait_for_packets};
 const LOOKS: u32 = 10;
 /// Bytes in use at first: as much as a CPU's own cache holds.
 const FIRST_BYTES: usize = 2 << 20;
-/// The table grows when this part of half of its places is taken by half-open connections.
-const HALF_OPEN_PART: u64 = 8;
+/// The table grows when this part of its places is taken by half-open connections.
+const HALF_OPEN_PART: u64 = 16;
 /// By how much the table grows while packets go by hash for want of room.
 const GROWTH_UNDER_PRESSURE: u32 = 4;
 /// So many seconds before its time is over, a template is asked after: two passes, so that the answer is there in time.
@@ -206,13 +206,17 @@ impl<A: Address> Table<A> {
         })
     }
 
-    /// Lets the table grow when half of its places are taken, or when new connections find none.
+    /// Lets the table grow when it is as full as it should be ([`entries_in`]), or when new connections find none.
     pub(super) fn keep_room(&mut self, errands: &mut Errands) {
         let shape = self.shape();
         if !shape.is_steady() {
             return self.grow_on(errands);
         }
-        let Some(pressure) = self.view.pressure.row(0).map(Pressure::<_, A>::new) else {
+        let rows = (0..PRESSURE_ROWS).filter_map(|row| self.view.pressure.row(row));
+        for row in rows.map(Pressure::<_, A>::new) {
+            row.forget_after(self.clock.now(), self.clock.longest() / 2);
+        }
+        let Some(pressure) = self.view.pressure.row(WHOLE).map(Pressure::<_, A>::new) else {
             return;
         };
         let now = self.clock.now();
@@ -220,17 +224,17 @@ impl<A: Address> Table<A> {
         let is_news = |last: Ticks| self.answered.is_none_or(|answered| last.since(answered) > 0);
         let is_pressed =
             pressure.is_recent(now, self.clock.ticks_of(1) / 4) && pressure.last().is_some_and(is_news);
-        pressure.forget_after(now, self.clock.longest() / 2);
         let (buckets, limit) = (shape.home(), self.connections.rows());
         let taken = self.view.counts::<A>().entries();
-        let half = |buckets: u32| u64::from(buckets) * WAYS as u64 / 2;
-        // Half-open ones find no room long before the table is half full of them: there are few places for them.
-        let is_filling = taken > half(buckets) || self.half_open_entries > half(buckets) / HALF_OPEN_PART;
+        let places = |buckets: u32| u64::from(buckets) * WAYS as u64;
+        // Half-open ones find no room long before the table is full of them: there are few places for them.
+        let is_filling =
+            taken > entries_in(places(buckets)) || self.half_open_entries > places(buckets) / HALF_OPEN_PART;
         if buckets >= limit || !is_filling && !is_pressed {
             return;
         }
         let mut wanted = buckets.saturating_mul(if is_pressed { GROWTH_UNDER_PRESSURE } else { 2 });
-        while half(wanted) < taken && wanted < limit {
+        while entries_in(places(wanted)) < taken && wanted < limit {
             wanted = wanted.saturating_mul(2);
         }
         self.write(Shape::new(buckets, wanted.min(limit)));

@@ -112,6 +112,10 @@ impl<'a, S: Source> World for &'a Rehearsal<S> {
         index
     }
 
+    fn service_hint(&self, place: u32) -> Option<Row<'a>> {
+        self.cells(CellTable::ServiceHints, place)
+    }
+
     fn server_row(&self, server: ServerId) -> Option<Row<'a>> {
         self.cells(CellTable::Servers, server.row())
     }
@@ -128,8 +132,8 @@ impl<'a, S: Source> World for &'a Rehearsal<S> {
         self.interface.ifindex
     }
 
-    fn pressure(&self) -> Option<Row<'a>> {
-        self.cells(CellTable::Pressure, 0)
+    fn pressure(&self, row: u32) -> Option<Row<'a>> {
+        self.cells(CellTable::Pressure, row)
     }
 
     fn limit(&self, index: u32) -> Option<Row<'a>> {
