@@ -8,7 +8,7 @@ use lbxdp::tables::Tables;
 use lbxdp_common::server::{Load, SERVER_CELLS, ServerRow};
 use lbxdp_common::service::ServiceKey;
 use lbxdp_common::settings::SettingsView;
-use lbxdp_common::table::{Shape, WAYS};
+use lbxdp_common::table::{Shape, WAYS, places_for};
 use lbxdp_common::{Cells, V4, V6};
 use lbxdp_tests::wait;
 
@@ -40,11 +40,11 @@ pub(crate) fn most_places(tables: &Tables, family: Family) -> u64 {
     u64::from(buckets) * WAYS as u64
 }
 
-/// Makes the daemon let the table grow until so many entries more would not fill half of it, or until it is as large as it may
+/// Makes the daemon let the table grow until so many entries more would leave it no room (`places_for`), or until it is as large as it may
 /// be. For as long as that takes, a server seems to have as many connections more: the daemon goes by its servers' counts.
 pub(crate) fn make(tables: &Tables, family: Family, entries: u64) -> Result<()> {
     let (load, taken) = loads(tables, family)?;
-    let wanted = (taken + entries).saturating_mul(2).min(most_places(tables, family));
+    let wanted = places_for(taken + entries).min(most_places(tables, family));
     let has_room = || {
         let is_steady = shape(tables, family).is_ok_and(Shape::is_steady);
         is_steady && places(tables, family).is_ok_and(|places| places >= wanted)

@@ -55,6 +55,7 @@ pub fn find<W: World>(world: &W, key: ServiceKey) -> Option<(u32, Service<W::Sha
         && let Some(service) = world.service_row(index).map(Service)
         && service.is_of(key)
     {
+        world.followed_hint(key, index);
         return Some((index, service));
     }
     let index = world.service(key)?;

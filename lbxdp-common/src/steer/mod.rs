@@ -88,6 +88,9 @@ pub trait World: Pool {
     fn service(&self, key: ServiceKey) -> Option<u32>;
     /// A row of [hints](crate::hint).
     fn service_hint(&self, place: u32) -> Option<Self::Row>;
+    /// Is told of a service that was found by its hint: [`World::service`] was not asked.
+    #[inline(always)]
+    fn followed_hint(&self, _key: ServiceKey, _index: u32) {}
     /// The row of a server.
     fn server_row(&self, server: ServerId) -> Option<Self::Row>;
     /// The row that holds a server's load.

@@ -357,13 +357,13 @@ fn a_vip_above_an_attached_interface_is_in_its_place() {
 #[test]
 fn a_larger_table_is_asked_for_in_connections_and_made_anew() {
     let mut facts = director();
-    status(&mut facts).table.entries = 499;
+    status(&mut facts).table.entries = 319;
     assert_eq!(ids(&facts), Vec::<&str>::new());
-    status(&mut facts).table.entries = 500;
+    status(&mut facts).table.entries = 320;
     let remedy = remedy(&facts);
     assert!(
         remedy.starts_with(
-            "lbxdp unload --keep-configuration && lbxdp run -i eth0 --leave --connections 1240   #"
+            "lbxdp unload --keep-configuration && lbxdp run -i eth0 --leave --connections 800   #"
         ),
         "{remedy}"
     );

@@ -116,6 +116,10 @@ impl<'a, S: Source> World for &'a Rehearsal<S> {
         self.cells(CellTable::ServiceHints, place)
     }
 
+    fn followed_hint(&self, key: ServiceKey, index: u32) {
+        self.jot(Note::Service(key, Some(index)));
+    }
+
     fn server_row(&self, server: ServerId) -> Option<Row<'a>> {
         self.cells(CellTable::Servers, server.row())
     }
