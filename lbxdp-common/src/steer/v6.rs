@@ -44,12 +44,16 @@ pub(super) fn enter<F: Frame, W: Stages<F>>(
                     Err(other) => stage = other,
                 }
             }
-        } else if !settings.rules().has(Rules::MARKED_NETS)
-            && classify::is_from_a_v6_server(world, settings, &frame)
-            && let Some(plain) = Plain::<V6>::of(&frame)
-            && let Some(sent) = settled::send_back(&mut frame, world, settings, plain)
-        {
-            return Ok(sent);
+        } else if !settings.rules().has(Rules::MARKED_NETS) {
+            if classify::is_from_a_v6_server(world, settings, &frame) {
+                if let Some(plain) = Plain::<V6>::of(&frame)
+                    && let Some(sent) = settled::send_back(&mut frame, world, settings, plain)
+                {
+                    return Ok(sent);
+                }
+            } else if !classify::may_be_stray_v6_error(settings, &frame) {
+                return Err(Reason::NotOurs);
+            }
         }
     }
     entered(frame, world, stage)
