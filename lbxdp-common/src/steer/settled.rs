@@ -15,12 +15,14 @@ use crate::address::{Address, V4, V6};
 use crate::cells::Cells;
 use crate::connection::{Key, Word};
 use crate::counters::ServerCounters;
+use crate::forward::TunnelKind;
 use crate::protocol::Protocol;
 use crate::reply::{self, Owner, port_of};
 use crate::server::{Method, Server, ServerFlags};
 use crate::settings::{Rules, SettingsView};
 use crate::state::{Event, Settled};
 use crate::table::{self, Buckets, Hash, Slot};
+use crate::time::Ticks;
 use crate::wire::ethernet::Tag;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::Ipv6;
@@ -218,37 +220,23 @@ fn send<A: Address, F: Window, W: Ways<A>>(
             if shim.has_checksum || !settings.rules().has(Rules::PMTU_DISC) {
                 return None;
             }
-            let shim = Shim { has_checksum: false, ..shim };
+            let trip = Trip { plain, hash, slot, word, due, moves, server, mtu };
             let is_v6 = hop.flags.has(ServerFlags::IPV6);
-            let more = tunnel::ip_bytes_of(is_v6) + shim.bytes();
-            let hops = Hops::<A>::of(frame).ok()?;
-            if ip_bytes + more > mtu
-                || mtu < more + tunnel::least_mtu_of(is_v6)
-                || moves && !slot.change(word, word.until(due))
-            {
-                return None;
-            }
-            // Where the packet stands is known now, behind the new header it would have to be asked for.
-            hops.write(frame)?;
-            let frame = frame.whole();
-            if frame.grow_front(more).is_none() {
-                hops.take_back(frame)?;
-                return None;
-            }
-            // Nothing of what follows can fail.
-            let inner = Inner {
-                is_v6: A::IS_V6,
-                bytes: ip_bytes,
-                ttl: hops.left(),
-                traffic_class: plain.traffic_class,
-                must_not_fragment: plain.must_not_fragment,
-            };
-            let packets = world.count(word.server(), counted(ip_bytes, 0));
-            // Numbers in a row: packets that may be cut must not be taken for each other while their parts are on their way.
-            let identification = (packets as u16).wrapping_add(settings.seed().offset as u16);
-            let spread = settings.tunnel_spread();
-            let outer = Outer { is_v6, shim, hash, spread, identification };
-            tunnel::wrap(frame, world, server, outer, inner).ok()?;
+            // Each kind by itself: how long its header is, and what stands in it, are numbers then.
+            match (shim.kind, is_v6) {
+                (TunnelKind::Ipip, false) => {
+                    trip.through(frame, world, settings, Shim { kind: TunnelKind::Ipip, ..shim }, false)
+                }
+                (TunnelKind::Ipip, true) => {
+                    trip.through(frame, world, settings, Shim { kind: TunnelKind::Ipip, ..shim }, true)
+                }
+                (TunnelKind::Gue, _) => {
+                    trip.through(frame, world, settings, Shim { kind: TunnelKind::Gue, ..shim }, is_v6)
+                }
+                (TunnelKind::Gre, _) => {
+                    trip.through(frame, world, settings, Shim { kind: TunnelKind::Gre, ..shim }, is_v6)
+                }
+            }?;
             return Some(world.sent(leave(world, hop, ifindex)));
         }
         _ => {
@@ -269,6 +257,63 @@ fn send<A: Address, F: Window, W: Ways<A>>(
     }
     world.count(word.server(), counted(ip_bytes, 0));
     Some(world.sent(leave(world, hop, ifindex)))
+}
+
+/// A packet on its way into a tunnel.
+struct Trip<A: Address, C, R> {
+    plain: Plain<A>,
+    hash: Hash,
+    slot: Slot<C, A>,
+    word: Word,
+    /// When its connection ends by this packet, and whether that is written.
+    due: Ticks,
+    moves: bool,
+    server: Server<R>,
+    mtu: u32,
+}
+
+impl<A: Address, C: Cells, R: Cells> Trip<A, C, R> {
+    /// Puts the packet into one that goes to the server; else it is as it was.
+    #[inline(always)]
+    fn through<F: Window, W: Ways<A, Bucket = C>>(
+        self,
+        frame: &mut F,
+        world: &W,
+        settings: SettingsView<W::Row>,
+        shim: Shim,
+        is_v6: bool,
+    ) -> Option<()> {
+        let Self { plain, hash, slot, word, due, moves, server, mtu } = self;
+        let shim = Shim { has_checksum: false, ..shim };
+        let more = tunnel::ip_bytes_of(is_v6) + shim.bytes();
+        let hops = Hops::<A>::of(frame).ok()?;
+        if plain.ip_bytes + more > mtu
+            || mtu < more + tunnel::least_mtu_of(is_v6)
+            || moves && !slot.change(word, word.until(due))
+        {
+            return None;
+        }
+        // Where the packet stands is known now, behind the new header it would have to be asked for.
+        hops.write(frame)?;
+        let frame = frame.whole();
+        if frame.grow_front(more).is_none() {
+            hops.take_back(frame)?;
+            return None;
+        }
+        // Nothing of what follows can fail.
+        let inner = Inner {
+            is_v6: A::IS_V6,
+            bytes: plain.ip_bytes,
+            ttl: hops.left(),
+            traffic_class: plain.traffic_class,
+            must_not_fragment: plain.must_not_fragment,
+        };
+        let packets = world.count(word.server(), counted(plain.ip_bytes, 0));
+        // Numbers in a row: packets that may be cut must not be taken for each other while their parts are on their way.
+        let identification = (packets as u16).wrapping_add(settings.seed().offset as u16);
+        let outer = Outer { is_v6, shim, hash, spread: settings.tunnel_spread(), identification };
+        tunnel::wrap(frame, world, server, outer, inner).ok()
+    }
 }
 
 /// Sends a packet of a server that is reached by VS/NAT back to its client, if the same can be said of it, nothing about its
