@@ -78,7 +78,11 @@ impl Session {
         for step in &steps {
             let meter =
                 Meter { object: &self.object, bed: &bed, effort: self.effort, processor: self.processor };
-            let figure = step.carry_out(&meter);
+            // Of many packets now and then one finds no place in the table: then it is the next attempt that counts.
+            let figure = step.carry_out(&meter).or_else(|error| {
+                eprintln!("once more: {error:#}");
+                step.carry_out(&meter)
+            });
             self.add(
                 &step.case.name,
                 figure.with_context(|| format!("the daemon's log:\n{}", bed.daemon.log())),
