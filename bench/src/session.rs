@@ -81,7 +81,10 @@ impl Session {
             // Of many packets now and then one finds no place in the table: then it is the next attempt that counts.
             let figure = step.carry_out(&meter).or_else(|error| {
                 eprintln!("once more: {error:#}");
-                step.carry_out(&meter)
+                step.carry_out(&meter).map(|figure| {
+                    let note = format!("{} at the second attempt", figure.note);
+                    figure.with_note(note.trim_start())
+                })
             });
             self.add(
                 &step.case.name,

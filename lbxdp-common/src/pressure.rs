@@ -28,7 +28,7 @@ const SECTORS: u32 = 1 << 12;
 /// The row of a hash's sector.
 #[inline(always)]
 pub const fn sector_of(hash: Hash) -> u32 {
-    // Bits that no bucket goes by: who shares a full bucket need not share the sector.
+    // Bits that hardly a bucket goes by: who shares a full bucket need not share the sector.
     1 + (hash.0 as u32 & (SECTORS - 1))
 }
 

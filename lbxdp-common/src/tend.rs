@@ -115,6 +115,7 @@ pub fn tend<A: Address, W: Ways<A>>(world: &W, errand: Errand, way: usize) {
             if word.is_half_open() {
                 world.note(Overflow::HalfOpenReplaced);
                 let hash = Hash::of_cells::<A>(key, settings.seed());
+                // Without its rows there is nothing to be written to.
                 let _ = pressure::feel::<A, _>(world, hash, now);
             }
         },

@@ -10,7 +10,7 @@ use lbxdp_common::connection::{Key, Word};
 use lbxdp_common::server::Load;
 use lbxdp_common::service::widened;
 use lbxdp_common::settings::SettingsView;
-use lbxdp_common::table::{Buckets, Entry, Hash, Inserted, Slot, WAYS, insert};
+use lbxdp_common::table::{Buckets, Entry, Hash, Inserted, Slot, WAYS, entries_in, insert};
 
 use crate::wait;
 
@@ -39,9 +39,8 @@ impl<B, C: Cells, L: Fn(u32) -> Option<C>> Filler<B, C, L> {
         self.raise_load(pattern, word, count)?;
         wait::until("the table has grown", DEADLINE, || {
             let shape = self.settings.shape_of::<A>();
-            // It doubles while it is half full, or less than twice at its limit, which is 62 in 100 of its places.
             let places = u64::from(shape.home()) * WAYS as u64;
-            shape.is_steady() && u64::from(count) * 100 <= places * 65
+            shape.is_steady() && u64::from(count) <= entries_in(places)
         })?;
         self.put_like(pattern, word, count)
     }

@@ -137,10 +137,11 @@ fn a_flood_of_acks_hurts_nobody_even_after_one_of_syns() -> Result<()> {
     Flood::start(&lab, Kind::Ack, lab.service(ECHO_PORT), scale.flood)?.wait()?;
     herd.wait_until_all_moved(2)?;
     let (herd, newcomers) = (herd.finish()?, newcomers.finish()?);
-    // The link loses some of a flood; of what came, nothing went to the director's stack.
+    // The link loses some of a flood; of what came, hardly anything went to the director's stack: an ACK whose SYN was lost, and
+    // beside which no other SYN went by hash.
     let followed = counted(&daemon, "hashed_on")? + counted(&daemon, "taken_up")?;
     let left_alone = counted(&daemon, "no_connection")?;
-    ensure!(followed > scale.flood / 10 && left_alone == 0, "{}", status(&daemon)?);
+    ensure!(followed > scale.flood / 10 && left_alone * 100 <= followed, "{}", status(&daemon)?);
     scale.tell(
         "SYN, then ACK flood: resets, stall",
         format_args!("{}, {:?}", herd.resets, herd.longest_stall),

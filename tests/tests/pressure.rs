@@ -1,14 +1,16 @@
 //! What time does to pressure: packets of unknown connections, seconds after one went by hash for want of room.
 
+use std::ops::RangeInclusive;
+
 use lbxdp_common::connection::Word;
 use lbxdp_common::settings::SHAPE_CELL;
 use lbxdp_common::state::{State, TcpState};
-use lbxdp_common::table::Shape;
+use lbxdp_common::table::{Hash, Shape};
 use lbxdp_common::{Cells, Protocol, Reason, Scheduler, Verdict};
 use lbxdp_tests::cases::frame::{Packet, tcp};
 use lbxdp_tests::cases::memory::{BUCKETS, HERTZ, connection, write};
 use lbxdp_tests::cases::setup::{Setup, key, server_id, template_key};
-use lbxdp_tests::cases::{Host, Runner, Table};
+use lbxdp_tests::cases::{Host, Runner, SEED, Table};
 
 fn host(setup: &Setup) -> Host {
     let mut host = Host::default();
@@ -89,10 +91,10 @@ fn that_one_connection_went_by_hash_is_no_concern_of_others() {
     assert_eq!(connection(&host, key(Protocol::Tcp, 9, 80)), None, "it went by hash");
     empty(&mut host);
     host.row(Table::Settings, 0).expect("the settings").store(SHAPE_CELL, Shape::steady(BUCKETS).0);
-    // Minutes later its next packet still follows the hash, and no other one does.
-    host.pass(100 * HERTZ);
     let others: Vec<u8> = (100..120).map(|port| server_of_syn(&mut host, port)).collect();
     assert!(others.windows(2).all(|two| two[0] != two[1]), "by turns: {others:?}");
+    // Minutes later its next packet still follows the hash, and no other one does.
+    host.pass(100 * HERTZ);
     let strays = (200..220).map(|port| said(&mut host, &tcp(port, 80).ack()));
     assert!(strays.collect::<Vec<_>>().iter().all(|said| *said == Err(Reason::NoConnection)));
     assert_eq!(said(&mut host, &tcp(9, 80).ack()), Ok(Verdict::Transmit));
@@ -102,7 +104,11 @@ fn that_one_connection_went_by_hash_is_no_concern_of_others() {
 
 /// Takes all connections away.
 fn empty(host: &mut Host) {
-    for bucket in 0..BUCKETS {
+    empty_buckets(host, 0..=BUCKETS - 1);
+}
+
+fn empty_buckets(host: &mut Host, buckets: RangeInclusive<u32>) {
+    for bucket in buckets {
         let row = host.row(Table::Connections, bucket).expect("a row");
         (0..row.len()).for_each(|cell| row.store(cell, 0));
     }
@@ -138,6 +144,22 @@ fn a_client_whose_connections_went_by_hash_gets_a_template_that_leads_there_too(
     assert_eq!(said(&mut host, &tcp(1, 80).ack()), Ok(Verdict::Transmit));
     let word = connection(&host, key(Protocol::Tcp, 1, 80)).expect("it is taken up");
     assert_eq!(word.server(), server_id(3), "it keeps its server");
+}
+
+#[test]
+fn a_client_whose_template_got_no_place_keeps_its_server() {
+    let mut host = host(&http().persistent(300, [255; 4]).full());
+    let first = key(Protocol::Tcp, 1, 80);
+    let home = Shape::steady(BUCKETS).home_of(Hash::of(first, SEED));
+    empty_buckets(&mut host, home.first..=home.first);
+    assert_eq!(server_of_syn(&mut host, 1), 3, "by the client's hash");
+    assert!(
+        connection(&host, first).is_some() && connection(&host, template_key(Protocol::Tcp, 80)).is_none()
+    );
+    // There is room now, and the first one may still be there.
+    empty(&mut host);
+    host.pass(100 * HERTZ);
+    assert_eq!(server_of_syn(&mut host, 2), 3, "by the client's hash");
 }
 
 #[test]

@@ -286,8 +286,12 @@ pub fn remember<A: Address, W: Ways<A>>(
         return Choice::of_template(server.0.into()).0;
     }
     if Place::is_none(place) {
-        // Without a template too, all connections of a client go to one server.
-        return world.by_hash(index, Hash::of(key, settings.seed()));
+        // Without a template too, all connections of a client go to one server; the next ones as well, when there is room.
+        let hash = Hash::of(key, settings.seed());
+        if pressure::feel::<A, _>(world, hash, now).is_none() {
+            return 0;
+        }
+        return world.by_hash(index, hash);
     }
     choice.0
 }

@@ -222,7 +222,7 @@ fn send<A: Address, F: Window, W: Ways<A>>(
             }
             let trip = Trip { plain, hash, slot, word, due, moves, server, mtu };
             let is_v6 = hop.flags.has(ServerFlags::IPV6);
-            // Each kind by itself: how long its header is, and what stands in it, are numbers then.
+            // Each kind by itself: how long its header is (of GUE and GRE, of two lengths which), and what stands in it, are numbers then.
             match (shim.kind, is_v6) {
                 (TunnelKind::Ipip, false) => {
                     trip.through(frame, world, settings, Shim { kind: TunnelKind::Ipip, ..shim }, false)

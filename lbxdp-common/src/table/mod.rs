@@ -35,6 +35,7 @@
 //!
 //! Source of the idea of two choices: Azar, Broder, Karlin, Upfal, "Balanced Allocations" (1994).
 
+mod bucket;
 mod carry;
 mod find;
 mod hash;
@@ -50,7 +51,7 @@ pub use find::{Found, find, find_cells};
 pub use hash::{Hash, Seed};
 pub use home::Home;
 pub use insert::{Claim, Entry, HALF_OPEN_WAYS, Inserted, NoRoom, Published, Replaced, Wish, claim, insert};
-pub use room::{entries_in, places_for};
+pub use room::{entries_in, is_nearly_full, places_for};
 pub use shape::{Pair, Shape};
 
 use core::marker::PhantomData;

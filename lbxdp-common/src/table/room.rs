@@ -13,6 +13,11 @@ pub const fn entries_in(places: u64) -> u64 {
     places * 2 / 5
 }
 
+/// Whether so many entries are four fifths of those that there is room for: while there is still some time to do something.
+pub const fn is_nearly_full(entries: u64, most_places: u64) -> bool {
+    most_places > 0 && entries * 5 >= entries_in(most_places) * 4
+}
+
 /// Places for so many entries.
 #[inline]
 pub const fn places_for(entries: u64) -> u64 {

@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::insert::{Marks, Ways, Words};
+use super::bucket::{Phases, Ways, Words};
 use super::{Pair as BucketPair, *};
 use crate::connection::Phase;
 use crate::server::ServerId;
@@ -187,9 +187,9 @@ proptest! {
         let is_over = |word: &Word| has_expired(*word, Ticks(now));
         let expected = |word: &Word| word.is_live() && !word.is_moving() && is_over(word);
         let half_open = |word: &Word| word.is_live() && word.is_half_open() && !word.is_moving();
-        prop_assert_eq!(Marks::of(Words::of::<V4, _>(&bucket[..])).half_open().0, set_of(words, half_open));
+        prop_assert_eq!(Phases::of(Words::of::<V4, _>(&bucket[..])).half_open().0, set_of(words, half_open));
         prop_assert_eq!(Words::of::<V4, _>(&bucket[..]).overdue(Ticks(now)).0, set_of(words, expected));
-        prop_assert_eq!(Marks::of(Words::of::<V4, _>(&bucket[..])).empty().0, set_of(words, |word| word.phase() == Phase::Empty));
+        prop_assert_eq!(Phases::of(Words::of::<V4, _>(&bucket[..])).empty().0, set_of(words, |word| word.phase() == Phase::Empty));
     }
 }
 
@@ -304,7 +304,7 @@ fn all_phases_in_all_ways_are_told_apart() {
         let words = core::array::from_fn(|way| word(7, 99).in_phase(PHASES[number >> (way * 2) & 3]));
         let bucket = bucket_of(words);
         assert_eq!(
-            Marks::of(Words::of::<V4, _>(&bucket[..])).empty().0,
+            Phases::of(Words::of::<V4, _>(&bucket[..])).empty().0,
             set_of(words, |word| word.phase() == Phase::Empty)
         );
         assert_eq!(Words::of::<V4, _>(&bucket[..]).overdue(Ticks(98)).0, 0);

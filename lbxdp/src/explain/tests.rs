@@ -304,6 +304,15 @@ frame        02:00:00:00:00:01 -> 02:00:00:00:00:10
 ");
 }
 
+/// The whole table's, the sector's and the template's pressure are one thing to the reader.
+#[test]
+fn pressure_is_told_once() {
+    let setups = [two_servers(), two_servers().persistent(300, [255; 4])];
+    for text in setups.map(|setup| text_of(&setup.full(), &frame::tcp(40_000, 80).syn().bytes())) {
+        assert_eq!(text.matches("pressure is noted").count(), 1, "{text}");
+    }
+}
+
 /// The document's example is what is printed.
 #[test]
 fn the_document_is_the_documented_one() {

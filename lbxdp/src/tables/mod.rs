@@ -29,7 +29,7 @@ use aya::maps::{DevMap, HashMap, Map, MapData, MapError, ProgramArray, RingBuf};
 use lbxdp_common::address::Address;
 use lbxdp_common::cells::Cells;
 use lbxdp_common::hint::{self, HINTS, Hint};
-use lbxdp_common::service::ServiceKey;
+use lbxdp_common::service::{Service, ServiceKey};
 use lbxdp_common::table::Buckets;
 use lbxdp_common::walk::Walker;
 use lbxdp_common::{Notice, Overflow, Reason, for_each_map};
@@ -171,8 +171,13 @@ impl Tables {
 
     /// Makes packets with this key find no service.
     pub fn remove_service_id(&mut self, key: ServiceKey) -> Result<(), TableError> {
-        // First, and also if it is another service's: that one is found without.
-        self.put_hint(hint::place_of(key), Hint::NONE);
+        // First: nothing leads to the service once the map does not. What leads to the row of another one stays.
+        let place = hint::place_of(key);
+        let hinted = self.SERVICE_HINTS.row(place).and_then(|row| Hint(row.load(0)).index());
+        let row = hinted.and_then(|index| self.SERVICES.row(index));
+        if row.is_none_or(|row| Service(row).is_of(key)) {
+            self.put_hint(place, Hint::NONE);
+        }
         match self.SERVICE_IDS.remove(&Row(key)) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(source) => Err(failed("write", "service_ids", source)),

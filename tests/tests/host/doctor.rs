@@ -424,7 +424,7 @@ fn generic_xdp_on_the_loopback_is_named_and_mended() -> Result<()> {
     start_by(&lab, remedies.first().context("no remedy")?).map(drop)
 }
 
-/// So many connections that more than half of the places are taken.
+/// So many connections that a third of the places is taken.
 #[test]
 #[ignore = "needs root and the packet program: run by cargo xtask test"]
 fn a_full_table_is_named_and_made_larger() -> Result<()> {

@@ -1,5 +1,6 @@
 //! The third screen: the director itself, tables, interfaces, next hops.
 
+use lbxdp_common::table::is_nearly_full;
 use ratatui_core::text::{Line, Span};
 
 use super::hand::{Hand, Tone, number, percent, span_of};
@@ -79,12 +80,7 @@ fn table(hand: Hand, name: &str, table: &TableStatus, sweep: SweepScene) -> [Lin
 /// How full a table is: of what it may grow to.
 pub(super) fn fill_bar(hand: Hand, table: &TableStatus, places: usize) -> Span<'static> {
     let TableStatus { entries, most_places, .. } = *table;
-    // When two thirds are taken, some connections find no place.
-    let tone = if entries.saturating_mul(8) >= most_places.saturating_mul(5) && entries > 0 {
-        Tone::Bad
-    } else {
-        Tone::Bar
-    };
+    let tone = if is_nearly_full(entries, most_places) { Tone::Bad } else { Tone::Bar };
     hand.span(tone, hand.bar(entries, most_places, places))
 }
 

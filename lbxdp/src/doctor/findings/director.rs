@@ -1,7 +1,7 @@
 //! What a director forwards, and what else on it forwards too.
 
 use lbxdp_common::Forward;
-use lbxdp_common::table::entries_in;
+use lbxdp_common::table::{entries_in, is_nearly_full};
 
 use super::Finding;
 use crate::doctor::facts::{Daemon, Facts};
@@ -147,9 +147,7 @@ pub(super) fn no_tunnel(facts: &Facts) -> Vec<Finding> {
 
 pub(super) fn table_full(facts: &Facts) -> Vec<Finding> {
     let Some(status) = &facts.status else { return Vec::new() };
-    // Four fifths of what there is room for: while there is still some time to do something.
-    let is_full =
-        |table: &TableStatus| table.most_places > 0 && table.entries * 5 >= entries_in(table.most_places) * 4;
+    let is_full = |table: &TableStatus| is_nearly_full(table.entries, table.most_places);
     let mut findings = Vec::new();
     for (family, option, table) in
         [("IPv4", "--connections", &status.table), ("IPv6", "--connections-v6", &status.table_v6)]

@@ -66,12 +66,13 @@ impl<S: Source> Narrator<'_, S> {
     /// What else would be written, that has not been told.
     pub(super) fn changes(&self) -> Vec<Step> {
         let changed = self.performance.rows.iter().filter(|row| row.was != row.now);
+        // Of the whole table, of the connection's sector, of the template's.
+        let mut is_pressure_told = false;
         let words = changed.filter_map(|row| match row.place {
             Place::Cells(CellTable::Loads, index) => self.load_change(index, &row.was, &row.now),
             Place::Cells(CellTable::Turns, _) => Some("the scheduler's turn moves on".to_owned()),
-            Place::Cells(CellTable::Pressure, _) => {
-                Some("pressure is noted: packets may have gone by hash for a while".to_owned())
-            }
+            Place::Cells(CellTable::Pressure, _) => (!std::mem::replace(&mut is_pressure_told, true))
+                .then(|| "pressure is noted: packets may have gone by hash for a while".to_owned()),
             Place::Cells(CellTable::Wanted, _) => wish_words(&row.now),
             Place::Cache(_) => Some("what the scheduler remembers of this VIP".to_owned()),
             Place::Fragment(_) => Some("what is remembered of its datagram".to_owned()),
