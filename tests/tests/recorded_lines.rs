@@ -13,7 +13,7 @@ use lbxdp_tests::{Daemon, Ipvsadm, Lab, Namespace, Plan, daemon};
 use line::{Line, MADE, RECORDED, Said};
 
 /// Room for so many connections makes as many buckets as the recorded machine's table has.
-const CONNECTIONS: &str = "10158";
+const CONNECTIONS: &str = "6553";
 
 /// The command, in a namespace without any network: nobody is asked for names.
 struct Front<'a> {

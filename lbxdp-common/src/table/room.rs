@@ -21,7 +21,7 @@ pub const fn is_nearly_full(entries: u64, most_places: u64) -> bool {
 /// Places for so many entries.
 #[inline]
 pub const fn places_for(entries: u64) -> u64 {
-    entries.div_ceil(2) * 5
+    (entries * 5).div_ceil(2)
 }
 
 #[cfg(test)]
