@@ -40,7 +40,7 @@ pub(crate) fn most_places(tables: &Tables, family: Family) -> u64 {
     u64::from(buckets) * WAYS as u64
 }
 
-/// Makes the daemon let the table grow until so many entries more would leave it no room (`places_for`), or until it is as large as it may
+/// Makes the daemon let the table grow until it has room for so many entries more (`places_for`), or until it is as large as it may
 /// be. For as long as that takes, a server seems to have as many connections more: the daemon goes by its servers' counts.
 pub(crate) fn make(tables: &Tables, family: Family, entries: u64) -> Result<()> {
     let (load, taken) = loads(tables, family)?;

@@ -212,14 +212,14 @@ impl<A: Address> Table<A> {
         if !shape.is_steady() {
             return self.grow_on(errands);
         }
+        let (now, longest) = (self.clock.now(), self.clock.longest());
         let rows = (0..PRESSURE_ROWS).filter_map(|row| self.view.pressure.row(row));
         for row in rows.map(Pressure::<_, A>::new) {
-            row.forget_after(self.clock.now(), self.clock.longest() / 2);
+            row.forget_after(now, longest / 2);
         }
         let Some(pressure) = self.view.pressure.row(WHOLE).map(Pressure::<_, A>::new) else {
             return;
         };
-        let now = self.clock.now();
         // Pressure from before the last growth has been answered by it.
         let is_news = |last: Ticks| self.answered.is_none_or(|answered| last.since(answered) > 0);
         let is_pressed =
